@@ -1,0 +1,479 @@
+"""What was known, decided, sent and measured: the whole of this part on one page.
+
+A `Ledger` holds campaigns. Each of its writing methods is one transaction that also appends to the
+event log. An engine first claims its campaign (`claim`), which excludes other engines and hands it
+an epoch; a write with a stale epoch is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = [
+    "CampaignRow",
+    "CandidateRow",
+    "Claim",
+    "DecisionRow",
+    "EventRow",
+    "ExperimentRow",
+    "ExperimentState",
+    "Ledger",
+    "MeasurementRow",
+    "NewCandidate",
+    "NewDecision",
+    "NewExperiment",
+    "NewMeasurement",
+    "OutboxItem",
+    "ProposalRow",
+]
+
+
+class ExperimentState(StrEnum):
+    """The life of an experiment.
+
+        planned ──> sending ──> running ──> measured ──> retracted
+           │           │  ╲        ├──────> infeasible
+           │           │   ╲       ├──────> refused
+           │           │    ╲      ├──────> failed
+           │           │     ╲     └──────> planned     (another attempt)
+           │           │      └──> in_doubt ──> running | planned | failed
+           │           └─────────> planned              (the lab surely has it not)
+           └─────────────────────> cancelled
+
+    An outcome may also arrive while `sending` or `in_doubt`: that the lab answers proves that it has
+    the experiment. Terminal: measured (but for retraction), infeasible, refused, failed, cancelled,
+    retracted.
+    """
+
+    PLANNED = "planned"
+    SENDING = "sending"
+    RUNNING = "running"
+    IN_DOUBT = "in_doubt"
+    MEASURED = "measured"
+    INFEASIBLE = "infeasible"
+    REFUSED = "refused"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RETRACTED = "retracted"
+
+    @property
+    def terminal(self) -> bool:
+        """Whether nothing more is expected to happen."""
+        return self not in _OPEN
+
+    @property
+    def successors(self) -> frozenset[ExperimentState]:
+        """The states that may come next."""
+        return _NEXT[self]
+
+
+_S = ExperimentState
+_OUTCOMES = frozenset({_S.MEASURED, _S.INFEASIBLE, _S.REFUSED, _S.FAILED})
+_OPEN = frozenset({_S.PLANNED, _S.SENDING, _S.RUNNING, _S.IN_DOUBT})
+_NEXT = {
+    _S.PLANNED: frozenset({_S.SENDING, _S.CANCELLED}),
+    _S.SENDING: frozenset({_S.RUNNING, _S.IN_DOUBT, _S.PLANNED}) | _OUTCOMES,
+    _S.RUNNING: frozenset({_S.PLANNED, _S.CANCELLED}) | _OUTCOMES,
+    _S.IN_DOUBT: frozenset({_S.RUNNING, _S.PLANNED, _S.CANCELLED}) | _OUTCOMES,
+    _S.MEASURED: frozenset({_S.RETRACTED}),
+    _S.INFEASIBLE: frozenset({_S.RETRACTED}),
+    _S.REFUSED: frozenset(),
+    _S.FAILED: frozenset(),
+    _S.CANCELLED: frozenset(),
+    _S.RETRACTED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignRow:
+    """A campaign.
+
+    Attributes:
+        id: Row id.
+        name: Unique within the ledger.
+        config: The spec as JSON values.
+        config_sha: SHA-256 of its canonical JSON.
+        status: "new", "running", "stopped" or "finished".
+        stop_reason: Why it is stopped or finished; "" otherwise.
+        epoch: Counts claims.
+        created_at: UTC.
+        heartbeat_at: Last sign of life of an engine, UTC; None before the first.
+    """
+
+    id: int
+    name: str
+    config: Mapping[str, Any]
+    config_sha: str
+    status: str
+    stop_reason: str
+    epoch: int
+    created_at: datetime
+    heartbeat_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An engine's right to write.
+
+    Attributes:
+        campaign_id: The campaign.
+        epoch: The number of this claim; only the newest may write.
+    """
+
+    campaign_id: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewCandidate:
+    """A candidate to record.
+
+    Attributes:
+        key: Unique within the campaign.
+        formula: Reduced formula.
+        scope: Its SCOPE string.
+        root: The geometry root's JSON form; stored once per `root_sha`.
+        root_sha: SHA-256 of it.
+        colouring: Element per orbit.
+        papers: Provenance as JSON values: parents, operation, probability, filters, seeds.
+    """
+
+    key: str
+    formula: str
+    scope: str
+    root: Mapping[str, Any]
+    root_sha: str
+    colouring: tuple[str, ...]
+    papers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateRow:
+    """A recorded candidate; `position` is its row in the pool, from 0, in order of recording."""
+
+    id: int
+    position: int
+    key: str
+    formula: str
+    scope: str
+    root_sha: str
+    colouring: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRow:
+    """One scored candidate at one decision.
+
+    Attributes:
+        candidate_id: The candidate.
+        rank: Its rank, from 0.
+        acquisition: Its acquisition value; None where nothing was modelled.
+        feasible: Probability that the constraints hold; None likewise.
+        prediction: Property -> [mean, standard deviation].
+        chosen: Whether it was picked.
+    """
+
+    candidate_id: int
+    rank: int
+    acquisition: float | None
+    feasible: float | None
+    prediction: Mapping[str, tuple[float, float]]
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewExperiment:
+    """An experiment to plan.
+
+    Attributes:
+        candidate_id: What to make.
+        idem_key: Idempotency key, unique in the ledger.
+        lab: Name of the lab.
+        request: The request as the lab will get it; JSON values.
+    """
+
+    candidate_id: int
+    idem_key: str
+    lab: str
+    request: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NewDecision:
+    """A decision with everything needed to make it again.
+
+    Attributes:
+        step: Number of the decision within the campaign, from 0.
+        method: Name of the method.
+        seed: Seed of its randomness.
+        pool_sha: Hash of the pool's keys in order.
+        pending: Ids of candidates planned or running at that time.
+        observed: Ids of measurements it was made on.
+        encoder_id: Which encoder's embeddings.
+        model: Kernel, hyperparameters, versions; JSON values.
+        notes: What went otherwise than planned.
+        proposals: Scored candidates.
+        experiments: What to do, in order.
+    """
+
+    step: int
+    method: str
+    seed: int
+    pool_sha: str
+    pending: tuple[int, ...]
+    observed: tuple[int, ...]
+    encoder_id: str
+    model: Mapping[str, Any]
+    notes: tuple[str, ...]
+    proposals: Sequence[ProposalRow]
+    experiments: Sequence[NewExperiment]
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """A recorded decision, without its proposals."""
+
+    id: int
+    step: int
+    method: str
+    seed: int
+    pool_sha: str
+    pending: tuple[int, ...]
+    observed: tuple[int, ...]
+    encoder_id: str
+    model: Mapping[str, Any]
+    notes: tuple[str, ...]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentRow:
+    """An experiment as it stands.
+
+    Attributes:
+        id: Row id.
+        candidate_id: What is made.
+        decision_id: Which decision asked for it.
+        idem_key: Idempotency key.
+        lab: Name of the lab.
+        state: Where it stands.
+        attempt: Number of the current attempt, from 1.
+        handle: The lab's handle for that attempt; None before it is known.
+        reason: Why it ended as it did, where it did not end well.
+        request: The request.
+        created_at: When it was planned, UTC.
+        finished_at: When it reached a terminal state, UTC.
+    """
+
+    id: int
+    candidate_id: int
+    decision_id: int
+    idem_key: str
+    lab: str
+    state: ExperimentState
+    attempt: int
+    handle: str | None
+    reason: str
+    request: Mapping[str, Any]
+    created_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxItem:
+    """Something to be sent, claimed by this engine."""
+
+    experiment: ExperimentRow
+    attempt_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewMeasurement:
+    """A value to record, in the unit of `cloudseed.units`."""
+
+    property: str
+    value: float
+    unit: str
+    sigma: float | None = None
+    method: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MeasurementRow:
+    """A recorded value."""
+
+    id: int
+    experiment_id: int
+    candidate_id: int
+    property: str
+    value: float
+    unit: str
+    sigma: float | None
+    method: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One line of the append-only log."""
+
+    id: int
+    at: datetime
+    kind: str
+    experiment_id: int | None
+    data: Mapping[str, Any]
+
+
+class Ledger(Protocol):
+    """The record of campaigns. Reading methods may be called by anyone at any time."""
+
+    def create_campaign(self, name: str, config: Mapping[str, Any]) -> CampaignRow:
+        """Records a new campaign.
+
+        Raises:
+            LedgerError: If the name is taken.
+        """
+        ...
+
+    def campaign(self, name: str) -> CampaignRow | None:
+        """Returns a campaign by name."""
+        ...
+
+    def campaigns(self) -> list[CampaignRow]:
+        """Returns all campaigns, newest last."""
+        ...
+
+    def claim(self, campaign_id: int) -> AbstractContextManager[Claim]:
+        """Excludes other engines for as long as the context lasts, also across processes.
+
+        A claim of a killed process is free at once.
+
+        Raises:
+            CampaignRunningError: If another engine holds it.
+        """
+        ...
+
+    def heartbeat(self, claim: Claim) -> None:
+        """Leaves a sign of life."""
+        ...
+
+    def set_status(self, claim: Claim, status: str, reason: str = "") -> None:
+        """Sets the campaign's status."""
+        ...
+
+    def add_candidates(self, claim: Claim, candidates: Sequence[NewCandidate]) -> int:
+        """Records candidates whose keys are new, in order; returns how many were."""
+        ...
+
+    def candidates(self, campaign_id: int) -> list[CandidateRow]:
+        """Returns the pool in order of position."""
+        ...
+
+    def papers(self, candidate_id: int) -> Mapping[str, Any]:
+        """Returns a candidate's provenance."""
+        ...
+
+    def root(self, sha: str) -> Mapping[str, Any]:
+        """Returns a geometry root's JSON form."""
+        ...
+
+    def put_embeddings(
+        self, encoder_id: str, strings: Sequence[str], vectors: npt.NDArray[np.float32]
+    ) -> None:
+        """Caches embeddings; strings already there are left alone."""
+        ...
+
+    def get_embeddings(
+        self, encoder_id: str, strings: Sequence[str]
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Returns those of the strings' embeddings that are cached."""
+        ...
+
+    def record_decision(self, claim: Claim, decision: NewDecision) -> DecisionRow:
+        """Commits a decision, its proposals, experiments and outbox rows, all or nothing."""
+        ...
+
+    def decisions(self, campaign_id: int) -> list[DecisionRow]:
+        """Returns decisions in order of step."""
+        ...
+
+    def proposals(self, decision_id: int) -> list[ProposalRow]:
+        """Returns a decision's scored candidates in order of rank."""
+        ...
+
+    def experiments(
+        self, campaign_id: int, states: Sequence[ExperimentState] | None = None
+    ) -> list[ExperimentRow]:
+        """Returns experiments in order of planning."""
+        ...
+
+    def next_to_send(self, claim: Claim) -> OutboxItem | None:
+        """Takes the oldest planned experiment, moves it to `sending`, opens an attempt."""
+        ...
+
+    def unacknowledged(self, claim: Claim) -> list[OutboxItem]:
+        """Returns what is in state `sending`: sent or not, a crash hides which."""
+        ...
+
+    def acknowledge(self, claim: Claim, item: OutboxItem, handle: str) -> None:
+        """Records the lab's handle: `sending` or `in_doubt` becomes `running`."""
+        ...
+
+    def transition(
+        self, claim: Claim, experiment_id: int, state: ExperimentState, reason: str = ""
+    ) -> None:
+        """Moves an experiment to another state; an open attempt closes where it must.
+
+        Raises:
+            TransitionError: If the lifecycle does not allow it.
+        """
+        ...
+
+    def receive(self, claim: Claim, lab: str, message_id: str, key: str, raw: bytes) -> bool:
+        """Commits a raw message to the inbox; False if it was there before.
+
+        The same id with other bytes is kept aside as a conflict, and the first stands.
+        """
+        ...
+
+    def unprocessed(self, campaign_id: int) -> list[tuple[int, str, bytes]]:
+        """Returns (inbox id, idempotency key, raw) of messages not yet turned into outcomes."""
+        ...
+
+    def settle(
+        self,
+        claim: Claim,
+        inbox_id: int,
+        state: ExperimentState | None,
+        measurements: Sequence[NewMeasurement] = (),
+        reason: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Turns one inbox message into a state and measurements, in one transaction.
+
+        With `state` None, or if the experiment has already ended, the message is only marked as
+        read, with the reason in the event log.
+        """
+        ...
+
+    def measurements(self, campaign_id: int) -> list[MeasurementRow]:
+        """Returns the measurements that stand, in order of recording."""
+        ...
+
+    def events(self, campaign_id: int, after: int = 0) -> list[EventRow]:
+        """Returns the event log, oldest first."""
+        ...
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        ...

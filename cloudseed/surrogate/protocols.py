@@ -1,0 +1,143 @@
+"""Candidates and data in, a ranked choice out: the whole of this part on one page.
+
+An `Encoder` turns SCOPE strings into embeddings. A `Problem` says what is sought. `decide` (for a
+campaign) and `rank` (for a list) fit a model to `Observations` on those embeddings, score every
+candidate that is available, and answer with a `Choice`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+__all__ = [
+    "Choice",
+    "Constraint",
+    "Encoder",
+    "Objective",
+    "Observations",
+    "Problem",
+    "Scores",
+]
+
+
+@runtime_checkable
+class Encoder(Protocol):
+    """Turns SCOPE strings into vectors.
+
+    Attributes:
+        id: Hash of weights, configuration and dialect; keys every cached embedding.
+        name: How people call it.
+        dimension: Length d of an embedding.
+        dialect: The SCOPE dialect it reads.
+    """
+
+    id: str
+    name: str
+    dimension: int
+    dialect: str
+
+    def embed(self, strings: Sequence[str]) -> npt.NDArray[np.float32]:
+        """Returns embeddings, n x d.
+
+        Raises:
+            ScopeError: If a string is empty, too long or holds an unknown token.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """A property to make as large or as small as possible."""
+
+    property: str
+    direction: Literal["max", "min"]
+
+
+@dataclass(frozen=True, slots=True)
+class Constraint:
+    """A bound that a good material must keep, in the property's own unit."""
+
+    property: str
+    relation: Literal["<=", ">="]
+    bound: float
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is sought.
+
+    Attributes:
+        objective: What to optimise.
+        constraints: What must hold.
+    """
+
+    objective: Objective
+    constraints: tuple[Constraint, ...] = ()
+
+    @property
+    def properties(self) -> tuple[str, ...]:
+        """Every property that must be measured, the objective's first, each once."""
+        names = [self.objective.property, *(c.property for c in self.constraints)]
+        return tuple(dict.fromkeys(names))
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What was measured.
+
+    Attributes:
+        rows: Row of the feature matrix of each observation, n; a row may occur more than once.
+        values: Measured values, n x m, NaN where a property was not measured.
+        properties: The m property names.
+    """
+
+    rows: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64]
+    properties: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What the model says of every available candidate.
+
+    Attributes:
+        rows: Rows of the feature matrix, k, best first.
+        mean: Posterior mean per property, k x m.
+        sd: Posterior standard deviation of the noise-free property, k x m.
+        acquisition: Value of measuring each one alone, k; larger is better.
+        feasible: Probability that all constraints hold, k.
+        properties: The m property names.
+    """
+
+    rows: npt.NDArray[np.int64]
+    mean: npt.NDArray[np.float64]
+    sd: npt.NDArray[np.float64]
+    acquisition: npt.NDArray[np.float64]
+    feasible: npt.NDArray[np.float64]
+    properties: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A decision.
+
+    Attributes:
+        picks: Rows to measure next, in order of choice.
+        scores: The scores of all available candidates; None where nothing was modelled yet.
+        method: Name of the method that chose, for instance "qLogNEI" or "space_filling".
+        model: What is needed to tell models apart: kernel, hyperparameters, sizes; JSON values.
+        notes: What went otherwise than planned, for the record.
+    """
+
+    picks: tuple[int, ...]
+    scores: Scores | None
+    method: str
+    model: Mapping[str, object] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
