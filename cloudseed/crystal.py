@@ -1,10 +1,11 @@
 """Crystal: a structure with its symmetry, refined once; the ground that all parts share.
 
-A parent structure is refined once into a `GeometryRoot`: its space group, Wyckoff orbits and lattice.
-A `Crystal` is a colouring of a root's orbits, one element per orbit. Where a colouring merges no two
-orbits that the parent kept apart, its space group, orbits and letters are the parent's and cost
-nothing; where it does merge some, spglib runs once per root and partition of orbits, and the answer
-is kept (Togo, Shinohara & Tanaka, Sci. Technol. Adv. Mater. Meth. 4, 2384822 (2024)).
+A parent structure is refined once into a `GeometryRoot`: its space group, Wyckoff orbits and
+lattice. A `Crystal` is a colouring of a root's orbits, one element per orbit. Where a colouring
+merges no two orbits that the parent kept apart, its space group, orbits and letters are the
+parent's and cost nothing; where it does merge some, spglib runs once per root and partition of
+orbits, and the answer is kept (Togo, Shinohara & Tanaka, Sci. Technol. Adv. Mater. Meth. 4,
+2384822 (2024)).
 
     Cell          lattice, species and fractional coordinates: what a lab needs
     GeometryRoot  where the atoms may sit
@@ -13,34 +14,47 @@ is kept (Togo, Shinohara & Tanaka, Sci. Technol. Adv. Mater. Meth. 4, 2384822 (2
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import math
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from importlib.resources import files
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cloudseed.errors import StructureError
+from cloudseed._reading import plain_cell, read_cells
+from cloudseed._symmetry import multiplicities, primitive_cell, relabelings, symmetry_dataset
+from cloudseed.errors import InputError, StructureError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from ase import Atoms
     from pymatgen.core import Structure
 
-__all__ = ["SYMPREC", "Cell", "Crystal", "GeometryRoot", "Orbit", "Symmetry"]
+    from cloudseed._reading import Source
+
+__all__ = [
+    "SYMPREC",
+    "Cell",
+    "Crystal",
+    "GeometryRoot",
+    "Orbit",
+    "Symmetry",
+    "multiplicities",
+    "read_crystals",
+    "reduced_formula",
+    "relabelings",
+]
 
 SYMPREC = 0.01
 """Distance tolerance of the symmetry search in angstrom; pymatgen's default, hence CLOUD's."""
 
-SHORTEST_DISTANCE = 0.5
-"""Atoms closer than this, in angstrom, are taken for an error: the H-H bond is 0.74 long."""
+ANGLE_TOLERANCE = 5.0
+"""Angle tolerance of the symmetry search in degrees; pymatgen's default, hence CLOUD's."""
 
 Row = tuple[float, float, float]
 
@@ -72,7 +86,11 @@ class Cell:
     def scaled_to(self, volume: float) -> Cell:
         """Returns the same cell with its lattice scaled evenly to a volume in cubic angstrom."""
         if not (math.isfinite(volume) and volume > 0):
-            raise StructureError(f"A cell cannot have the volume {volume}.", volume=volume)
+            raise StructureError(
+                f"A cell cannot have the volume {volume}.",
+                hint="Give a positive number of cubic angstrom.",
+                volume=volume,
+            )
         factor = (volume / self.volume) ** (1 / 3)
         return Cell(_rows(np.array(self.lattice) * factor), self.species, self.frac_coords)
 
@@ -131,20 +149,7 @@ class Cell:
         Raises:
             StructureError: If a site is partly occupied, unknown, or on top of another.
         """
-        if len(structure) == 0:
-            raise StructureError("The structure has no atoms.")
-        if not structure.is_ordered:
-            raise StructureError(
-                f"{structure.composition.reduced_formula} has partly occupied sites.",
-                hint="Order it first, for instance with pymatgen's OrderDisorderedStructure"
-                "Transformation.",
-            )
-        species = tuple(_element(site.specie) for site in structure)
-        cell = cls(_rows(structure.lattice.matrix), species, tuple(_rows(structure.frac_coords)))
-        if not cell.volume > 0:
-            raise StructureError("The lattice has no volume.")
-        _refuse_overlaps(structure)
-        return cell
+        return cls(*plain_cell(structure))
 
     @classmethod
     def from_atoms(cls, atoms: Atoms) -> Cell:
@@ -257,7 +262,7 @@ class GeometryRoot:
             group = tuple(range(len(self.orbits)))
             return Symmetry(self.space_group, self.orbits, group, inherited=True)
         numbers = [partition[orbit] + 1 for orbit in self.site_orbits]
-        dataset = _dataset(self.lattice, self.frac_coords, numbers, self.symprec)
+        dataset = symmetry_dataset(self.lattice, self.frac_coords, numbers, self.symprec)
         first = [self.site_orbits.index(i) for i in range(len(self.orbits))]
         table = multiplicities(dataset.number)
         orbits = tuple(
@@ -401,10 +406,12 @@ class Crystal:
         """
         elements = list(dict.fromkeys(cell.species))
         numbers = [elements.index(s) + 1 for s in cell.species]
-        dataset = _dataset(cell.lattice, cell.frac_coords, numbers, symprec)
+        dataset = symmetry_dataset(cell.lattice, cell.frac_coords, numbers, symprec)
         heads = list(dict.fromkeys(int(i) for i in dataset.crystallographic_orbits))
         labels = [heads.index(int(i)) for i in dataset.crystallographic_orbits]
-        lattice, coords, orbit_of_site = _primitive(cell, labels, symprec)
+        lattice, coords, orbit_of_site = primitive_cell(
+            cell.lattice, cell.frac_coords, labels, symprec
+        )
         order = sorted(range(len(orbit_of_site)), key=lambda site: orbit_of_site[site])
         table = multiplicities(dataset.number)
         orbits = tuple(
@@ -438,19 +445,37 @@ class Crystal:
 
     @classmethod
     def from_file(cls, path: str | Path, symprec: float = SYMPREC) -> Crystal:
-        """Reads a CIF, POSCAR, extxyz or any other file that pymatgen or ASE knows.
-
-        The file is parsed in a process of its own under limits of size and time.
+        """Reads one crystal from a file; see `read_crystals`.
 
         Raises:
-            InputError: If the file is missing or cannot be parsed.
+            InputError: If the file is missing or cannot be used.
         """
-        from cloudseed._reading import read_files
-
-        (result,) = read_files([Path(path)])
-        if isinstance(result, Exception):
+        (result,) = read_crystals([path], symprec=symprec)
+        if isinstance(result, InputError):
             raise result
-        return cls.from_cell(result, symprec)
+        return result
+
+
+def read_crystals(
+    sources: Iterable[Source], *, symprec: float = SYMPREC, workers: int = 1
+) -> Iterator[Crystal | InputError]:
+    """Yields, in order, the refined crystal of each source or the error that it gave.
+
+    Files are parsed in processes of their own, under the limits of `cloudseed._reading.LIMITS`.
+
+    Args:
+        sources: Paths of CIF, POSCAR or extended XYZ files, or pairs of a name and a CIF text.
+        symprec: Tolerance of the symmetry search, in angstrom.
+        workers: Processes that parse at the same time.
+    """
+    for result in read_cells(sources, workers=workers):
+        if isinstance(result, InputError):
+            yield result
+            continue
+        try:
+            yield Crystal.from_cell(Cell(*result), symprec)
+        except StructureError as error:
+            yield error
 
 
 def reduced_formula(composition: Mapping[str, int]) -> str:
@@ -460,93 +485,5 @@ def reduced_formula(composition: Mapping[str, int]) -> str:
     return str(Composition(dict(composition)).reduced_formula)
 
 
-@lru_cache(maxsize=1)
-def _prototype_tables() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Wyckoff multiplicities and normaliser relabellings, from pymatgen's data files.
-
-    Read as files because importing `pymatgen.analysis.prototypes` takes seconds.
-    """
-    folder = files("pymatgen.analysis") / "prototypes"
-    tables = []
-    for name in ("multiplicities", "relabelings"):
-        packed = (folder / f"wyckoff-position-{name}.json.gz").read_bytes()
-        tables.append(json.loads(gzip.decompress(packed)))
-    return tables[0], tables[1]
-
-
-def multiplicities(space_group: int) -> Mapping[str, int]:
-    """Returns Wyckoff letter -> multiplicity in the conventional cell."""
-    return _multiplicities(space_group)
-
-
-@lru_cache(maxsize=230)
-def _multiplicities(space_group: int) -> dict[str, int]:
-    return {k: int(v) for k, v in _prototype_tables()[0][str(space_group)].items()}
-
-
-@lru_cache(maxsize=230)
-def relabelings(space_group: int) -> tuple[Mapping[int, str], ...]:
-    """Returns the letter maps of the group's affine normaliser, each code point -> letter."""
-    maps = _prototype_tables()[1][str(space_group)]
-    return tuple({int(k): str(v) for k, v in m.items()} for m in maps)
-
-
 def _rows(matrix: Any) -> Any:
     return tuple((float(a), float(b), float(c)) for a, b, c in matrix)
-
-
-def _element(specie: Any) -> str:
-    symbol = str(getattr(specie, "symbol", specie))
-    symbol = {"D": "H", "T": "H"}.get(symbol, symbol)
-    from pymatgen.core import Element
-
-    if not Element.is_valid_symbol(symbol):
-        raise StructureError(
-            f"{symbol!r} is not an element.",
-            hint="Replace dummy species by real elements.",
-            element=symbol,
-        )
-    return symbol
-
-
-def _refuse_overlaps(structure: Structure) -> None:
-    close = structure.get_neighbor_list(SHORTEST_DISTANCE)
-    if len(close[0]):
-        i, j, distance = int(close[0][0]), int(close[1][0]), float(close[3][0])
-        raise StructureError(
-            f"Sites {i} and {j} of {structure.composition.reduced_formula} are only"
-            f" {distance:.2f} angstrom apart.",
-            hint="Check the lattice parameters and coordinates; overlapping atoms are refused.",
-            sites=(i, j),
-        )
-
-
-def _dataset(lattice: Any, coords: Any, numbers: Sequence[int], symprec: float) -> Any:
-    import spglib
-
-    try:
-        dataset = spglib.get_symmetry_dataset((lattice, coords, numbers), symprec=symprec)
-    except Exception as error:
-        raise StructureError("spglib found no symmetry.", symprec=symprec) from error
-    if dataset is None:
-        raise StructureError(
-            "spglib found no symmetry.", hint="Try another symprec.", symprec=symprec
-        )
-    return dataset
-
-
-def _primitive(
-    cell: Cell, labels: Sequence[int], symprec: float
-) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    """Returns the refined primitive cell, with the orbit of each site."""
-    import spglib
-
-    coloured = (cell.lattice, cell.frac_coords, [label + 1 for label in labels])
-    try:
-        refined = spglib.standardize_cell(coloured, to_primitive=True, symprec=symprec)
-    except Exception as error:
-        raise StructureError("spglib could not refine the cell.", symprec=symprec) from error
-    if refined is None:
-        raise StructureError("spglib could not refine the cell.", symprec=symprec)
-    lattice, coords, numbers = refined
-    return np.asarray(lattice), np.asarray(coords), [int(n) - 1 for n in numbers]

@@ -1,7 +1,8 @@
 """The one table of properties and their units.
 
-A quantity whose name stands here is in the unit given here, everywhere in cloudseed: in the ledger, in
-surrogates, in results. Other units are converted at the edge (`convert`). Lengths are in angstrom.
+A quantity whose name stands here is in the unit given here, everywhere in cloudseed: in the ledger,
+in surrogates, in results. Other units are converted at the edge (`convert`). Lengths are in
+angstrom.
 """
 
 from __future__ import annotations
@@ -107,6 +108,6 @@ def _registry() -> Any:
     """The pint registry, with "atom" as a dimension of its own."""
     import pint
 
-    registry = pint.UnitRegistry()
+    registry: Any = pint.UnitRegistry()
     registry.define("atom = [atoms]")
     return registry

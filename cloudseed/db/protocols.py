@@ -50,9 +50,10 @@ class ExperimentState(StrEnum):
            │           └─────────> planned              (the lab surely has it not)
            └─────────────────────> cancelled
 
-    An outcome may also arrive while `sending` or `in_doubt`: that the lab answers proves that it has
-    the experiment. Terminal: measured (but for retraction), infeasible, refused, failed, cancelled,
-    retracted.
+    An outcome may also arrive while `sending` or `in_doubt`: that the lab answers proves that it
+    has the experiment. It may even arrive while `planned` again, from an attempt that was given up:
+    then nothing is left to send. Terminal: measured (but for retraction), infeasible (likewise),
+    refused, failed, cancelled, retracted.
     """
 
     PLANNED = "planned"
@@ -81,7 +82,7 @@ _S = ExperimentState
 _OUTCOMES = frozenset({_S.MEASURED, _S.INFEASIBLE, _S.REFUSED, _S.FAILED})
 _OPEN = frozenset({_S.PLANNED, _S.SENDING, _S.RUNNING, _S.IN_DOUBT})
 _NEXT = {
-    _S.PLANNED: frozenset({_S.SENDING, _S.CANCELLED}),
+    _S.PLANNED: frozenset({_S.SENDING, _S.CANCELLED}) | _OUTCOMES,
     _S.SENDING: frozenset({_S.RUNNING, _S.IN_DOUBT, _S.PLANNED}) | _OUTCOMES,
     _S.RUNNING: frozenset({_S.PLANNED, _S.CANCELLED}) | _OUTCOMES,
     _S.IN_DOUBT: frozenset({_S.RUNNING, _S.PLANNED, _S.CANCELLED}) | _OUTCOMES,
@@ -379,6 +380,10 @@ class Ledger(Protocol):
         """Returns the pool in order of position."""
         ...
 
+    def count_candidates(self, campaign_id: int) -> int:
+        """Returns the size of the pool."""
+        ...
+
     def papers(self, candidate_id: int) -> Mapping[str, Any]:
         """Returns a candidate's provenance."""
         ...
@@ -407,8 +412,8 @@ class Ledger(Protocol):
         """Returns decisions in order of step."""
         ...
 
-    def proposals(self, decision_id: int) -> list[ProposalRow]:
-        """Returns a decision's scored candidates in order of rank."""
+    def proposals(self, decision_id: int, *, chosen_only: bool = False) -> list[ProposalRow]:
+        """Returns a decision's scored candidates in order of rank; all, or only the chosen."""
         ...
 
     def experiments(
@@ -455,6 +460,7 @@ class Ledger(Protocol):
         claim: Claim,
         inbox_id: int,
         state: ExperimentState | None,
+        *,
         measurements: Sequence[NewMeasurement] = (),
         reason: str = "",
         details: Mapping[str, Any] | None = None,
@@ -470,8 +476,20 @@ class Ledger(Protocol):
         """Returns the measurements that stand, in order of recording."""
         ...
 
+    def details(self, experiment_id: int) -> Mapping[str, Any]:
+        """Returns the details that the settled result came with; empty if there are none."""
+        ...
+
     def events(self, campaign_id: int, after: int = 0) -> list[EventRow]:
         """Returns the event log, oldest first."""
+        ...
+
+    def verify(self) -> list[str]:
+        """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""
+        ...
+
+    def verify(self) -> list[str]:
+        """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""
         ...
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
 """A choice in, measurements out: the whole of this part on one page.
 
-A lab says what it can do (`describe`), checks a request without side effects (`validate`), takes it
-under an idempotency key (`submit`), and answers in messages (`poll`). A message's bytes are what the
-ledger stores; `Outcome.from_json` says what they mean. Messages may come twice, late or out of
+A lab says what it can do (`describe`), checks a request without side effects (`validate`), takes
+it under an idempotency key (`submit`), and answers in messages (`poll`). A message's bytes are what
+the ledger stores; `Outcome.from_json` says what they mean. Messages may come twice, late or out of
 order: their id makes each count once.
 """
 

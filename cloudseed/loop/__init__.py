@@ -1,0 +1,24 @@
+"""The campaign: the only part that knows the other four."""
+
+from cloudseed.loop.campaign import Campaign, campaign_of, create_campaign, open_campaign
+from cloudseed.loop.results import Result, best, load_results, ranked
+from cloudseed.loop.snapshot import Snapshot, take_snapshot
+from cloudseed.loop.spec import CampaignSpec, load_spec
+from cloudseed.loop.workspace import RUNS, Workspace
+
+__all__ = [
+    "RUNS",
+    "Campaign",
+    "CampaignSpec",
+    "Result",
+    "Snapshot",
+    "Workspace",
+    "best",
+    "campaign_of",
+    "create_campaign",
+    "load_results",
+    "load_spec",
+    "open_campaign",
+    "ranked",
+    "take_snapshot",
+]

@@ -1,0 +1,41 @@
+"""Crystals in, candidates out; `protocols.py` tells this part."""
+
+from cloudseed.proposers._tables import permitted_elements
+from cloudseed.proposers.filters import AllowedElements, ChargeNeutrality
+from cloudseed.proposers.generation import Generation, Kept, Origin, generate
+from cloudseed.proposers.ionic import IonicSubstitution
+from cloudseed.proposers.parents import load_parents
+from cloudseed.proposers.protocols import (
+    Candidate,
+    Filter,
+    FilterResult,
+    Operation,
+    Parent,
+    ProposalContext,
+    Proposer,
+    Verdict,
+)
+from cloudseed.proposers.registry import load_proposer
+from cloudseed.proposers.volume import predict_volume
+
+__all__ = [
+    "AllowedElements",
+    "Candidate",
+    "ChargeNeutrality",
+    "Filter",
+    "FilterResult",
+    "Generation",
+    "IonicSubstitution",
+    "Kept",
+    "Operation",
+    "Origin",
+    "Parent",
+    "ProposalContext",
+    "Proposer",
+    "Verdict",
+    "generate",
+    "load_parents",
+    "load_proposer",
+    "permitted_elements",
+    "predict_volume",
+]

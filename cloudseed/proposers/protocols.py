@@ -1,8 +1,8 @@
 """Crystals in, candidates out: the whole of this part on one page.
 
-A `Proposer` yields `Candidate`s made from `Parent`s, likeliest first, and nothing else: the part's core
-(`generate`) keys, deduplicates and filters whatever proposers yield. A `Filter` answers pass, fail or
-unknown, with a reason; unknown never rejects.
+A `Proposer` yields `Candidate`s made from `Parent`s, likeliest first, and nothing else: the part's
+core (`generate`) keys, deduplicates and filters whatever proposers yield. A `Filter` answers pass,
+fail or unknown, with a reason; unknown never rejects.
 """
 
 from __future__ import annotations
@@ -99,10 +99,17 @@ class ProposalContext:
 
 @runtime_checkable
 class Proposer(Protocol):
-    """Makes candidates from parents."""
+    """Makes candidates from parents.
 
-    name: str
-    version: str
+    Attributes:
+        name: As registered.
+        version: Changes whenever the same input gives other candidates.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
 
     def propose(
         self, context: ProposalContext, budget: int, rng: np.random.Generator
@@ -117,7 +124,7 @@ class Proposer(Protocol):
 class Verdict(StrEnum):
     """A filter's answer. UNKNOWN passes, and is recorded."""
 
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105  a verdict, no password
     FAIL = "fail"
     UNKNOWN = "unknown"
 
@@ -141,10 +148,17 @@ class FilterResult:
 
 @runtime_checkable
 class Filter(Protocol):
-    """Judges one candidate by what its papers say."""
+    """Judges one candidate by what its papers say.
 
-    name: str
-    version: str
+    Attributes:
+        name: What results call it.
+        version: Changes whenever the same candidate gets another verdict.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
 
     def check(self, candidate: Candidate) -> FilterResult:
         """Returns the verdict on a candidate."""

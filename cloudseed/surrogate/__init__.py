@@ -1,0 +1,48 @@
+"""Candidates and data in, a ranked choice out; `protocols.py` tells this part.
+
+torch, transformers and BoTorch load when an encoder or a model is first used.
+"""
+
+from cloudseed.surrogate.deciding import decide, space_fill
+from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
+from cloudseed.surrogate.objectives import describe, is_feasible
+from cloudseed.surrogate.objectives import problem as parse_problem
+from cloudseed.surrogate.protocols import (
+    Choice,
+    Constraint,
+    Encoder,
+    Objective,
+    Observations,
+    Problem,
+    Scores,
+)
+from cloudseed.surrogate.random_search import RandomCurve, exact_random_best, expected_random_best
+from cloudseed.surrogate.ranking import OrderBy, Ranking, rank
+from cloudseed.surrogate.scope import Scope, scope_string
+from cloudseed.surrogate.scope import parse as parse_scope
+
+__all__ = [
+    "Choice",
+    "CloudEncoder",
+    "Constraint",
+    "Encoder",
+    "Objective",
+    "Observations",
+    "OrderBy",
+    "Problem",
+    "RandomCurve",
+    "Ranking",
+    "Scope",
+    "Scores",
+    "decide",
+    "describe",
+    "exact_random_best",
+    "expected_random_best",
+    "is_feasible",
+    "parse_problem",
+    "parse_scope",
+    "rank",
+    "scope_string",
+    "shipped_encoders",
+    "space_fill",
+]

@@ -38,10 +38,14 @@ class Encoder(Protocol):
         dialect: The SCOPE dialect it reads.
     """
 
-    id: str
-    name: str
-    dimension: int
-    dialect: str
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def dialect(self) -> str: ...
 
     def embed(self, strings: Sequence[str]) -> npt.NDArray[np.float32]:
         """Returns embeddings, n x d.

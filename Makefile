@@ -1,0 +1,53 @@
+# The four commands that matter: make campaign, make test, make lint, make bench.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+RUN := runs/stiff-perovskites
+SPEC := examples/stiff-perovskites/campaign.yaml
+
+.PHONY: help campaign test test-nightly lint types contracts wheel bench clean
+
+help: ## show these lines
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+$(BIN)/.base: pyproject.toml constraints.txt
+	@echo "Installing cloudseed into $(VENV) (about two minutes on a fresh machine)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0
+	$(PIP) -e .
+	@touch $@
+
+$(BIN)/.test: $(BIN)/.base
+	$(PIP) -e ".[test,bench]"
+	@touch $@
+
+campaign: $(BIN)/.base ## run the example campaign to its end, or go on with it
+	@if [ -e $(RUN)/campaign.json ]; then $(BIN)/cloudseed resume $(RUN); \
+	else $(BIN)/cloudseed run $(SPEC); fi
+
+test: $(BIN)/.test ## run the tests, with branch coverage
+	$(BIN)/python -m pytest -n 2 -m "not nightly" --cov --cov-report=term
+
+test-nightly: $(BIN)/.test ## run the tests at their full counts
+	$(BIN)/python -m pytest -n 2
+
+lint: $(BIN)/.test ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(BIN)/.test ## check types
+	$(BIN)/mypy
+
+contracts: $(BIN)/.test ## check which part may import which
+	$(BIN)/lint-imports
+
+wheel: $(BIN)/.test ## build the wheel and run it in a clean environment
+	PYTHON=$(abspath $(BIN)/python) bash scripts/check_wheel.sh
+
+bench: $(BIN)/.test ## run the quick benchmarks
+	$(BIN)/python benchmarks/random_campaigns.py
+	$(BIN)/python benchmarks/rank_perovskites.py
+
+clean: ## remove what was built, keep runs
+	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

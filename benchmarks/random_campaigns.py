@@ -1,0 +1,92 @@
+"""The example campaign against random campaigns of the same size, on the same pool and lab.
+
+Run `make campaign` first, then `python benchmarks/random_campaigns.py`. Each random campaign draws
+candidates of the same pool, without looking, until as many are measured as the campaign measured;
+infeasible ones do not count, as they do not in the campaign. Results are kept in the run folder, so
+that the script may be stopped and started again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import time
+from pathlib import Path
+
+import numpy as np
+from rich.progress import Progress
+
+from cloudseed.lab_adapters import ExperimentRequest, LabAdapter, Outcome, OutcomeKind, load_lab
+from cloudseed.loop import Workspace, best, campaign_of, load_results
+from cloudseed.loop.pool import CrystalShelf
+from cloudseed.loop.workspace import reading
+from cloudseed.proposers import predict_volume
+from cloudseed.surrogate import is_feasible
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("run", nargs="?", type=Path, default=Path("runs/stiff-perovskites"))
+    arguments.add_argument("--campaigns", type=int, default=5)
+    arguments.add_argument("--seed", type=int, default=2026)
+    options = arguments.parse_args()
+    workspace = Workspace.open(options.run)
+    with reading(workspace) as ledger:
+        row, spec = campaign_of(ledger, workspace)
+        problem, candidates = spec.problem, ledger.candidates(row.id)
+        results = load_results(ledger, row.id, problem)
+        shelf = CrystalShelf(ledger)
+        size = sum(r.experiment.state.value == "measured" for r in results)
+        lab = load_lab(spec.lab.adapter, spec.lab.config, workspace.path / "random-lab")
+        name = problem.objective.property
+        highs = []
+        with Progress() as progress:
+            for number in range(options.campaigns):
+                rng = np.random.default_rng([options.seed, number])
+                order = (candidates[i] for i in rng.permutation(len(candidates)))
+                cells = (shelf.crystal(c).build() for c in order)
+                requests = (_request(c, problem.properties) for c in cells)
+                task = progress.add_task(f"random campaign {number + 1}", total=size)
+                found = _measure(lab, requests, size, lambda: progress.advance(task))  # noqa: B023
+                good = [v[name] for v in found if is_feasible(problem, v)]
+                highs.append(max(good) if good else float("nan"))
+        lab.close(stop_jobs=True)
+    ours = best(results, problem)
+    value = ours.value(name) if ours else float("nan")
+    print(f"{spec.objective}, subject to {', '.join(spec.constraints)}; {size} experiments each")
+    print(f"pool of {len(candidates)} candidates")
+    print("random campaigns:", ", ".join(f"{v:.1f}" for v in highs))
+    print(f"median of random: {np.nanmedian(highs):.1f}; best of random: {np.nanmax(highs):.1f}")
+    print(f"this campaign:    {value:.1f} ({ours.candidate.formula if ours else 'none'})")
+
+
+def _request(cell, properties) -> ExperimentRequest:
+    cell = cell.scaled_to(predict_volume(cell))
+    text = f"{cell.lattice}{cell.species}{cell.frac_coords}{properties}"
+    key = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return ExperimentRequest(key, cell.formula, cell.formula, cell, tuple(properties))
+
+
+def _measure(lab: LabAdapter, requests, size: int, tick) -> list[dict[str, float]]:
+    """Submits requests in order, two at a time, until `size` are measured."""
+    found: list[dict[str, float]] = []
+    running: dict[str, ExperimentRequest] = {}
+    while len(found) < size:
+        while len(running) < min(lab.describe().concurrency, size - len(found)):
+            request = next(requests)
+            running[lab.submit(request)] = request
+        handles = {request.key: handle for handle, request in running.items()}
+        messages = lab.poll(list(running))
+        for message in messages:
+            running.pop(handles[message.key])
+            outcome = Outcome.from_json(message.raw)
+            if outcome.kind is OutcomeKind.MEASURED:
+                found.append({m.property: m.value for m in outcome.measurements})
+                tick()
+        if not messages:
+            time.sleep(0.2)
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Symmetry searches by spglib, and the tables of Wyckoff positions."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import warnings
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from cloudseed.errors import StructureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType
+
+__all__ = ["multiplicities", "primitive_cell", "relabelings", "symmetry_dataset"]
+
+Row = tuple[float, float, float]
+
+
+def symmetry_dataset(
+    lattice: Sequence[Row], coords: Sequence[Row], numbers: Sequence[int], symprec: float
+) -> Any:
+    """Returns spglib's dataset of a cell.
+
+    Args:
+        lattice: Row vectors in angstrom.
+        coords: Fractional coordinates.
+        numbers: For each site what is on it; equal numbers may be mapped onto each other.
+        symprec: Tolerance in angstrom.
+
+    Raises:
+        StructureError: If spglib finds no symmetry.
+    """
+    cell = (lattice, coords, numbers)
+    return _found(lambda: _spglib().get_symmetry_dataset(cell, symprec=symprec), symprec)
+
+
+def primitive_cell(
+    lattice: Sequence[Row], coords: Sequence[Row], labels: Sequence[int], symprec: float
+) -> tuple[np.ndarray, np.ndarray, list[int]]:
+    """Returns the refined primitive cell: lattice `3 x 3`, coordinates `n x 3` and `n` labels.
+
+    Args:
+        lattice: Row vectors in angstrom.
+        coords: Fractional coordinates.
+        labels: For each site what is on it, from 0.
+        symprec: Tolerance in angstrom.
+
+    Raises:
+        StructureError: If spglib cannot refine the cell.
+    """
+    cell = (lattice, coords, [label + 1 for label in labels])
+    refined, sites, numbers = _found(
+        lambda: _spglib().standardize_cell(cell, to_primitive=True, symprec=symprec), symprec
+    )
+    return np.asarray(refined), np.asarray(sites), [int(n) - 1 for n in numbers]
+
+
+def _spglib() -> ModuleType:
+    """Loads spglib with its warnings off: it writes them past Python to the error stream."""
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")
+    import spglib
+
+    return cast("ModuleType", spglib)
+
+
+def _found(search: Callable[[], Any], symprec: float) -> Any:
+    """Returns what spglib finds; nothing found and an exception of its own are the same error."""
+    try:
+        with warnings.catch_warnings():
+            # spglib 2.8 announces at every call that its errors will be exceptions.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            found = search()
+    except Exception as error:
+        raise _no_symmetry(symprec) from error
+    if found is None:
+        raise _no_symmetry(symprec)
+    return found
+
+
+def _no_symmetry(symprec: float) -> StructureError:
+    return StructureError(
+        "spglib finds no symmetry.",
+        hint="Check the coordinates, or try another symprec.",
+        symprec=symprec,
+    )
+
+
+@lru_cache(maxsize=1)
+def _prototype_tables() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Wyckoff multiplicities and normaliser relabellings, from pymatgen's data files.
+
+    Read as files because importing `pymatgen.analysis.prototypes` takes seconds.
+    """
+    folder = files("pymatgen") / "analysis" / "prototypes"
+    tables = []
+    for name in ("multiplicities", "relabelings"):
+        packed = (folder / f"wyckoff-position-{name}.json.gz").read_bytes()
+        tables.append(json.loads(gzip.decompress(packed)))
+    return tables[0], tables[1]
+
+
+def multiplicities(space_group: int) -> Mapping[str, int]:
+    """Returns Wyckoff letter -> multiplicity in the conventional cell."""
+    return _multiplicities(space_group)
+
+
+@lru_cache(maxsize=230)
+def _multiplicities(space_group: int) -> dict[str, int]:
+    return {k: int(v) for k, v in _prototype_tables()[0][str(space_group)].items()}
+
+
+@lru_cache(maxsize=230)
+def relabelings(space_group: int) -> tuple[Mapping[int, str], ...]:
+    """Returns the letter maps of the group's affine normaliser, each code point -> letter.
+
+    The first map is the identity.
+    """
+    maps = _prototype_tables()[1][str(space_group)]
+    return tuple({int(k): str(v) for k, v in m.items()} for m in maps)

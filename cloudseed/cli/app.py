@@ -1,0 +1,192 @@
+"""The commands and their options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cloudseed import __version__
+from cloudseed.cli import commands
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="cloudseed",
+    help="Materials-discovery campaigns that run by themselves.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with [bold]cloudseed init demo[/bold], then"
+    " [bold]cloudseed run demo/campaign.yaml[/bold].",
+)
+database = typer.Typer(
+    no_args_is_help=True, help="Look after the ledger: bring it up to date, check it."
+)
+app.add_typer(database, name="db")
+
+Where = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[CAMPAIGN]",
+        help="A run folder, or a campaign's name under ./runs. Default: the newest there.",
+        show_default=False,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def _example(text: str) -> str:
+    return f"[dim]Example:[/dim]  {text}"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"cloudseed {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    del version
+
+
+@app.command(epilog=_example("cloudseed init my-campaign"))
+def init(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")] = Path("my-campaign"),
+) -> None:
+    """Write a campaign file and two parent crystals to start from."""
+    commands.init(folder)
+
+
+@app.command(epilog=_example("cloudseed run my-campaign/campaign.yaml --out runs/first"))
+def run(
+    spec: Annotated[Path, typer.Argument(help="The campaign file (YAML).")],
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder.", show_default="runs/NAME")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Run a campaign to its end; Ctrl-C stops it, and `resume` goes on."""
+    commands.run(spec, out, as_json=json)
+
+
+@app.command(epilog=_example("cloudseed resume runs/stiff-perovskites"))
+def resume(campaign: Where = None, json: AsJson = False) -> None:
+    """Go on with a campaign that was stopped or killed."""
+    commands.resume(campaign, as_json=json)
+
+
+@app.command(epilog=_example("cloudseed status runs/stiff-perovskites --json"))
+def status(campaign: Where = None, json: AsJson = False) -> None:
+    """Say where a campaign stands and what it waits for; also while it runs."""
+    commands.status(campaign, as_json=json)
+
+
+@app.command(
+    epilog=_example(
+        'cloudseed rank --pool new.csv --measured done.csv --objective "max bulk_modulus"'
+        ' --constraint "formation_energy <= -2.0 eV/atom"'
+    )
+)
+def rank(  # noqa: PLR0917  Typer passes options by name
+    pool: Annotated[
+        Path, typer.Option(help="What to rank: a folder of CIFs, or a CSV with `cif` or `scope`.")
+    ],
+    measured: Annotated[
+        Path,
+        typer.Option(
+            help="What was measured: the same, with a column per property; beside a folder of CIFs"
+            " its values.csv."
+        ),
+    ],
+    objective: Annotated[str, typer.Option(help='For instance "max bulk_modulus".')],
+    constraint: Annotated[
+        list[str] | None, typer.Option(help='For instance "formation_energy <= -2.0 eV/atom".')
+    ] = None,
+    order_by: Annotated[
+        Literal["acquisition", "mean"],
+        typer.Option(help="What to make next, or what is predicted best."),
+    ] = "acquisition",
+    top: Annotated[int, typer.Option(min=0, help="Rows to print; 0 for all.")] = 20,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the whole table to this CSV.", show_default=False)
+    ] = None,
+    encoder: Annotated[
+        str, typer.Option(help="A shipped name, a folder, or a hub id.")
+    ] = "cloud-small",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out structures that cannot be used.")
+    ] = False,
+    json: AsJson = False,
+) -> None:
+    """Rank candidates by what was measured on others, with uncertainty; needs no campaign."""
+    commands.rank(
+        pool,
+        measured,
+        objective,
+        constraint or [],
+        order_by=order_by,
+        top=top,
+        out=out,
+        encoder=encoder,
+        seed=seed,
+        as_json=json,
+        skip_bad=skip_bad,
+    )
+
+
+@app.command(epilog=_example("cloudseed report runs/stiff-perovskites"))
+def report(
+    campaign: Where = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The HTML file.", show_default="report.html in the folder")
+    ] = None,
+) -> None:
+    """Write the report: best so far, predicted against measured, the winners' structures."""
+    commands.report(campaign, out)
+
+
+@app.command(epilog=_example("cloudseed export runs/stiff-perovskites --format csv --out all.csv"))
+def export(
+    campaign: Where = None,
+    format: Annotated[  # noqa: A002  the option's name
+        Literal["csv", "json", "cif"], typer.Option(help="One of the three.")
+    ] = "csv",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A file, or a folder for cif; default: standard output for csv, json."),
+    ] = None,
+) -> None:
+    """Export every experiment: CSV or JSON, or the measured structures as CIF files."""
+    commands.export(campaign, format, out)
+
+
+@database.command(epilog=_example("cloudseed db upgrade runs/stiff-perovskites"))
+def upgrade(
+    target: Annotated[
+        str | None, typer.Argument(help="A run folder or a database URL.", show_default=False)
+    ] = None,
+) -> None:
+    """Bring a ledger to this program's schema version."""
+    commands.db_upgrade(target)
+
+
+@database.command(epilog=_example("cloudseed db check runs/stiff-perovskites"))
+def check(
+    target: Annotated[
+        str | None, typer.Argument(help="A run folder or a database URL.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Check a ledger: schema version, integrity, states against the event log."""
+    commands.db_check(target, as_json=json)

@@ -1,0 +1,254 @@
+"""What the commands do: call the loop, print."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from rich.console import Console
+
+from cloudseed.errors import InputError, LedgerError, SchemaError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from cloudseed.loop import Snapshot, Workspace
+    from cloudseed.surrogate import OrderBy
+
+__all__ = ["db_check", "db_upgrade", "export", "init", "rank", "report", "resume", "run", "status"]
+
+_console = Console(highlight=False)
+
+
+def init(folder: Path) -> None:
+    """Writes a starter campaign."""
+    from cloudseed.loop.starter import write_starter
+
+    for path in write_starter(folder):
+        _console.print(f"wrote {path}", markup=False)
+    _console.print(f"\nNext: cloudseed run {folder / 'campaign.yaml'}", markup=False)
+
+
+def run(spec_path: Path, out: Path | None, *, as_json: bool) -> None:
+    """Starts a campaign and runs it to its end."""
+    from cloudseed.loop import RUNS, create_campaign, load_spec
+
+    spec = load_spec(spec_path)
+    _drive(
+        lambda stage: create_campaign(spec, out or RUNS / spec.name, stage),
+        f"{spec.name}: {spec.objective}",
+        as_json=as_json,
+    )
+
+
+def resume(campaign: str | None, *, as_json: bool) -> None:
+    """Goes on with a campaign."""
+    from cloudseed.loop import Workspace
+
+    workspace = Workspace.find(campaign)
+    _drive(lambda _: workspace, workspace.campaign, as_json=as_json)
+
+
+def _drive(
+    prepare: Callable[[Callable[[str], None]], Workspace], title: str, *, as_json: bool
+) -> None:
+    """Runs a campaign under the live view, then writes and shows its results."""
+    from cloudseed.cli.live import LiveView
+    from cloudseed.loop import open_campaign
+
+    console = Console(stderr=True, highlight=False) if as_json else _console
+    with _stop_signal() as stopping, LiveView(console, title) as view:
+        workspace = prepare(view.stage)
+        with open_campaign(workspace, view.stage) as campaign:
+            end = campaign.run(view.update, stopping)
+    if end.measured:
+        _write_results(workspace, console)
+    if as_json:
+        _print_json({"run": str(workspace.path), **end.to_json()})
+    else:
+        _show_end(workspace, end)
+
+
+@contextmanager
+def _stop_signal() -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C or SIGTERM into a polite stop; a second Ctrl-C interrupts."""
+    asked = threading.Event()
+
+    def ask(*_: object) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _write_results(workspace: Workspace, console: Console) -> None:
+    from cloudseed.loop.reporting import write_results
+
+    with console.status("writing the report"):
+        write_results(workspace)
+
+
+def _show_end(workspace: Workspace, end: Snapshot) -> None:
+    from cloudseed.cli.tables import ranked_table
+
+    if end.measured:
+        _console.print(ranked_table(workspace, top=10))
+    verb = "finished" if end.status == "finished" else "stopped"
+    _console.print(f"{verb}: {end.stop_reason}; {end.measured} experiments measured", markup=False)
+    if end.measured:
+        for path in (workspace.path / "report.html", workspace.path / "ranked.csv"):
+            _console.print(f"wrote {path}", markup=False)
+        _console.print(f"wrote {workspace.winners}/*.cif", markup=False)
+    if end.status != "finished":
+        _console.print(f"go on with: cloudseed resume {workspace.path}", markup=False)
+
+
+def status(campaign: str | None, *, as_json: bool) -> None:
+    """Shows where a campaign stands."""
+    from cloudseed.cli.tables import status_table
+    from cloudseed.loop import Workspace, campaign_of, take_snapshot
+    from cloudseed.loop.workspace import reading
+
+    workspace = Workspace.find(campaign)
+    with reading(workspace) as ledger:
+        row, spec = campaign_of(ledger, workspace)
+        now = take_snapshot(ledger, row, spec)
+    if as_json:
+        _print_json({"run": str(workspace.path), **now.to_json()})
+    else:
+        _console.print(status_table(now, str(workspace.path)))
+
+
+def rank(
+    pool: Path,
+    measured: Path,
+    objective: str,
+    constraints: Sequence[str],
+    *,
+    order_by: OrderBy,
+    top: int,
+    out: Path | None,
+    encoder: str,
+    seed: int,
+    as_json: bool,
+    skip_bad: bool,
+) -> None:
+    """Ranks a list by what was measured on another."""
+    from cloudseed.cli.progress import progress_bar
+    from cloudseed.cli.tables import ranking_table
+    from cloudseed.loop.ranking import rank_files
+
+    with progress_bar() as progress:
+        ranking = rank_files(
+            pool,
+            measured,
+            objective,
+            constraints,
+            order_by=order_by,
+            encoder=encoder,
+            seed=seed,
+            skip_bad=skip_bad,
+            progress=progress,
+        )
+    if out is not None:
+        ranking.write_csv(out)
+    if as_json:
+        _print_json(ranking.to_json(top))
+    else:
+        _console.print(ranking_table(ranking, top))
+        for note in ranking.notes:
+            _console.print(f"note: {note}", markup=False)
+        if out is not None:
+            _console.print(f"wrote {out}", markup=False)
+
+
+def report(campaign: str | None, out: Path | None) -> None:
+    """Writes the report."""
+    from cloudseed.loop import Workspace
+    from cloudseed.loop.reporting import write_report
+
+    workspace = Workspace.find(campaign)
+    with _console.status("writing the report"):
+        path = write_report(workspace, out)
+    _console.print(f"wrote {path}", markup=False)
+
+
+def export(campaign: str | None, form: Literal["csv", "json", "cif"], out: Path | None) -> None:
+    """Exports every experiment."""
+    from cloudseed.loop import Workspace
+    from cloudseed.loop.exporting import export_cifs, export_csv, export_json
+    from cloudseed.loop.workspace import write_text
+
+    workspace = Workspace.find(campaign)
+    if form == "cif":
+        folder = out or workspace.path / "structures"
+        count = export_cifs(workspace, folder)
+        _console.print(f"wrote {count} CIF files to {folder}", markup=False)
+        return
+    text = export_csv(workspace) if form == "csv" else export_json(workspace)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_text(out, text)
+        _console.print(f"wrote {out}", markup=False)
+
+
+def db_upgrade(target: str | None) -> None:
+    """Brings a ledger up to date."""
+    from cloudseed.db import upgrade
+
+    before = upgrade(_url(target))
+    _console.print(f"the ledger was {before.value} and is current", markup=False)
+
+
+def db_check(target: str | None, *, as_json: bool) -> None:
+    """Checks a ledger."""
+    from cloudseed.db import SchemaState, check, open_ledger
+
+    url = _url(target)
+    state = check(url)
+    if state is not SchemaState.CURRENT:
+        raise SchemaError(
+            f"The ledger is {state.value}.",
+            hint="`cloudseed db upgrade` brings an older one up to date.",
+        )
+    ledger = open_ledger(url, create=False)
+    try:
+        found = ledger.verify()
+    finally:
+        ledger.close()
+    if as_json:
+        _print_json({"schema": state.value, "contradictions": found})
+    for line in found if not as_json else ():
+        _console.print(f"contradiction: {line}", markup=False)
+    if found:
+        raise LedgerError(f"The ledger contradicts itself in {len(found)} places.")
+    if not as_json:
+        _console.print("the ledger is sound", markup=False)
+
+
+def _url(target: str | None) -> str:
+    from cloudseed.loop import Workspace
+
+    if target is not None and "://" in target:
+        return target
+    return Workspace.find(target).ledger_url
+
+
+def _print_json(value: Any) -> None:
+    try:
+        text = json.dumps(value, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise InputError("A value is not a finite number, which JSON cannot hold.") from error
+    sys.stdout.write(text + "\n")

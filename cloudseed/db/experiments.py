@@ -1,0 +1,252 @@
+"""Experiments: the states they pass, and their sendings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import and_, select
+
+from cloudseed.db import events
+from cloudseed.db.campaigns import fenced
+from cloudseed.db.columns import now
+from cloudseed.db.events import EventKind
+from cloudseed.db.models import Attempt, Experiment, Outbox
+from cloudseed.db.protocols import ExperimentRow, ExperimentState, OutboxItem
+from cloudseed.errors import LedgerError, TransitionError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import Select
+    from sqlalchemy.orm import Session
+
+    from cloudseed.db.protocols import Claim
+
+__all__ = [
+    "acknowledge",
+    "details",
+    "move",
+    "next_to_send",
+    "rows",
+    "transition",
+    "unacknowledged",
+]
+
+_S = ExperimentState
+SENT = frozenset({_S.SENDING, _S.RUNNING, _S.IN_DOUBT})
+"""States in which an attempt is open: the lab has it, or may have it."""
+
+
+def rows(
+    session: Session, campaign_id: int, states: Sequence[ExperimentState] | None = None
+) -> list[ExperimentRow]:
+    """Returns experiments in order of planning."""
+    query = _with_attempt().where(Experiment.campaign_id == campaign_id)
+    if states is not None:
+        query = query.where(Experiment.state.in_(states))
+    return [_row(experiment, attempt) for experiment, attempt in session.execute(query)]
+
+
+def next_to_send(session: Session, claim: Claim) -> OutboxItem | None:
+    """Takes the oldest planned experiment, moves it to `sending`, opens an attempt."""
+    campaign = fenced(session, claim)
+    experiment = session.scalar(
+        select(Experiment)
+        .where(Experiment.campaign_id == campaign.id, Experiment.state == _S.PLANNED)
+        .order_by(Experiment.id)
+        .limit(1)
+    )
+    if experiment is None:
+        return None
+    at = now()
+    attempt = Attempt(
+        experiment_id=experiment.id,
+        n=experiment.attempt + 1,
+        epoch=claim.epoch,
+        handle=None,
+        opened_at=at,
+        closed_at=None,
+    )
+    session.add(attempt)
+    session.flush()
+    session.add(
+        Outbox(attempt_id=attempt.id, epoch=claim.epoch, created_at=at, acknowledged_at=None)
+    )
+    experiment.attempt = attempt.n
+    move(session, experiment, _S.SENDING)
+    return OutboxItem(_row(experiment, attempt), attempt.id)
+
+
+def unacknowledged(session: Session, claim: Claim) -> list[OutboxItem]:
+    """Returns what is in state `sending`: sent or not, a crash hides which."""
+    campaign = fenced(session, claim)
+    query = _with_attempt().where(
+        Experiment.campaign_id == campaign.id, Experiment.state == _S.SENDING
+    )
+    return [
+        OutboxItem(_row(experiment, attempt), attempt.id)
+        for experiment, attempt in session.execute(query)
+        if attempt is not None
+    ]
+
+
+def acknowledge(session: Session, claim: Claim, item: OutboxItem, handle: str) -> None:
+    """Records the lab's handle: `sending` or `in_doubt` becomes `running`.
+
+    Said again, it changes nothing; an experiment that ended meanwhile keeps its end.
+    """
+    experiment = owned(session, claim, item.experiment.id)
+    attempt = session.get_one(Attempt, item.attempt_id)
+    known = attempt.handle
+    if attempt.n != experiment.attempt or known not in {None, handle}:
+        raise TransitionError(
+            f"Attempt {attempt.n} of experiment {experiment.id} cannot get the handle {handle!r}: "
+            f"it has {known!r}, and the newest attempt is {experiment.attempt}.",
+            hint="The lab gave two handles for one key; ask it which one runs.",
+            experiment_id=experiment.id,
+        )
+    if known is None:
+        _record_handle(session, experiment, attempt, handle)
+    if experiment.state in {_S.SENDING, _S.IN_DOUBT}:
+        move(session, experiment, _S.RUNNING)
+    elif experiment.state is _S.PLANNED:
+        raise TransitionError(
+            f"Experiment {experiment.id} was given back to be sent again, yet the lab has it.",
+            hint="Ask the lab by key before sending it again.",
+            experiment_id=experiment.id,
+        )
+
+
+def transition(
+    session: Session, claim: Claim, experiment_id: int, state: ExperimentState, reason: str
+) -> None:
+    """Moves an experiment to another state."""
+    experiment = owned(session, claim, experiment_id)
+    if state is _S.SENDING:
+        raise TransitionError(
+            "An experiment is sent by taking it from the outbox.",
+            hint="Call `next_to_send`.",
+            experiment_id=experiment_id,
+        )
+    move(session, experiment, state, reason=reason)
+
+
+def owned(session: Session, claim: Claim, experiment_id: int) -> Experiment:
+    """Returns an experiment of the claimed campaign, which is locked thereby.
+
+    Raises:
+        StaleWorkerError: If the claim is not the newest.
+        LedgerError: If the campaign has no such experiment.
+    """
+    campaign = fenced(session, claim)
+    experiment = session.get(Experiment, experiment_id)
+    if experiment is None or experiment.campaign_id != campaign.id:
+        raise LedgerError(
+            f"The campaign {campaign.name!r} has no experiment with id {experiment_id}.",
+            hint="`cloudseed status` lists its experiments.",
+            experiment_id=experiment_id,
+        )
+    return experiment
+
+
+def move(
+    session: Session,
+    experiment: Experiment,
+    state: ExperimentState,
+    *,
+    reason: str = "",
+    **data: Any,
+) -> None:
+    """Changes a state and logs it; closes the attempt unless the lab may still have it.
+
+    Raises:
+        TransitionError: If the lifecycle does not allow it.
+    """
+    before = experiment.state
+    if state not in before.successors:
+        raise TransitionError(
+            f"Experiment {experiment.id} is {before} and cannot become {state}.",
+            hint="From there it may become " + (", ".join(sorted(before.successors)) or "nothing"),
+            experiment_id=experiment.id,
+            before=before.value,
+            after=state.value,
+        )
+    at = now()
+    if state not in SENT:
+        attempt = open_attempt(session, experiment)
+        if attempt is not None:
+            attempt.closed_at = at
+    experiment.state = state
+    experiment.reason = reason
+    if state.terminal and experiment.finished_at is None:
+        experiment.finished_at = at
+    events.append(
+        session,
+        experiment.campaign_id,
+        EventKind.MOVED,
+        experiment_id=experiment.id,
+        before=before.value,
+        after=state.value,
+        attempt=experiment.attempt,
+        reason=reason,
+        **data,
+    )
+
+
+def open_attempt(session: Session, experiment: Experiment) -> Attempt | None:
+    """Returns the attempt that is not closed, if any."""
+    return session.scalar(
+        select(Attempt).where(Attempt.experiment_id == experiment.id, Attempt.closed_at.is_(None))
+    )
+
+
+def _record_handle(session: Session, experiment: Experiment, attempt: Attempt, handle: str) -> None:
+    """Notes under which name the lab has an attempt."""
+    attempt.handle = handle
+    outbox = session.scalars(select(Outbox).where(Outbox.attempt_id == attempt.id)).one()
+    outbox.acknowledged_at = now()
+    events.append(
+        session,
+        experiment.campaign_id,
+        EventKind.ACKNOWLEDGED,
+        experiment_id=experiment.id,
+        attempt=attempt.n,
+        handle=handle,
+    )
+
+
+def details(session: Session, experiment_id: int) -> Mapping[str, Any]:
+    """Returns the details that the settled result came with; empty if there are none."""
+    found: Mapping[str, Any] | None = session.scalar(
+        select(Experiment.details).where(Experiment.id == experiment_id)
+    )
+    if found is None:
+        raise LedgerError(
+            f"There is no experiment with id {experiment_id}.",
+            hint="`cloudseed status` lists the experiments.",
+            experiment_id=experiment_id,
+        )
+    return found
+
+
+def _with_attempt() -> Select[Experiment, Attempt | None]:
+    """Experiments with their newest attempt, in order of planning."""
+    newest = and_(Attempt.experiment_id == Experiment.id, Attempt.n == Experiment.attempt)
+    return select(Experiment, Attempt).outerjoin(Attempt, newest).order_by(Experiment.id)
+
+
+def _row(experiment: Experiment, attempt: Attempt | None) -> ExperimentRow:
+    return ExperimentRow(
+        id=experiment.id,
+        candidate_id=experiment.candidate_id,
+        decision_id=experiment.decision_id,
+        idem_key=experiment.idem_key,
+        lab=experiment.lab,
+        state=experiment.state,
+        attempt=experiment.attempt,
+        handle=None if attempt is None else attempt.handle,
+        reason=experiment.reason,
+        request=experiment.request,
+        created_at=experiment.created_at,
+        finished_at=experiment.finished_at,
+    )

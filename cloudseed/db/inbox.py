@@ -1,0 +1,314 @@
+"""What labs said, byte for byte, and what it means.
+
+`receive` commits the bytes before anybody reads them; `settle` turns them into a state and
+measurements, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import exists, select
+from sqlalchemy.orm import aliased
+
+from cloudseed.db import events, experiments
+from cloudseed.db.campaigns import fenced
+from cloudseed.db.columns import now
+from cloudseed.db.events import EventKind
+from cloudseed.db.models import Attempt, Experiment, Inbox, InboxConflict, Measurement
+from cloudseed.db.protocols import ExperimentState, MeasurementRow
+from cloudseed.errors import LedgerError, UnitError
+from cloudseed.units import unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from sqlalchemy.orm import Session
+
+    from cloudseed.db.protocols import Claim, NewMeasurement
+
+__all__ = ["MessageOutcome", "measurements", "receive", "settle", "unprocessed"]
+
+_S = ExperimentState
+
+
+class MessageOutcome(StrEnum):
+    """What became of a message.
+
+    applied    it moved its experiment
+    noted      it was read and changes nothing: it was to, or it repeats what is so already
+    late       its experiment had ended
+    early      it retracts a result that has not come; that result is retracted when it comes
+    stranger   no experiment of this campaign has its key
+    """
+
+    APPLIED = "applied"
+    NOTED = "noted"
+    LATE = "late"
+    EARLY = "early"
+    STRANGER = "stranger"
+
+
+def receive(
+    session: Session, claim: Claim, *, lab: str, message_id: str, key: str, raw: bytes
+) -> bool:
+    """Commits a raw message; False if it was there before."""
+    campaign = fenced(session, claim)
+    sha = hashlib.sha256(raw).hexdigest()
+    first = session.scalar(
+        select(Inbox).where(
+            Inbox.campaign_id == campaign.id, Inbox.lab == lab, Inbox.message_id == message_id
+        )
+    )
+    if first is not None:
+        if (first.sha, first.idem_key) != (sha, key):
+            _keep_aside(session, first, key, raw, sha)
+        return False
+    message = Inbox(
+        campaign_id=campaign.id,
+        lab=lab,
+        message_id=message_id,
+        idem_key=key,
+        raw=raw,
+        sha=sha,
+        received_at=now(),
+        processed_at=None,
+        outcome=None,
+    )
+    session.add(message)
+    session.flush()
+    events.append(
+        session,
+        campaign.id,
+        EventKind.RECEIVED,
+        inbox_id=message.id,
+        lab=lab,
+        message_id=message_id,
+        key=key,
+        sha=sha,
+    )
+    return True
+
+
+def unprocessed(session: Session, campaign_id: int) -> list[tuple[int, str, bytes]]:
+    """Returns (inbox id, idempotency key, raw) of messages not yet turned into outcomes."""
+    query = (
+        select(Inbox.id, Inbox.idem_key, Inbox.raw)
+        .where(Inbox.campaign_id == campaign_id, Inbox.processed_at.is_(None))
+        .order_by(Inbox.id)
+    )
+    return [(i, key, bytes(raw)) for i, key, raw in session.execute(query)]
+
+
+def settle(
+    session: Session,
+    claim: Claim,
+    inbox_id: int,
+    state: ExperimentState | None,
+    *,
+    measured: Sequence[NewMeasurement],
+    reason: str,
+    details: Mapping[str, Any] | None,
+) -> None:
+    """Turns one message into a state and measurements."""
+    campaign = fenced(session, claim)
+    message = session.get(Inbox, inbox_id)
+    if message is None or message.campaign_id != campaign.id:
+        raise LedgerError(
+            f"The campaign {campaign.name!r} has no message with id {inbox_id}.",
+            hint="Settle what `unprocessed` returns.",
+            inbox_id=inbox_id,
+        )
+    if message.processed_at is not None:
+        return
+    experiment = session.scalar(
+        select(Experiment).where(
+            Experiment.campaign_id == campaign.id, Experiment.idem_key == message.idem_key
+        )
+    )
+    outcome = _outcome(experiment, state)
+    if outcome is MessageOutcome.APPLIED:
+        assert experiment is not None
+        assert state is not None
+        _apply(session, experiment, message, state, measured=measured, reason=reason)
+        if state is not _S.RETRACTED:
+            experiment.details = dict(details or {})
+    message.processed_at = now()
+    message.outcome = outcome.value
+    events.append(
+        session,
+        campaign.id,
+        EventKind.READ,
+        experiment_id=None if experiment is None else experiment.id,
+        inbox_id=inbox_id,
+        outcome=outcome.value,
+        state=None if state is None else state.value,
+        reason=reason,
+    )
+
+
+def measurements(session: Session, campaign_id: int) -> list[MeasurementRow]:
+    """Returns the measurements that stand, in order of recording."""
+    newer = aliased(Measurement)
+    query = (
+        select(
+            Measurement.id,
+            Measurement.experiment_id,
+            Experiment.candidate_id,
+            Measurement.property,
+            Measurement.value,
+            Measurement.unit,
+            Measurement.sigma,
+            Measurement.method,
+            Measurement.created_at,
+        )
+        .join(Experiment, Experiment.id == Measurement.experiment_id)
+        .where(
+            Experiment.campaign_id == campaign_id,
+            Experiment.state != _S.RETRACTED,
+            ~exists().where(newer.supersedes == Measurement.id),
+        )
+        .order_by(Measurement.id)
+    )
+    return [MeasurementRow(*row) for row in session.execute(query)]
+
+
+def _outcome(experiment: Experiment | None, state: ExperimentState | None) -> MessageOutcome:
+    """Says what a message does, given the experiment that it is about."""
+    if experiment is None:
+        return MessageOutcome.STRANGER
+    if state is None or state is experiment.state:
+        return MessageOutcome.NOTED
+    if state is _S.RETRACTED and not experiment.state.terminal:
+        return MessageOutcome.EARLY
+    if experiment.state.terminal and state not in experiment.state.successors:
+        return MessageOutcome.LATE
+    return MessageOutcome.APPLIED
+
+
+def _apply(
+    session: Session,
+    experiment: Experiment,
+    message: Inbox,
+    state: ExperimentState,
+    *,
+    measured: Sequence[NewMeasurement],
+    reason: str,
+) -> None:
+    """Moves the experiment and records what was measured."""
+    if state is _S.SENDING:
+        raise LedgerError("No message makes an experiment be sent.", hint="Use `next_to_send`.")
+    attempt_id = session.scalar(
+        select(Attempt.id).where(
+            Attempt.experiment_id == experiment.id, Attempt.n == experiment.attempt
+        )
+    )
+    experiments.move(session, experiment, state, reason=reason, inbox_id=message.id)
+    for ordinal, m in enumerate(measured):
+        _record(session, experiment, m, attempt_id=attempt_id, source=(message.id, ordinal))
+    if _S.RETRACTED in state.successors and _was_retracted_before(session, message):
+        experiments.move(
+            session,
+            experiment,
+            _S.RETRACTED,
+            reason="Retracted before it came.",
+            inbox_id=message.id,
+        )
+
+
+def _was_retracted_before(session: Session, message: Inbox) -> bool:
+    """Whether a retraction overtook the result it is about."""
+    query = select(Inbox.id).where(
+        Inbox.campaign_id == message.campaign_id,
+        Inbox.idem_key == message.idem_key,
+        Inbox.outcome == MessageOutcome.EARLY.value,
+    )
+    return session.scalars(query.limit(1)).first() is not None
+
+
+def _record(
+    session: Session,
+    experiment: Experiment,
+    new: NewMeasurement,
+    *,
+    attempt_id: int | None,
+    source: tuple[int, int],
+) -> None:
+    """Records one value, given the id of its message and its place therein."""
+    _check(new)
+    inbox_id, ordinal = source
+    row = Measurement(
+        experiment_id=experiment.id,
+        attempt_id=attempt_id,
+        inbox_id=inbox_id,
+        ordinal=ordinal,
+        property=new.property,
+        value=float(new.value),
+        unit=new.unit,
+        sigma=None if new.sigma is None else float(new.sigma),
+        method=new.method,
+        supersedes=None,
+        created_at=now(),
+    )
+    session.add(row)
+    session.flush()
+    events.append(
+        session,
+        experiment.campaign_id,
+        EventKind.MEASURED,
+        experiment_id=experiment.id,
+        measurement_id=row.id,
+        property=row.property,
+        value=row.value,
+        unit=row.unit,
+        sigma=row.sigma,
+    )
+
+
+def _check(new: NewMeasurement) -> None:
+    """Refuses a value that cannot be meant."""
+    unit = unit_of(new.property)
+    if unit is not None and new.unit != unit:
+        raise UnitError(
+            f"The ledger keeps {new.property} in {unit!r}, not in {new.unit!r}.",
+            hint="Convert it with `cloudseed.units.convert`.",
+            property=new.property,
+            unit=new.unit,
+        )
+    if not math.isfinite(new.value) or (new.sigma is not None and not 0 <= new.sigma < math.inf):
+        raise LedgerError(
+            f"The value {new.value} with uncertainty {new.sigma} is no measurement of "
+            f"{new.property}.",
+            hint="Value and uncertainty are finite, and the uncertainty is not negative.",
+            property=new.property,
+        )
+
+
+def _keep_aside(session: Session, first: Inbox, key: str, raw: bytes, sha: str) -> None:
+    """Keeps a message that contradicts the first of its id, once."""
+    known = session.scalar(
+        select(InboxConflict.id).where(
+            InboxConflict.inbox_id == first.id,
+            InboxConflict.idem_key == key,
+            InboxConflict.sha == sha,
+        )
+    )
+    if known is not None:
+        return
+    session.add(InboxConflict(inbox_id=first.id, idem_key=key, raw=raw, sha=sha, received_at=now()))
+    events.append(
+        session,
+        first.campaign_id,
+        EventKind.CONFLICT,
+        inbox_id=first.id,
+        lab=first.lab,
+        message_id=first.message_id,
+        key=key,
+        sha=sha,
+        first_key=first.idem_key,
+        first_sha=first.sha,
+    )

@@ -1,0 +1,277 @@
+"""The ledger in SQL: each method one transaction over the functions of the sibling modules."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from cloudseed.db import (
+    campaigns,
+    candidates,
+    decisions,
+    events,
+    experiments,
+    inbox,
+    locks,
+    schema,
+    verify,
+)
+from cloudseed.db.engine import Database, locate
+from cloudseed.errors import CampaignRunningError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from types import TracebackType
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from cloudseed.db.protocols import (
+        CampaignRow,
+        CandidateRow,
+        Claim,
+        DecisionRow,
+        EventRow,
+        ExperimentRow,
+        ExperimentState,
+        MeasurementRow,
+        NewCandidate,
+        NewDecision,
+        NewMeasurement,
+        OutboxItem,
+        ProposalRow,
+    )
+
+__all__ = ["SqlLedger", "open_ledger"]
+
+
+def open_ledger(url: str, *, create: bool = True) -> SqlLedger:
+    """Opens a ledger, and makes it first where there is none.
+
+    Args:
+        url: `sqlite:///path/to/file.db`, `postgresql://user@host/database`, or a path.
+        create: Whether an empty or missing database is given its tables.
+
+    Raises:
+        SchemaError: If the database has another schema version, or another program's tables.
+        StorageError: If it cannot be reached or written.
+    """
+    location = locate(url)
+    database = Database(location, create=create and not location.read_only)
+    try:
+        if create and schema.state_of(database) is schema.SchemaState.EMPTY:
+            schema.bring_to_head(database)
+        schema.require_current(database)
+        database.use_wal()
+    except BaseException:
+        database.close()
+        raise
+    return SqlLedger(database)
+
+
+class SqlLedger:
+    """A `Ledger` in SQLite or PostgreSQL; `open_ledger` makes it.
+
+    It may be shared by threads. Methods are told in `cloudseed.db.protocols.Ledger`.
+
+    Args:
+        database: A database at this program's schema.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __repr__(self) -> str:
+        return f"SqlLedger({self._database.name!r})"
+
+    def __enter__(self) -> SqlLedger:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def create_campaign(self, name: str, config: Mapping[str, Any]) -> CampaignRow:
+        """Records a new campaign."""
+        with self._database.writing() as session:
+            return campaigns.create(session, name, config)
+
+    def campaign(self, name: str) -> CampaignRow | None:
+        """Returns a campaign by name."""
+        with self._database.reading() as session:
+            return campaigns.by_name(session, name)
+
+    def campaigns(self) -> list[CampaignRow]:
+        """Returns all campaigns, newest last."""
+        with self._database.reading() as session:
+            return campaigns.all_rows(session)
+
+    @contextmanager
+    def claim(self, campaign_id: int) -> Iterator[Claim]:
+        """Excludes other engines for as long as the context lasts."""
+        with self._database.reading() as session:
+            campaign = campaigns.by_id(session, campaign_id)
+        with locks.exclusive(self._database, campaign_id) as free:
+            if not free:
+                raise CampaignRunningError(
+                    f"Another engine drives the campaign {campaign.name!r}.",
+                    hint="Stop it first; `cloudseed status` shows what it does.",
+                    campaign_id=campaign_id,
+                    heartbeat_at=campaign.heartbeat_at,
+                )
+            with self._database.writing() as session:
+                claim = campaigns.take(session, campaign_id)
+            yield claim
+
+    def heartbeat(self, claim: Claim) -> None:
+        """Leaves a sign of life."""
+        with self._database.writing() as session:
+            campaigns.heartbeat(session, claim)
+
+    def set_status(self, claim: Claim, status: str, reason: str = "") -> None:
+        """Sets the campaign's status."""
+        with self._database.writing() as session:
+            campaigns.set_status(session, claim, status, reason)
+
+    def add_candidates(self, claim: Claim, new: Sequence[NewCandidate]) -> int:
+        """Records candidates whose keys are new, in order; returns how many were."""
+        with self._database.writing() as session:
+            return candidates.add(session, claim, new)
+
+    def candidates(self, campaign_id: int) -> list[CandidateRow]:
+        """Returns the pool in order of position."""
+        with self._database.reading() as session:
+            return candidates.rows(session, campaign_id)
+
+    def count_candidates(self, campaign_id: int) -> int:
+        """Returns the size of the pool."""
+        with self._database.reading() as session:
+            return candidates.count(session, campaign_id)
+
+    def papers(self, candidate_id: int) -> Mapping[str, Any]:
+        """Returns a candidate's provenance."""
+        with self._database.reading() as session:
+            return candidates.papers(session, candidate_id)
+
+    def root(self, sha: str) -> Mapping[str, Any]:
+        """Returns a geometry root's JSON form."""
+        with self._database.reading() as session:
+            return candidates.root(session, sha)
+
+    def put_embeddings(
+        self, encoder_id: str, strings: Sequence[str], vectors: npt.NDArray[np.float32]
+    ) -> None:
+        """Caches embeddings; strings already there are left alone."""
+        with self._database.writing() as session:
+            candidates.put_embeddings(session, encoder_id, strings, vectors)
+
+    def get_embeddings(
+        self, encoder_id: str, strings: Sequence[str]
+    ) -> dict[str, npt.NDArray[np.float32]]:
+        """Returns those of the strings' embeddings that are cached."""
+        with self._database.reading() as session:
+            return candidates.get_embeddings(session, encoder_id, strings)
+
+    def record_decision(self, claim: Claim, decision: NewDecision) -> DecisionRow:
+        """Commits a decision, its proposals and experiments, all or nothing."""
+        with self._database.writing() as session:
+            return decisions.record(session, claim, decision)
+
+    def decisions(self, campaign_id: int) -> list[DecisionRow]:
+        """Returns decisions in order of step."""
+        with self._database.reading() as session:
+            return decisions.rows(session, campaign_id)
+
+    def proposals(self, decision_id: int, *, chosen_only: bool = False) -> list[ProposalRow]:
+        """Returns a decision's scored candidates in order of rank; all, or only the chosen."""
+        with self._database.reading() as session:
+            return decisions.proposals(session, decision_id, chosen_only=chosen_only)
+
+    def experiments(
+        self, campaign_id: int, states: Sequence[ExperimentState] | None = None
+    ) -> list[ExperimentRow]:
+        """Returns experiments in order of planning."""
+        with self._database.reading() as session:
+            return experiments.rows(session, campaign_id, states)
+
+    def next_to_send(self, claim: Claim) -> OutboxItem | None:
+        """Takes the oldest planned experiment, moves it to `sending`, opens an attempt."""
+        with self._database.writing() as session:
+            return experiments.next_to_send(session, claim)
+
+    def unacknowledged(self, claim: Claim) -> list[OutboxItem]:
+        """Returns what is in state `sending`: sent or not, a crash hides which."""
+        with self._database.writing() as session:
+            return experiments.unacknowledged(session, claim)
+
+    def acknowledge(self, claim: Claim, item: OutboxItem, handle: str) -> None:
+        """Records the lab's handle: `sending` or `in_doubt` becomes `running`."""
+        with self._database.writing() as session:
+            experiments.acknowledge(session, claim, item, handle)
+
+    def transition(
+        self, claim: Claim, experiment_id: int, state: ExperimentState, reason: str = ""
+    ) -> None:
+        """Moves an experiment to another state; an open attempt closes where it must."""
+        with self._database.writing() as session:
+            experiments.transition(session, claim, experiment_id, state, reason)
+
+    def receive(self, claim: Claim, lab: str, message_id: str, key: str, raw: bytes) -> bool:
+        """Commits a raw message to the inbox; False if it was there before."""
+        with self._database.writing() as session:
+            return inbox.receive(session, claim, lab=lab, message_id=message_id, key=key, raw=raw)
+
+    def unprocessed(self, campaign_id: int) -> list[tuple[int, str, bytes]]:
+        """Returns (inbox id, idempotency key, raw) of messages not yet turned into outcomes."""
+        with self._database.reading() as session:
+            return inbox.unprocessed(session, campaign_id)
+
+    def settle(
+        self,
+        claim: Claim,
+        inbox_id: int,
+        state: ExperimentState | None,
+        *,
+        measurements: Sequence[NewMeasurement] = (),
+        reason: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Turns one inbox message into a state and measurements, in one transaction."""
+        with self._database.writing() as session:
+            inbox.settle(
+                session,
+                claim,
+                inbox_id,
+                state,
+                measured=measurements,
+                reason=reason,
+                details=details,
+            )
+
+    def measurements(self, campaign_id: int) -> list[MeasurementRow]:
+        """Returns the measurements that stand, in order of recording."""
+        with self._database.reading() as session:
+            return inbox.measurements(session, campaign_id)
+
+    def details(self, experiment_id: int) -> Mapping[str, Any]:
+        """Returns the details that the settled result came with; empty if there are none."""
+        with self._database.reading() as session:
+            return experiments.details(session, experiment_id)
+
+    def events(self, campaign_id: int, after: int = 0) -> list[EventRow]:
+        """Returns the event log, oldest first."""
+        with self._database.reading() as session:
+            return events.rows(session, campaign_id, after)
+
+    def verify(self) -> list[str]:
+        """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""
+        with self._database.reading() as session:
+            return list(verify.contradictions(session))
+
+    def close(self) -> None:
+        """Lets go of the database."""
+        self._database.close()

@@ -1,0 +1,118 @@
+"""Whether a ledger contradicts itself: what `cloudseed db check` runs."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, select, text
+
+from cloudseed.db.events import EventKind
+from cloudseed.db.experiments import SENT
+from cloudseed.db.models import Attempt, Candidate, Event, Experiment, Inbox, Measurement, Outbox
+from cloudseed.db.protocols import ExperimentState
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.orm import Session
+
+__all__ = ["contradictions"]
+
+
+def contradictions(session: Session) -> Iterator[str]:
+    """Yields one sentence per contradiction; none if the ledger is sound."""
+    if session.get_bind().dialect.name == "sqlite":
+        yield from _sqlite(session)
+    yield from _lives(session)
+    yield from _attempts(session)
+    yield from _messages(session)
+    yield from _pools(session)
+
+
+def _sqlite(session: Session) -> Iterator[str]:
+    """What SQLite finds in its own pages, and rows that refer to none."""
+    for problem in session.scalars(text("PRAGMA integrity_check")):
+        if problem != "ok":
+            yield f"SQLite finds the file damaged: {problem}."
+    for table, row, parent, _ in session.execute(text("PRAGMA foreign_key_check")):
+        yield f"Row {row} of {table} refers to a row of {parent} that is not there."
+
+
+def _lives(session: Session) -> Iterator[str]:
+    """Each experiment's state must be what its events lead to, step by legal step."""
+    folded: dict[int, tuple[ExperimentState, int]] = {}
+    log = (
+        select(Event.experiment_id, Event.kind, Event.data)
+        .where(Event.kind.in_([EventKind.PLANNED.value, EventKind.MOVED.value]))
+        .order_by(Event.id)
+        .execution_options(yield_per=1_000)
+    )
+    for experiment_id, kind, data in session.execute(log):
+        if kind == EventKind.PLANNED.value:
+            folded[experiment_id] = (ExperimentState.PLANNED, 0)
+            continue
+        before, after = ExperimentState(data["before"]), ExperimentState(data["after"])
+        known, _ = folded.get(experiment_id, (None, 0))
+        if known is not before or after not in before.successors:
+            yield (
+                f"Experiment {experiment_id} went from {before} to {after} in its log, "
+                f"where it was {known}."
+            )
+        folded[experiment_id] = (after, data["attempt"])
+    now_so = select(Experiment.id, Experiment.state, Experiment.attempt)
+    for experiment_id, state, attempt in session.execute(now_so):
+        told = folded.pop(experiment_id, None)
+        if told != (state, attempt):
+            yield (
+                f"Experiment {experiment_id} is {state} at attempt {attempt}, "
+                f"but its log leads to {told}."
+            )
+    for experiment_id in folded:
+        yield f"The log tells of experiment {experiment_id}, which is not there."
+
+
+def _attempts(session: Session) -> Iterator[str]:
+    """An attempt is open exactly while the lab may have the experiment; each has its outbox row."""
+    opened = func.count(Attempt.id).filter(Attempt.closed_at.is_(None))
+    query = (
+        select(Experiment.id, Experiment.state, Experiment.attempt, func.count(Attempt.id), opened)
+        .outerjoin(Attempt, Attempt.experiment_id == Experiment.id)
+        .group_by(Experiment.id, Experiment.state, Experiment.attempt)
+    )
+    for experiment_id, state, attempt, count, n_open in session.execute(query):
+        if count != attempt:
+            yield f"Experiment {experiment_id} counts {attempt} attempts and has {count}."
+        if n_open != (1 if state in SENT else 0):
+            yield f"Experiment {experiment_id} is {state} and has {n_open} open attempts."
+    unsent = select(Attempt.id).outerjoin(Outbox).where(Outbox.id.is_(None))
+    for attempt_id in session.scalars(unsent):
+        yield f"Attempt {attempt_id} has no row in the outbox."
+
+
+def _messages(session: Session) -> Iterator[str]:
+    """Messages must be as they came, and measurements come from messages that were read."""
+    messages = select(Inbox.id, Inbox.raw, Inbox.sha).execution_options(yield_per=100)
+    for inbox_id, raw, sha in session.execute(messages):
+        if hashlib.sha256(raw).hexdigest() != sha:
+            yield f"Message {inbox_id} is not as it was received."
+    early = (
+        select(Measurement.id)
+        .join(Inbox, Inbox.id == Measurement.inbox_id)
+        .where(Inbox.outcome.is_distinct_from("applied"))
+    )
+    for measurement_id in session.scalars(early):
+        yield f"Measurement {measurement_id} comes from a message that was not applied."
+
+
+def _pools(session: Session) -> Iterator[str]:
+    """Positions in a pool have no gaps."""
+    query = select(
+        Candidate.campaign_id,
+        func.count(),
+        func.min(Candidate.position),
+        func.max(Candidate.position),
+    ).group_by(Candidate.campaign_id)
+    for campaign_id, count, first, last in session.execute(query):
+        if (first, last) != (0, count - 1):
+            yield f"The pool of campaign {campaign_id} has gaps: {count} rows, {first} to {last}."

@@ -1,0 +1,71 @@
+"""Labs by name: the entry points of the group `cloudseed.lab_adapters`."""
+
+from __future__ import annotations
+
+import difflib
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any
+
+from cloudseed.errors import CloudseedError, LabError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from cloudseed.lab_adapters.protocols import LabAdapter
+
+__all__ = ["available_labs", "load_lab"]
+
+GROUP = "cloudseed.lab_adapters"
+
+
+def available_labs() -> tuple[str, ...]:
+    """Returns the names of the installed lab adapters, sorted."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+
+
+def load_lab(adapter: str, config: Mapping[str, Any], workdir: Path) -> LabAdapter:
+    """Opens a lab.
+
+    Args:
+        adapter: Its name; the class behind it has `from_config(config, workdir)`.
+        config: The lab's own settings.
+        workdir: A folder that the lab may use for whatever must survive a crash.
+
+    Raises:
+        UsageError: If no adapter has this name, or its settings are wrong (`SpecError`).
+        LabError: If the adapter is broken or does not keep the contract.
+    """
+    points = entry_points(group=GROUP, name=adapter)
+    if not points:
+        known = available_labs()
+        near = difflib.get_close_matches(adapter, known, n=1)
+        raise UsageError(
+            f"There is no lab adapter {adapter!r}.",
+            hint=f"Did you mean {near[0]!r}?" if near else f"Installed: {', '.join(known)}.",
+            adapter=adapter,
+        )
+    point = next(iter(points))
+    try:
+        lab = point.load().from_config(config, workdir)
+    except CloudseedError:
+        raise
+    except Exception as error:
+        raise LabError(
+            f"The lab adapter {adapter!r} cannot be loaded: {type(error).__name__}: {error}",
+            hint=f"It is {point.value}; ask its author.",
+            adapter=adapter,
+        ) from error
+    return _checked(lab, adapter)
+
+
+def _checked(lab: Any, adapter: str) -> LabAdapter:
+    from cloudseed.lab_adapters.protocols import LabAdapter
+
+    if not isinstance(lab, LabAdapter):
+        raise LabError(
+            f"The lab adapter {adapter!r} lacks a method that every lab must have.",
+            hint="See cloudseed.lab_adapters.protocols.LabAdapter.",
+            adapter=adapter,
+        )
+    return lab

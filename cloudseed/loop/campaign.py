@@ -1,0 +1,290 @@
+"""The campaign: a reconciler whose `step` may be killed at any instant and run again."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from cloudseed import __version__
+from cloudseed.db import ExperimentState, open_ledger
+from cloudseed.errors import LabError, ObjectiveError, SpecError, UsageError
+from cloudseed.lab_adapters import load_lab
+from cloudseed.loop.collecting import collect
+from cloudseed.loop.context import Context
+from cloudseed.loop.dispatching import dispatch, recover
+from cloudseed.loop.planning import plan
+from cloudseed.loop.pool import (
+    CrystalShelf,
+    load_pool,
+    parents_from_config,
+    propose,
+    record_pool,
+    summary,
+)
+from cloudseed.loop.results import load_results
+from cloudseed.loop.snapshot import Snapshot, take_snapshot
+from cloudseed.loop.spec import CampaignSpec, validate_spec
+from cloudseed.loop.stopping import room, stop_reason
+from cloudseed.loop.workspace import Workspace
+from cloudseed.proposers import load_parents
+from cloudseed.surrogate import CloudEncoder
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from cloudseed.db import CampaignRow, Ledger
+    from cloudseed.lab_adapters import LabAdapter
+
+__all__ = ["Campaign", "campaign_of", "create_campaign", "open_campaign"]
+
+log = logging.getLogger(__name__)
+
+POLL_INTERVAL = 0.2
+"""Seconds between two looks at a lab that had nothing to say."""
+
+_HEARTBEAT = 2.0
+_LAB_TRIES = 8
+_LONGEST_WAIT = 30.0
+
+
+class Campaign:
+    """A running campaign: the one object with state.
+
+    Args:
+        context: Its parts.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.spec = context.spec
+        self._ledger = context.ledger
+        self._claim = context.claim
+        self._id = context.campaign.id
+        self._beat = 0.0
+
+    def snapshot(self) -> Snapshot:
+        """Returns where the campaign stands."""
+        row = self._ledger.campaign(self.context.campaign.name)
+        assert row is not None
+        return take_snapshot(self._ledger, row, self.spec)
+
+    def step(self) -> bool:
+        """Collects, plans and dispatches once; returns whether anything happened.
+
+        Raises:
+            LabError: If the lab cannot be reached.
+            StorageError: If the ledger cannot be written.
+        """
+        self._heartbeat()
+        recover(self.context)
+        moved = collect(self.context)
+        moved += self._plan()
+        moved += dispatch(self.context)
+        return moved > 0
+
+    def run(
+        self,
+        on_step: Callable[[Snapshot], None] = lambda _: None,
+        stopping: Callable[[], bool] = lambda: False,
+    ) -> Snapshot:
+        """Steps until the campaign is finished or told to stop.
+
+        Args:
+            on_step: Called with the state of affairs after each step in which something happened.
+            stopping: Asked before each step; True leaves what is in flight to a later `resume`.
+
+        Raises:
+            LabError: If the lab stays out of reach.
+        """
+        self._ledger.set_status(self._claim, "running")
+        on_step(self.snapshot())
+        failures = 0
+        while not stopping():
+            try:
+                moved = self.step()
+                failures = 0
+            except LabError as error:
+                failures += 1
+                if failures >= _LAB_TRIES:
+                    self._ledger.set_status(self._claim, "stopped", error.message)
+                    raise
+                log.warning("lab", extra={"why": error.message, "failures": failures})
+                time.sleep(min(POLL_INTERVAL * 2.0**failures, _LONGEST_WAIT))
+                continue
+            if moved:
+                on_step(self.snapshot())
+            elif (reason := self._finished()) is not None:
+                status, why = reason
+                self._ledger.set_status(self._claim, status, why)
+                return self.snapshot()
+            else:
+                time.sleep(POLL_INTERVAL)
+        self._ledger.set_status(self._claim, "stopped", "stopped by the user")
+        return self.snapshot()
+
+    def _plan(self) -> int:
+        """Plans the next batch if the lab would be idle without one; cancels it if all is over."""
+        planned = self._ledger.experiments(self._id, [ExperimentState.PLANNED])
+        running = self._ledger.experiments(self._id, [ExperimentState.RUNNING])
+        if len(running) >= self.context.in_flight:
+            return 0
+        now = self.snapshot()
+        results = load_results(self._ledger, self._id, self.spec.problem)
+        if stop_reason(self.spec, now, results) is not None:
+            for experiment in planned:
+                self._ledger.transition(
+                    self._claim, experiment.id, ExperimentState.CANCELLED, "the campaign is over"
+                )
+            return len(planned)
+        batch = min(self.spec.batch, room(self.spec, now, results))
+        if planned or batch == 0:
+            return 0
+        plan(self.context, batch)
+        return 1
+
+    def _finished(self) -> tuple[str, str] | None:
+        """Returns the final status and the reason, or None while there is something to wait for."""
+        opened = [e for e in self._ledger.experiments(self._id) if not e.state.terminal]
+        doubtful = [e for e in opened if e.state is ExperimentState.IN_DOUBT]
+        if opened and len(doubtful) == len(opened):
+            return "stopped", f"{len(doubtful)} experiments are in doubt and wait for a person"
+        if opened:
+            return None
+        results = load_results(self._ledger, self._id, self.spec.problem)
+        reason = stop_reason(self.spec, self.snapshot(), results)
+        return None if reason is None else ("finished", reason)
+
+    def _heartbeat(self) -> None:
+        now = time.monotonic()
+        if now - self._beat > _HEARTBEAT:
+            self._beat = now
+            self._ledger.heartbeat(self._claim)
+
+
+def create_campaign(
+    spec: CampaignSpec, out: Path, stage: Callable[[str], None] = lambda _: None
+) -> Workspace:
+    """Generates a campaign's candidates and records them in a new run folder.
+
+    Everything that can be checked is checked before the folder is made, so that a corrected spec
+    can be run again.
+
+    Args:
+        spec: What the owner asks for.
+        out: The run folder.
+        stage: Told in a few words what takes time.
+
+    Raises:
+        UsageError: If the folder holds a campaign, or a parent or the spec cannot be used.
+    """
+    Workspace.refuse_existing(out, spec.name)
+    stage("reading parents")
+    parents = load_parents(spec.parents)
+    with TemporaryDirectory() as scratch:
+        lab = load_lab(spec.lab.adapter, spec.lab.config, Path(scratch))
+        try:
+            _check_lab(spec, lab)
+            elements = lab.describe().elements
+        finally:
+            lab.close(stop_jobs=True)
+    stage("loading the encoder")
+    encoder = CloudEncoder.load(spec.encoder)
+    stage("proposing candidates")
+    generation = propose(spec, parents, elements)
+    workspace = Workspace.create(out, spec.name, spec.ledger)
+    config = {
+        "spec": spec.model_dump(mode="json"),
+        "parents": [
+            {"name": p.name, "source": p.source, "cell": p.crystal.build().to_json()}
+            for p in parents
+        ],
+        "proposed": summary(generation),
+        "cloudseed": __version__,
+    }
+    ledger = open_ledger(workspace.ledger_url)
+    try:
+        row = ledger.create_campaign(spec.name, config)
+        with ledger.claim(row.id) as claim:
+            record_pool(ledger, claim, generation, encoder.dialect)
+    finally:
+        ledger.close()
+    return workspace
+
+
+def campaign_of(ledger: Ledger, workspace: Workspace) -> tuple[CampaignRow, CampaignSpec]:
+    """Returns a run folder's campaign and its spec.
+
+    Raises:
+        UsageError: If the ledger does not hold it.
+    """
+    row = ledger.campaign(workspace.campaign)
+    if row is None:
+        raise UsageError(
+            f"The ledger of {workspace.path} holds no campaign {workspace.campaign!r}.",
+            hint="Was the database replaced? Restore it, or start again with `--out`.",
+        )
+    return row, validate_spec(row.config["spec"], f"the ledger of {workspace.path}")
+
+
+@contextmanager
+def open_campaign(
+    workspace: Workspace, stage: Callable[[str], None] = lambda _: None
+) -> Iterator[Campaign]:
+    """Claims a campaign and makes it ready to step.
+
+    Args:
+        workspace: Its run folder.
+        stage: Told in a few words what takes time.
+
+    Raises:
+        CampaignRunningError: If another engine drives it.
+        ObjectiveError: If the lab cannot measure what is asked for.
+    """
+    with ExitStack() as stack:
+        ledger = open_ledger(workspace.ledger_url, create=False)
+        stack.callback(ledger.close)
+        row, spec = campaign_of(ledger, workspace)
+        claim = stack.enter_context(ledger.claim(row.id))
+        lab = load_lab(spec.lab.adapter, spec.lab.config, workspace.lab)
+        stack.callback(lab.close, stop_jobs=True)
+        _check_lab(spec, lab)
+        stage("loading the encoder")
+        encoder = CloudEncoder.load(spec.encoder)
+        if ledger.count_candidates(row.id) == 0:
+            stage("proposing candidates")
+            parents = parents_from_config(row.config["parents"])
+            generation = propose(spec, parents, lab.describe().elements)
+            record_pool(ledger, claim, generation, encoder.dialect)
+        stage("embedding candidates")
+        pool = load_pool(ledger, row.id, encoder)
+        yield Campaign(Context(ledger, claim, row, spec, lab, pool, CrystalShelf(ledger)))
+
+
+def _check_lab(spec: CampaignSpec, lab: LabAdapter) -> None:
+    """Refuses what the lab cannot do, before anything is spent.
+
+    Raises:
+        ObjectiveError: If a property cannot be measured there.
+        SpecError: If more is to be in flight than the lab takes.
+    """
+    can: Any = lab.describe()
+    for name in spec.problem.properties:
+        if name not in can.properties:
+            near = difflib.get_close_matches(name, list(can.properties), n=1)
+            offer = ", ".join(sorted(can.properties))
+            raise ObjectiveError(
+                f"The lab {can.name!r} cannot measure {name!r}.",
+                hint=f"Did you mean {near[0]!r}?" if near else f"It measures {offer}.",
+                property=name,
+            )
+    if spec.in_flight > can.concurrency:
+        raise SpecError(
+            f"in_flight is {spec.in_flight}, but the lab {can.name!r} takes"
+            f" {can.concurrency} at once.",
+            hint="Lower in_flight, or raise the lab's concurrency.",
+        )

@@ -1,0 +1,118 @@
+"""Collect: read labs, commit raw messages to the inbox, turn them into outcomes, each once."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from cloudseed.db import ExperimentState, NewMeasurement
+from cloudseed.errors import LabError, UnitError
+from cloudseed.lab_adapters import Outcome, OutcomeKind
+from cloudseed.units import convert, unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cloudseed.db import ExperimentRow
+    from cloudseed.loop.context import Context
+
+__all__ = ["attempt_key", "collect"]
+
+log = logging.getLogger(__name__)
+
+_STATES = {
+    OutcomeKind.MEASURED: ExperimentState.MEASURED,
+    OutcomeKind.REFUSED: ExperimentState.REFUSED,
+    OutcomeKind.INFEASIBLE: ExperimentState.INFEASIBLE,
+    OutcomeKind.FAILED_FINAL: ExperimentState.FAILED,
+    OutcomeKind.RETRACTED: ExperimentState.RETRACTED,
+}
+
+
+def attempt_key(experiment: ExperimentRow) -> str:
+    """Returns the key under which the lab gets the current attempt.
+
+    Another attempt is another submission: a lab that honours keys would answer the old one with the
+    old failure.
+    """
+    return f"{experiment.idem_key}-{experiment.attempt}"
+
+
+def collect(context: Context) -> int:
+    """Takes in what the lab has to say; returns the number of messages turned into outcomes.
+
+    Raises:
+        LabError: If the lab cannot be reached; what it has to say is asked for again later.
+    """
+    ledger, campaign = context.ledger, context.campaign.id
+    running = ledger.experiments(campaign, [ExperimentState.RUNNING])
+    handles = [e.handle for e in running if e.handle is not None]
+    name = context.lab.describe().name
+    for message in context.lab.poll(handles) if handles else ():
+        key = message.key.rpartition("-")[0] or message.key
+        ledger.receive(context.claim, name, message.message_id, key, message.raw)
+    messages = ledger.unprocessed(campaign)
+    if messages:
+        by_key = {e.idem_key: e for e in ledger.experiments(campaign)}
+        for inbox_id, key, raw in messages:
+            _settle(context, inbox_id, by_key.get(key), raw)
+    return len(messages)
+
+
+def _settle(context: Context, inbox_id: int, experiment: ExperimentRow | None, raw: bytes) -> None:
+    ledger, claim = context.ledger, context.claim
+    if experiment is None:
+        ledger.settle(claim, inbox_id, None, reason="a result for an unknown experiment")
+        return
+    try:
+        outcome = Outcome.from_json(raw)
+        measurements = _measurements(outcome, experiment)
+    except (LabError, UnitError) as error:
+        ledger.settle(claim, inbox_id, ExperimentState.FAILED, reason=error.message)
+        return
+    state, reason = _state(outcome, experiment, context.spec.attempts)
+    details = dict(outcome.details)
+    if outcome.cell is not None:
+        details["cell"] = outcome.cell.to_json()
+    if outcome.duration is not None:
+        details["duration"] = outcome.duration
+    ledger.settle(claim, inbox_id, state, measurements=measurements, reason=reason, details=details)
+    log.info(
+        "outcome", extra={"experiment": experiment.id, "kind": outcome.kind.value, "why": reason}
+    )
+
+
+def _state(
+    outcome: Outcome, experiment: ExperimentRow, attempts: int
+) -> tuple[ExperimentState | None, str]:
+    """Returns the state that an outcome leads to; None leaves the experiment as it is."""
+    if outcome.kind is OutcomeKind.UNKNOWN:
+        return None, outcome.reason or "the lab cannot say"
+    if outcome.kind is OutcomeKind.FAILED_RETRYABLE:
+        if experiment.attempt < attempts:
+            return ExperimentState.PLANNED, outcome.reason
+        return ExperimentState.FAILED, f"{outcome.reason} (attempt {experiment.attempt})"
+    return _STATES[outcome.kind], outcome.reason
+
+
+def _measurements(outcome: Outcome, experiment: ExperimentRow) -> Sequence[NewMeasurement]:
+    """Returns the values in the units of the table.
+
+    Raises:
+        UnitError: If a unit does not fit its property.
+        LabError: If a property that was asked for is missing.
+    """
+    if outcome.kind is not OutcomeKind.MEASURED:
+        return ()
+    found = {m.property for m in outcome.measurements}
+    missing = [p for p in experiment.request["properties"] if p not in found]
+    if missing:
+        raise LabError(f"The lab's result lacks {', '.join(missing)}.")
+    rows = []
+    for m in outcome.measurements:
+        unit = unit_of(m.property)
+        target = m.unit if unit is None else unit
+        sigma = None if m.sigma is None else convert(m.sigma, m.unit, target)
+        value = convert(m.value, m.unit, target)
+        rows.append(NewMeasurement(m.property, value, target, sigma, m.method))
+    return rows

@@ -1,0 +1,42 @@
+"""What the three phases of a step work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cloudseed.db import CampaignRow, Claim, Ledger
+    from cloudseed.lab_adapters import LabAdapter
+    from cloudseed.loop.pool import CrystalShelf, Pool
+    from cloudseed.loop.spec import CampaignSpec
+
+__all__ = ["Context"]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """A campaign's parts, joined once.
+
+    Attributes:
+        ledger: The record.
+        claim: The right to write to it.
+        campaign: The campaign's row, as it was when the claim was made.
+        spec: What the owner asked for.
+        lab: Where candidates are made.
+        pool: The candidates with their embeddings.
+        shelf: Builds their crystals.
+    """
+
+    ledger: Ledger
+    claim: Claim
+    campaign: CampaignRow
+    spec: CampaignSpec
+    lab: LabAdapter
+    pool: Pool
+    shelf: CrystalShelf
+
+    @property
+    def in_flight(self) -> int:
+        """How many experiments may run at the same time."""
+        return min(self.spec.in_flight, self.lab.describe().concurrency)

@@ -1,0 +1,125 @@
+"""Exports: every experiment as a table, or the measured structures as CIF files."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+from cloudseed.crystal import Cell
+from cloudseed.loop.campaign import campaign_of
+from cloudseed.loop.pool import CrystalShelf
+from cloudseed.loop.results import load_results, ranked
+from cloudseed.loop.workspace import reading, write_text
+from cloudseed.units import unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cloudseed.db import Ledger
+    from cloudseed.loop.results import Result
+    from cloudseed.loop.workspace import Workspace
+
+__all__ = ["export_cifs", "export_csv", "export_json", "final_cell", "table_of"]
+
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+
+def export_csv(workspace: Workspace) -> str:
+    """Returns every experiment as CSV; text cells cannot act as spreadsheet formulas."""
+    with reading(workspace) as ledger:
+        row, spec = campaign_of(ledger, workspace)
+        results = load_results(ledger, row.id, spec.problem)
+    return table_of(results, spec.problem.properties)
+
+
+def export_json(workspace: Workspace) -> str:
+    """Returns the campaign and every experiment, with structures and provenance, as JSON."""
+    with reading(workspace) as ledger:
+        row, spec = campaign_of(ledger, workspace)
+        results = load_results(ledger, row.id, spec.problem)
+        experiments = [_record(ledger, result) for result in results]
+    data = {
+        "campaign": row.name,
+        "status": row.status,
+        "stop_reason": row.stop_reason,
+        "spec": row.config["spec"],
+        "spec_sha": row.config_sha,
+        "experiments": experiments,
+    }
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"
+
+
+def export_cifs(workspace: Workspace, folder: Path) -> int:
+    """Writes the measured structures as CIF files, best first; returns how many."""
+    with reading(workspace) as ledger:
+        row, spec = campaign_of(ledger, workspace)
+        results = ranked(load_results(ledger, row.id, spec.problem), spec.problem)
+        for place, result in enumerate(results, 1):
+            name = f"{place:03d}_{result.candidate.formula}_sg{result.space_group}.cif"
+            write_text(folder / name, final_cell(ledger, result).to_cif())
+    return len(results)
+
+
+def final_cell(ledger: Ledger, result: Result) -> Cell:
+    """Returns the structure as the lab made it, or as it was proposed where the lab gave none."""
+    made = ledger.details(result.experiment.id).get("cell")
+    if made is not None:
+        return Cell.from_json(made)
+    return Cell.from_json(result.experiment.request["cell"])
+
+
+def table_of(results: Sequence[Result], properties: Sequence[str]) -> str:
+    """Returns experiments as CSV, with the unit of each value in its heading."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    heads = [f"{p} ({u})" if (u := unit_of(p)) else p for p in properties]
+    columns = ["experiment", "formula", "space_group", "key", "round", "state", "feasible"]
+    for head in heads:
+        columns += [head, f"sigma {head}", f"predicted {head}", f"predicted sd {head}"]
+    writer.writerow([*columns, "reason"])
+    for result in results:
+        row: list[Any] = [
+            result.experiment.id,
+            _text(result.candidate.formula),
+            result.space_group,
+            _text(result.candidate.key),
+            result.step + 1,
+            result.experiment.state.value,
+            "" if result.feasible is None else str(result.feasible).lower(),
+        ]
+        for name in properties:
+            row += [*result.measured.get(name, ("", "")), *result.predicted.get(name, ("", ""))]
+        writer.writerow([*row, _text(result.experiment.reason)])
+    return out.getvalue()
+
+
+def _text(value: str) -> str:
+    return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+
+
+def _record(ledger: Ledger, result: Result) -> dict[str, Any]:
+    crystal = CrystalShelf(ledger).crystal(result.candidate)
+    return {
+        "experiment": result.experiment.id,
+        "state": result.experiment.state.value,
+        "reason": result.experiment.reason,
+        "round": result.step + 1,
+        "formula": result.candidate.formula,
+        "key": result.candidate.key,
+        "scope": result.candidate.scope,
+        "space_group": crystal.symmetry.space_group,
+        "measured": {
+            name: {"value": value, "sigma": sigma, "unit": unit_of(name)}
+            for name, (value, sigma) in result.measured.items()
+        },
+        "predicted": {
+            name: {"mean": mean, "sd": sd, "unit": unit_of(name)}
+            for name, (mean, sd) in result.predicted.items()
+        },
+        "feasible": result.feasible,
+        "cell": final_cell(ledger, result).to_json(),
+        "papers": dict(ledger.papers(result.candidate.id)),
+    }

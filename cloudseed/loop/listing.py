@@ -1,0 +1,234 @@
+"""Lists that a ranker brings: a folder of CIFs, or a CSV with structures or SCOPE strings."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cloudseed.crystal import Crystal, read_crystals
+from cloudseed.errors import CloudseedError, EmptyPoolError, InputError
+from cloudseed.surrogate import parse_scope, scope_string
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+__all__ = ["Listing", "read_listing"]
+
+_NAMES = ("id", "name", "material_id", "formula")
+_VALUES = "values.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """Materials by name.
+
+    Attributes:
+        source: Where they come from.
+        names: What to call each, n.
+        crystals: The refined crystals, n; None for each where the list gives SCOPE strings.
+        scopes: SCOPE strings as given, n; None for each where the list gives structures.
+        values: Property -> values, n, NaN where missing.
+        skipped: What was left out and why.
+    """
+
+    source: str
+    names: Sequence[str]
+    crystals: Sequence[Crystal | None]
+    scopes: Sequence[str | None]
+    values: dict[str, npt.NDArray[np.float64]]
+    skipped: Sequence[str] = ()
+
+    @property
+    def has_structures(self) -> bool:
+        """Whether SCOPE strings of any dialect can be made."""
+        return all(c is not None for c in self.crystals)
+
+    def strings(self, dialect: str) -> list[str]:
+        """Returns SCOPE strings, in a dialect where there are structures."""
+        return [
+            scope_string(crystal, dialect) if crystal is not None else str(given)
+            for crystal, given in zip(self.crystals, self.scopes, strict=True)
+        ]
+
+
+def read_listing(
+    path: Path,
+    properties: Sequence[str] = (),
+    *,
+    skip_bad: bool = False,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> Listing:
+    """Reads a list.
+
+    Args:
+        path: A folder of CIFs, with a `values.csv` (column `file`) if values are wanted; or a CSV,
+            gzipped or not, with a column `cif` or `scope`.
+        properties: Columns of values that must be there.
+        skip_bad: Whether to leave out materials that cannot be used.
+        progress: Told the task, how much is done and how much there is.
+
+    Raises:
+        InputError: If the path, a column or a value is missing or broken.
+        StructureError, ScopeError: If a material cannot be used.
+        EmptyPoolError: If there is no material.
+    """
+    how = _How(skip_bad, progress)
+    if path.is_dir():
+        listing = _read_folder(path, properties, how)
+    else:
+        listing = _read_csv(path, properties, how)
+    if not listing.names:
+        raise EmptyPoolError(f"{path} holds no material that can be used.")
+    return listing
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    skip_bad: bool
+    progress: Callable[[str, int, int], None]
+
+
+def _read_folder(
+    path: Path,
+    properties: Sequence[str],
+    how: _How,
+) -> Listing:
+    found = sorted(p for p in path.iterdir() if p.suffix.lower() == ".cif")
+    if not found:
+        raise InputError(
+            f"{path} holds no CIF file.",
+            hint="Name a folder of .cif files, or a CSV.",
+            path=str(path),
+        )
+    names = [p.name for p in found]
+    values: dict[str, Any] = {}
+    if properties:
+        frame = _frame(path / _VALUES)
+        _require(frame, "file", path / _VALUES)
+        frame = frame.drop_duplicates("file").set_index("file").reindex(names).reset_index()
+        values = {name: _numbers(frame, name, path / _VALUES) for name in properties}
+    return _with_structures(path, names, found, values, how)
+
+
+def _read_csv(
+    path: Path,
+    properties: Sequence[str],
+    how: _How,
+) -> Listing:
+    frame = _frame(path)
+    values = {name: _numbers(frame, name, path) for name in properties}
+    column = next((c for c in _NAMES if c in frame.columns), None)
+    names = [str(v) for v in (frame[column] if column else range(1, len(frame) + 1))]
+    if "cif" in frame.columns:
+        texts = [str(t) for t in frame["cif"]]
+        return _with_structures(path, names, texts, values, how)
+    if "scope" not in frame.columns:
+        raise InputError(
+            f"{path} has neither a column 'cif' nor 'scope'.",
+            hint=f"Its columns are {', '.join(map(str, frame.columns))}.",
+            path=str(path),
+        )
+    good, skipped, scopes = [], [], [str(s) for s in frame["scope"]]
+    for row, text in enumerate(scopes):
+        try:
+            parse_scope(text)
+            good.append(row)
+        except CloudseedError as error:
+            skipped.append(_skip(error, f"{path}, row {row + 1}", how.skip_bad))
+    return Listing(
+        source=str(path),
+        names=[names[i] for i in good],
+        crystals=[None] * len(good),
+        scopes=[scopes[i] for i in good],
+        values={k: v[good] for k, v in values.items()},
+        skipped=skipped,
+    )
+
+
+def _with_structures(
+    path: Path,
+    names: Sequence[str],
+    sources: Sequence[str] | Sequence[Path],
+    values: dict[str, Any],
+    how: _How,
+) -> Listing:
+    good: list[int] = []
+    crystals: list[Crystal] = []
+    skipped: list[str] = []
+    results: Iterable[Crystal | CloudseedError] = read_crystals(sources)
+    for row, result in enumerate(results):
+        how.progress(f"reading {path.name}", row + 1, len(names))
+        if isinstance(result, Crystal):
+            good.append(row)
+            crystals.append(result)
+        else:
+            skipped.append(_skip(result, f"{path}, {names[row]}", how.skip_bad))
+    return Listing(
+        source=str(path),
+        names=[names[i] for i in good],
+        crystals=crystals,
+        scopes=[None] * len(good),
+        values={k: v[good] for k, v in values.items()},
+        skipped=skipped,
+    )
+
+
+def _skip(error: CloudseedError, where: str, skip_bad: bool) -> str:
+    """Returns a line about a material that is left out, or raises.
+
+    Raises:
+        CloudseedError: The error, with the material named, if nothing may be left out.
+    """
+    if skip_bad:
+        return f"{where}: {error.message}"
+    hint = error.hint or "Mend it, or leave it out with --skip-bad."
+    raise type(error)(f"{where}: {error.message}", hint=hint, **error.data) from error
+
+
+def _frame(path: Path) -> Any:
+    import pandas as pd
+
+    try:
+        return pd.read_csv(path, dtype={"cif": str, "scope": str, "formula": str, "id": str})
+    except FileNotFoundError as error:
+        raise InputError(
+            f"There is no file {path}.", hint="Name a CSV or a folder of CIFs.", path=str(path)
+        ) from error
+    except (OSError, ValueError, EOFError) as error:
+        # pandas' parser errors are ValueErrors, a broken gzip raises OSError or EOFError.
+        raise InputError(
+            f"{path} cannot be read as CSV.", hint="Is it comma-separated text?", path=str(path)
+        ) from error
+
+
+def _require(frame: Any, column: str, path: Path) -> None:
+    if column not in frame.columns:
+        near = difflib.get_close_matches(column, map(str, frame.columns), n=1)
+        columns = ", ".join(map(str, frame.columns))
+        raise InputError(
+            f"{path} has no column {column!r}.",
+            hint=f"Did you mean {near[0]!r}?" if near else f"Its columns are {columns}.",
+            column=column,
+        )
+
+
+def _numbers(frame: Any, column: str, path: Path) -> npt.NDArray[np.float64]:
+    import pandas as pd
+
+    _require(frame, column, path)
+    numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
+    bad = np.flatnonzero(~np.isfinite(numbers) & frame[column].notna().to_numpy())
+    if len(bad):
+        raise InputError(
+            f"{path}, row {bad[0] + 1}: {frame[column].iloc[bad[0]]!r} in the column {column!r} is"
+            " no finite number.",
+            hint="Leave a cell empty where nothing was measured.",
+            column=column,
+        )
+    return np.asarray(numbers)

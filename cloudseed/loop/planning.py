@@ -1,0 +1,193 @@
+"""Plan: fit, rank, and commit the next decision with its experiments in one transaction."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cloudseed.db import ExperimentState, NewDecision, NewExperiment, ProposalRow
+from cloudseed.lab_adapters import ExperimentRequest
+from cloudseed.proposers import predict_volume
+from cloudseed.surrogate import Observations, decide, space_fill
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cloudseed.db import CampaignRow, CandidateRow, DecisionRow, Ledger
+    from cloudseed.loop.context import Context
+    from cloudseed.loop.pool import Pool
+    from cloudseed.loop.spec import CampaignSpec
+    from cloudseed.surrogate import Choice, Problem
+
+__all__ = ["Situation", "choose", "idempotency_key", "plan", "situation"]
+
+_ALL_RANKS = 5000
+_TOP_RANKS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What a decision is made on.
+
+    Attributes:
+        observations: What was measured.
+        observed: Ids of those measurements.
+        available: Rows of the pool that may be chosen, in order.
+        pending: Rows of the pool that are planned or running.
+        pending_ids: The candidates' ids of those.
+    """
+
+    observations: Observations
+    observed: tuple[int, ...]
+    available: tuple[int, ...]
+    pending: tuple[int, ...]
+    pending_ids: tuple[int, ...]
+
+
+def situation(ledger: Ledger, campaign_id: int, pool: Pool, problem: Problem) -> Situation:
+    """Reads from the ledger what the next decision is made on."""
+    experiments = ledger.experiments(campaign_id)
+    measurements = ledger.measurements(campaign_id)
+    properties = problem.properties
+    values: dict[int, list[float]] = {}
+    for row in measurements:
+        if row.property in properties:
+            line = values.setdefault(row.experiment_id, [np.nan] * len(properties))
+            line[properties.index(row.property)] = row.value
+    measured = [e for e in experiments if e.id in values]
+    pending = [e.candidate_id for e in experiments if not e.state.terminal]
+    gone = {
+        pool.position[e.candidate_id]
+        for e in experiments
+        if e.state is not ExperimentState.CANCELLED
+    }
+    observations = Observations(
+        rows=np.array([pool.position[e.candidate_id] for e in measured], dtype=np.int64),
+        values=np.array([values[e.id] for e in measured]).reshape(-1, len(properties)),
+        properties=properties,
+    )
+    return Situation(
+        observations=observations,
+        observed=tuple(row.id for row in measurements),
+        available=tuple(row for row in range(len(pool.rows)) if row not in gone),
+        pending=tuple(pool.position[i] for i in pending),
+        pending_ids=tuple(pending),
+    )
+
+
+def choose(
+    spec: CampaignSpec, pool: Pool, state: Situation, *, step: int, batch: int, asked: int
+) -> Choice:
+    """Chooses rows of the pool: by coverage first, by the model once enough was asked for.
+
+    Args:
+        spec: The campaign.
+        pool: Its candidates.
+        state: What is known.
+        step: Number of the decision, which seeds its randomness.
+        batch: How many to choose.
+        asked: Experiments planned so far.
+    """
+    available, pending = np.array(state.available), np.array(state.pending, dtype=np.int64)
+    seed = decision_seed(spec.seed, step)
+    if asked < spec.initial:
+        return space_fill(
+            pool.features,
+            state.observations,
+            available=available,
+            pending=pending,
+            batch=batch,
+            seed=seed,
+        )
+    return decide(
+        pool.features,
+        state.observations,
+        available=available,
+        pending=pending,
+        problem=spec.problem,
+        batch=batch,
+        seed=seed,
+    )
+
+
+def plan(context: Context, batch: int) -> DecisionRow:
+    """Makes the next decision, of at most `batch` experiments, and commits it with them."""
+    ledger, campaign = context.ledger, context.campaign
+    spec, pool = context.spec, context.pool
+    state = situation(ledger, campaign.id, pool, spec.problem)
+    asked = len(ledger.experiments(campaign.id))
+    step = len(ledger.decisions(campaign.id))
+    choice = choose(spec, pool, state, step=step, batch=batch, asked=asked)
+    decision = NewDecision(
+        step=step,
+        method=choice.method,
+        seed=decision_seed(spec.seed, step),
+        pool_sha=pool.sha,
+        pending=state.pending_ids,
+        observed=state.observed,
+        encoder_id=pool.encoder_id,
+        model=choice.model,
+        notes=choice.notes,
+        proposals=_proposals(pool, choice),
+        experiments=[_experiment(context, pool.rows[row]) for row in choice.picks],
+    )
+    return ledger.record_decision(context.claim, decision)
+
+
+def decision_seed(seed: int, step: int) -> int:
+    """Returns the seed of one decision, independent of every other's."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+
+
+def idempotency_key(campaign: CampaignRow, candidate: CandidateRow) -> str:
+    """Returns the key under which this candidate is made in this campaign, once."""
+    text = f"{campaign.name}\n{campaign.config_sha}\n{campaign.created_at.isoformat()}"
+    return hashlib.sha256(f"{text}\n{candidate.key}".encode()).hexdigest()[:32]
+
+
+def _experiment(context: Context, candidate: CandidateRow) -> NewExperiment:
+    cell = context.shelf.crystal(candidate).build()
+    cell = cell.scaled_to(predict_volume(cell))
+    key = idempotency_key(context.campaign, candidate)
+    request = ExperimentRequest(
+        key=key,
+        label=candidate.formula,
+        candidate=candidate.key,
+        cell=cell,
+        properties=context.spec.problem.properties,
+    )
+    return NewExperiment(candidate.id, key, context.lab.describe().name, request.to_json())
+
+
+def _proposals(pool: Pool, choice: Choice) -> Sequence[ProposalRow]:
+    """Returns every scored candidate of a small pool; of a large one the best and the chosen."""
+    picks = set(choice.picks)
+    if choice.scores is None:
+        return [
+            ProposalRow(pool.rows[row].id, rank, None, None, {}, chosen=True)
+            for rank, row in enumerate(choice.picks)
+        ]
+    scores = choice.scores
+    keep = len(scores.rows) if len(scores.rows) <= _ALL_RANKS else _TOP_RANKS
+    rows = []
+    for rank, row in enumerate(scores.rows.tolist()):
+        if rank >= keep and row not in picks:
+            continue
+        prediction = {
+            name: (float(scores.mean[rank, j]), float(scores.sd[rank, j]))
+            for j, name in enumerate(scores.properties)
+        }
+        rows.append(
+            ProposalRow(
+                candidate_id=pool.rows[row].id,
+                rank=rank,
+                acquisition=float(scores.acquisition[rank]),
+                feasible=float(scores.feasible[rank]),
+                prediction=prediction,
+                chosen=row in picks,
+            )
+        )
+    return rows

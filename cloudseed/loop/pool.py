@@ -1,0 +1,183 @@
+"""The candidates of a campaign, with their embeddings."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cloudseed.crystal import Cell, Crystal, GeometryRoot
+from cloudseed.db import NewCandidate
+from cloudseed.errors import EmptyPoolError
+from cloudseed.proposers import (
+    AllowedElements,
+    ChargeNeutrality,
+    Generation,
+    Parent,
+    ProposalContext,
+    generate,
+    load_proposer,
+    permitted_elements,
+)
+from cloudseed.surrogate import scope_string
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from cloudseed.db import CandidateRow, Claim, Ledger
+    from cloudseed.loop.spec import CampaignSpec
+    from cloudseed.surrogate import Encoder
+
+__all__ = [
+    "CrystalShelf",
+    "Pool",
+    "embed_all",
+    "load_pool",
+    "parents_from_config",
+    "propose",
+    "record_pool",
+    "summary",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """The candidates of a campaign.
+
+    Attributes:
+        rows: Candidates in order of position, N.
+        features: Their embeddings, N x d.
+        encoder_id: Which encoder made them.
+    """
+
+    rows: Sequence[CandidateRow]
+    features: npt.NDArray[np.float32]
+    encoder_id: str
+
+    @cached_property
+    def sha(self) -> str:
+        """SHA-256 of the keys in order."""
+        return hashlib.sha256("\n".join(row.key for row in self.rows).encode()).hexdigest()
+
+    @cached_property
+    def position(self) -> Mapping[int, int]:
+        """Candidate id -> row of `features`."""
+        return {row.id: position for position, row in enumerate(self.rows)}
+
+
+def parents_from_config(config: Sequence[Mapping[str, object]]) -> tuple[Parent, ...]:
+    """Refines the parents that a campaign's record holds."""
+    return tuple(
+        Parent(str(p["name"]), Crystal.from_cell(Cell.from_json(p["cell"])), str(p["source"]))  # type: ignore[arg-type]
+        for p in config
+    )
+
+
+def propose(
+    spec: CampaignSpec, parents: tuple[Parent, ...], elements: frozenset[str] | None
+) -> Generation:
+    """Generates the candidates of a campaign; the same spec and parents give the same ones.
+
+    Args:
+        spec: The campaign.
+        parents: What they are made from.
+        elements: What the lab can handle; None for no limit.
+
+    Raises:
+        EmptyPoolError: If nothing passes the filters.
+    """
+    allowed = permitted_elements(spec.elements.allow, spec.elements.forbid)
+    if elements is not None:
+        allowed &= elements
+    generation = generate(
+        [load_proposer(spec.proposer.name)],
+        ProposalContext(parents, allowed),
+        [AllowedElements(allowed), ChargeNeutrality()],
+        budget=spec.proposer.per_parent,
+        rng=np.random.default_rng(spec.seed),
+        keep_parents=spec.proposer.keep_parents,
+    )
+    if not generation.kept:
+        raise EmptyPoolError(
+            f"None of {generation.raw} proposed candidates passed the filters.",
+            hint="Widen `elements`, add parents or raise `proposer.per_parent`.",
+            dropped=_counts(generation.dropped),
+        )
+    return generation
+
+
+def summary(generation: Generation) -> dict[str, object]:
+    """Returns how many candidates were proposed, kept and dropped, as JSON values."""
+    return {
+        "raw": generation.raw,
+        "kept": len(generation.kept),
+        "duplicates": generation.duplicates,
+        "dropped": _counts(generation.dropped),
+        "unknown": _counts(generation.unknown),
+    }
+
+
+def _counts(reasons: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    return {f"{name}: {reason}": count for (name, reason), count in reasons.items()}
+
+
+def record_pool(ledger: Ledger, claim: Claim, generation: Generation, dialect: str) -> None:
+    """Records generated candidates in one transaction, with SCOPE strings in a dialect."""
+    ledger.add_candidates(
+        claim,
+        [
+            NewCandidate(
+                key=kept.candidate.key,
+                formula=kept.candidate.crystal.formula,
+                scope=scope_string(kept.candidate.crystal, dialect),
+                root=kept.candidate.crystal.root.to_json(),
+                root_sha=kept.candidate.crystal.root.sha,
+                colouring=kept.candidate.crystal.colouring,
+                papers=kept.papers(),
+            )
+            for kept in generation.kept
+        ],
+    )
+
+
+def load_pool(ledger: Ledger, campaign_id: int, encoder: Encoder) -> Pool:
+    """Reads the recorded candidates and embeds those that are not cached."""
+    rows = ledger.candidates(campaign_id)
+    strings = [row.scope for row in rows]
+    return Pool(rows, embed_all(encoder, strings, ledger), encoder.id)
+
+
+def embed_all(
+    encoder: Encoder, strings: Sequence[str], ledger: Ledger | None = None
+) -> npt.NDArray[np.float32]:
+    """Returns embeddings, n x d, through the ledger's cache where there is one."""
+    unique = list(dict.fromkeys(strings))
+    cached = dict(ledger.get_embeddings(encoder.id, unique)) if ledger else {}
+    missing = [s for s in unique if s not in cached]
+    if missing:
+        vectors = encoder.embed(missing)
+        cached.update(zip(missing, vectors, strict=True))
+        if ledger:
+            ledger.put_embeddings(encoder.id, missing, vectors)
+    return np.stack([cached[s] for s in strings]).astype(np.float32)
+
+
+class CrystalShelf:
+    """Builds recorded candidates' crystals; reads each geometry root once."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._roots: dict[str, GeometryRoot] = {}
+
+    def crystal(self, row: CandidateRow) -> Crystal:
+        """Returns the candidate's crystal."""
+        root = self._roots.get(row.root_sha)
+        if root is None:
+            root = GeometryRoot.from_json(self._ledger.root(row.root_sha))
+            self._roots[row.root_sha] = root
+        return Crystal(root, row.colouring)

@@ -1,0 +1,313 @@
+"""The report: what was found, how it compares with random, and how it was decided."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cloudseed import __version__
+from cloudseed.db import ExperimentState
+from cloudseed.errors import CloudseedError
+from cloudseed.loop import figures
+from cloudseed.loop.campaign import campaign_of
+from cloudseed.loop.exporting import final_cell, table_of
+from cloudseed.loop.planning import decision_seed, situation
+from cloudseed.loop.pool import Pool
+from cloudseed.loop.results import improvements, in_order_of_arrival, load_results, ranked
+from cloudseed.loop.snapshot import take_snapshot
+from cloudseed.loop.workspace import reading, write_text
+from cloudseed.surrogate import describe, expected_random_best, rank
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cloudseed.db import CampaignRow, DecisionRow, Ledger
+    from cloudseed.loop.results import Result
+    from cloudseed.loop.spec import CampaignSpec
+    from cloudseed.loop.workspace import Workspace
+    from cloudseed.surrogate import RandomCurve, Scores
+
+__all__ = ["write_report", "write_results"]
+
+log = logging.getLogger(__name__)
+
+_WINNERS = 10
+_NEXT = 10
+_ROWS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Material:
+    """What the report is made from."""
+
+    ledger: Ledger
+    campaign: CampaignRow
+    spec: CampaignSpec
+    results: Sequence[Result]
+    decisions: Sequence[DecisionRow]
+
+
+def write_results(workspace: Workspace) -> None:
+    """Writes the report, the ranked table and the winners' structures into the run folder."""
+    write_report(workspace, None)
+    with reading(workspace) as ledger:
+        row, spec = campaign_of(ledger, workspace)
+        results = ranked(load_results(ledger, row.id, spec.problem), spec.problem)
+        table = table_of(results, spec.problem.properties)
+        write_text(workspace.path / "ranked.csv", table)
+        for old in workspace.winners.glob("*.cif"):
+            old.unlink()
+        for place, result in enumerate(_good(results)[:_WINNERS], 1):
+            name = f"{place:02d}_{result.candidate.formula}.cif"
+            write_text(workspace.winners / name, final_cell(ledger, result).to_cif())
+
+
+def write_report(workspace: Workspace, out: Path | None) -> Path:
+    """Writes the report as one self-contained HTML file.
+
+    Args:
+        workspace: The campaign's run folder.
+        out: Where to write it; `report.html` in the run folder if None.
+
+    Returns:
+        The file.
+    """
+    path = out or workspace.path / "report.html"
+    with reading(workspace) as ledger:
+        campaign, spec = campaign_of(ledger, workspace)
+        material = _Material(
+            ledger,
+            campaign,
+            spec,
+            load_results(ledger, campaign.id, spec.problem),
+            ledger.decisions(campaign.id),
+        )
+        html = _template().render(**_content(material))
+    write_text(path, html)
+    return path
+
+
+def _template() -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("cloudseed.loop"), autoescape=True, undefined=StrictUndefined
+    )
+    return environment.get_template("report.html.jinja")
+
+
+def _content(material: _Material) -> dict[str, Any]:
+    from plotly.offline import get_plotlyjs
+
+    spec, problem = material.spec, material.spec.problem
+    arrived = in_order_of_arrival(material.results)
+    curve = improvements(material.results, problem)
+    scores, random = _model_view(material, len(arrived))
+    sections = {
+        "best_so_far": figures.best_so_far_figure(curve, arrived, random, problem),
+        "trade_off": figures.trade_off_figure(arrived, problem) if problem.constraints else None,
+    }
+    predicted = [r for r in material.results if r.predicted and r.measured]
+    return {
+        "plotlyjs": get_plotlyjs(),
+        "name": spec.name,
+        "goal": describe(problem),
+        "description": spec.description,
+        **{k: f and figures.fragment(f, k.replace("_", "-")) for k, f in sections.items()},
+        "parity": [
+            figures.fragment(figures.parity_figure(predicted, name), f"parity-{i}")
+            for i, name in enumerate(problem.properties)
+        ]
+        if predicted
+        else [],
+        "coverage": _coverage(predicted, problem.properties),
+        "random_note": _random_note(random),
+        **_tables(material, scores),
+        **_header(material),
+    }
+
+
+def _model_view(material: _Material, count: int) -> tuple[Scores | None, RandomCurve | None]:
+    """Scores what is left with all that is known, and what random would have found."""
+    pool = _cached_pool(material)
+    if pool is None:
+        return None, None
+    problem = material.spec.problem
+    state = situation(material.ledger, material.campaign.id, pool, problem)
+    seed = decision_seed(material.spec.seed, len(material.decisions))
+    try:
+        # Random choice may meet what was measured too, so all of the pool is scored.
+        everything = range(len(pool.rows))
+        scores = rank(
+            pool.features, state.observations, available=everything, problem=problem, seed=seed
+        ).scores
+        random = expected_random_best(scores, problem, count=count, seed=seed)
+    except CloudseedError as error:
+        log.warning("no model for the report", extra={"why": error.message})
+        return None, None
+    return scores, random
+
+
+def _cached_pool(material: _Material) -> Pool | None:
+    """Returns the pool with the embeddings that the ledger holds, or None if one is missing."""
+    if not material.decisions:
+        return None
+    encoder = material.decisions[-1].encoder_id
+    rows = material.ledger.candidates(material.campaign.id)
+    cached = material.ledger.get_embeddings(encoder, [row.scope for row in rows])
+    if any(row.scope not in cached for row in rows):
+        return None
+    return Pool(rows, np.stack([cached[row.scope] for row in rows]), encoder)
+
+
+def _random_note(random: RandomCurve | None) -> str:
+    if random is None:
+        return "There is no model yet from which to expect what random choice would find."
+    return (
+        "Dashed: what choosing at random from the same pool is expected to find, with its 90 % band."
+        " The pool's unmeasured values are drawn from the model after the last experiment, so the"
+        " curve is an estimate; benchmarks/random_campaigns.py runs real random campaigns."
+    )
+
+
+def _coverage(predicted: Sequence[Result], properties: Sequence[str]) -> dict[str, int]:
+    pairs = [
+        (r.predicted[p], r.measured[p][0])
+        for r in predicted
+        for p in properties
+        if p in r.predicted and p in r.measured
+    ]
+    inside = sum(abs(value - mean) <= 2 * sd for (mean, sd), value in pairs)
+    return {
+        "n": len(pairs),
+        "inside": inside,
+        "percent": round(100 * inside / len(pairs)) if pairs else 0,
+    }
+
+
+def _header(material: _Material) -> dict[str, Any]:
+    campaign, spec = material.campaign, material.spec
+    now = take_snapshot(material.ledger, campaign, spec)
+    name = spec.problem.objective.property
+    top = now.best.value(name) if now.best else None
+    last = material.decisions[-1] if material.decisions else None
+    cards = [
+        {"label": f"best {figures.label(name)}", "value": "-" if top is None else f"{top:.4g}"},
+        {"label": "best material", "value": now.best.candidate.formula if now.best else "-"},
+        {"label": "measured", "value": f"{now.measured} of {now.budget}"},
+        {"label": "without a measurement", "value": now.unsuccessful},
+        {"label": "candidates", "value": f"{now.pool:,}"},
+        {"label": "rounds", "value": now.rounds},
+        {"label": "minutes", "value": f"{now.elapsed / 60:.1f}"},
+    ]
+    return {
+        "cards": cards,
+        "ending": f"Status: {now.status}; {now.stop_reason or now.waiting}.",
+        "simulated": spec.lab.adapter == "mlip",
+        "lab": spec.lab.adapter,
+        "encoder": f"{spec.encoder} ({(last.encoder_id if last else '')[:16]})",
+        "pool": f"{now.pool:,}",
+        "pool_sha": (last.pool_sha if last else "")[:16],
+        "config_sha": campaign.config_sha[:16],
+        "version": __version__,
+        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _tables(material: _Material, scores: Scores | None) -> dict[str, Any]:
+    problem = material.spec.problem
+    best_first = ranked(material.results, problem)
+    return {
+        "properties": [{"label": figures.label(p)} for p in problem.properties],
+        "rows": [_row(material, r) for r in best_first[:_ROWS]],
+        "failures": [
+            {
+                "formula": r.candidate.formula,
+                "state": r.experiment.state.value,
+                "reason": r.experiment.reason,
+            }
+            for r in material.results
+            if r.experiment.state.terminal
+            and r.experiment.state not in {ExperimentState.MEASURED, ExperimentState.CANCELLED}
+        ],
+        "predicted_properties": [figures.label(p) for p in (scores.properties if scores else ())],
+        "next_best": _next_best(material, scores),
+        "winners": [_winner(material, r) for r in _good(best_first)[:_WINNERS]],
+        "decisions": [_decision(material, d) for d in material.decisions],
+    }
+
+
+def _good(results: Sequence[Result]) -> list[Result]:
+    return [r for r in results if r.feasible is not False]
+
+
+def _row(material: _Material, result: Result) -> dict[str, Any]:
+    papers = material.ledger.papers(result.candidate.id)
+    return {
+        "formula": result.candidate.formula,
+        "space_group": result.space_group,
+        "cells": [
+            _value(*result.measured[p]) if p in result.measured else "-"
+            for p in material.spec.problem.properties
+        ],
+        "feasible": {True: "hold", False: "fail", None: "unknown"}[result.feasible],
+        "round": result.step + 1,
+        "parents": ", ".join(str(p) for p in papers.get("parents", ())),
+    }
+
+
+def _value(value: float, sigma: float | None) -> str:
+    return f"{value:.4g}" if sigma is None else f"{value:.4g} ± {sigma:.2g}"
+
+
+def _next_best(material: _Material, scores: Scores | None) -> list[dict[str, Any]]:
+    if scores is None:
+        return []
+    rows = material.ledger.candidates(material.campaign.id)
+    tried = {r.candidate.position for r in material.results}
+    left = [(p, row) for p, row in enumerate(scores.rows.tolist()) if row not in tried]
+    return [
+        {
+            "formula": rows[row].formula,
+            "space_group": rows[row].key.split(" ", 1)[0],
+            "cells": [
+                _value(float(m), float(s))
+                for m, s in zip(scores.mean[place], scores.sd[place], strict=True)
+            ],
+            "feasible": f"{scores.feasible[place]:.2f}",
+        }
+        for place, row in left[:_NEXT]
+    ]
+
+
+def _winner(material: _Material, result: Result) -> dict[str, str]:
+    title = ", ".join(
+        f"{figures.label(p)} {_value(*result.measured[p])}"
+        for p in material.spec.problem.properties
+        if p in result.measured
+    )
+    return {
+        "formula": result.candidate.formula,
+        "title": title,
+        "cif": final_cell(material.ledger, result).to_cif(),
+    }
+
+
+def _decision(material: _Material, decision: DecisionRow) -> dict[str, Any]:
+    chosen = [
+        r.candidate.formula for r in material.results if r.experiment.decision_id == decision.id
+    ]
+    return {
+        "round": decision.step + 1,
+        "method": decision.method,
+        "chosen": ", ".join(chosen),
+        "known": len(decision.observed),
+        "pending": len(decision.pending),
+        "seed": decision.seed,
+        "notes": decision.notes,
+    }

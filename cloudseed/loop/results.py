@@ -1,0 +1,122 @@
+"""What a campaign has found so far, joined from the ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from cloudseed.db import ExperimentState
+from cloudseed.surrogate import is_feasible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from cloudseed.db import CandidateRow, ExperimentRow, Ledger, MeasurementRow
+    from cloudseed.surrogate import Problem
+
+__all__ = ["Result", "best", "improvements", "load_results", "ranked"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One experiment with what was predicted and what came.
+
+    Attributes:
+        experiment: The experiment as it stands.
+        candidate: What was made.
+        step: Number of the decision that asked for it, from 0.
+        measured: Property -> (value, standard uncertainty or None), in the units of the table.
+        predicted: Property -> (mean, standard deviation) at the time of the decision; empty where
+            no model chose.
+        feasible: Whether every constraint holds; None where that was not measured.
+        at: When the result was recorded, UTC; None while it is open.
+    """
+
+    experiment: ExperimentRow
+    candidate: CandidateRow
+    step: int
+    measured: Mapping[str, tuple[float, float | None]]
+    predicted: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    feasible: bool | None = None
+    at: datetime | None = None
+
+    @property
+    def space_group(self) -> int:
+        """International number of the candidate's space group as proposed."""
+        return int(self.candidate.key.split(" ", 1)[0])
+
+    def value(self, name: str) -> float | None:
+        """Returns a measured value, or None."""
+        found = self.measured.get(name)
+        return None if found is None else found[0]
+
+
+def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Result]:
+    """Returns every experiment in the order of planning."""
+    candidates = {row.id: row for row in ledger.candidates(campaign_id)}
+    experiments = ledger.experiments(campaign_id)
+    decisions = {row.id: row.step for row in ledger.decisions(campaign_id)}
+    by_experiment: dict[int, list[MeasurementRow]] = {}
+    for row in ledger.measurements(campaign_id):
+        by_experiment.setdefault(row.experiment_id, []).append(row)
+    predictions = {
+        (decision, proposal.candidate_id): proposal.prediction
+        for decision in decisions
+        for proposal in ledger.proposals(decision, chosen_only=True)
+    }
+    results = []
+    for experiment in experiments:
+        rows = by_experiment.get(experiment.id, [])
+        measured = {row.property: (row.value, row.sigma) for row in rows}
+        results.append(
+            Result(
+                experiment=experiment,
+                candidate=candidates[experiment.candidate_id],
+                step=decisions[experiment.decision_id],
+                measured=measured,
+                predicted=predictions.get((experiment.decision_id, experiment.candidate_id), {}),
+                feasible=_feasible(measured, problem),
+                at=max((row.created_at for row in rows), default=None),
+            )
+        )
+    return results
+
+
+def _feasible(measured: Mapping[str, tuple[float, float | None]], problem: Problem) -> bool | None:
+    if not measured or any(c.property not in measured for c in problem.constraints):
+        return None
+    return is_feasible(problem, {name: value for name, (value, _) in measured.items()})
+
+
+def in_order_of_arrival(results: Sequence[Result]) -> list[Result]:
+    """Returns the measured results in the order in which they were recorded."""
+    done = [r for r in results if r.experiment.state is ExperimentState.MEASURED and r.at]
+    return sorted(done, key=lambda r: (r.at, r.experiment.id))
+
+
+def ranked(results: Sequence[Result], problem: Problem) -> list[Result]:
+    """Returns measured results, feasible ones first, then by the objective."""
+    name, sign = problem.objective.property, -1.0 if problem.objective.direction == "max" else 1.0
+    done = [r for r in results if r.value(name) is not None]
+    return sorted(done, key=lambda r: (r.feasible is False, sign * (r.value(name) or 0.0)))
+
+
+def best(results: Sequence[Result], problem: Problem) -> Result | None:
+    """Returns the best feasible result, or None."""
+    top = next(iter(ranked(results, problem)), None)
+    return top if top is not None and top.feasible is not False else None
+
+
+def improvements(results: Sequence[Result], problem: Problem) -> list[float | None]:
+    """Returns the best feasible value after each measured experiment, in order of arrival."""
+    name = problem.objective.property
+    better = max if problem.objective.direction == "max" else min
+    curve: list[float | None] = []
+    so_far: float | None = None
+    for result in in_order_of_arrival(results):
+        value = result.value(name)
+        if value is not None and result.feasible is not False:
+            so_far = value if so_far is None else better(so_far, value)
+        curve.append(so_far)
+    return curve

@@ -1,0 +1,155 @@
+"""Where a campaign stands: one picture for `status`, the live view and the stopping rules."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cloudseed.db import ExperimentState
+from cloudseed.loop.results import best, in_order_of_arrival, load_results
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cloudseed.db import CampaignRow, Ledger
+    from cloudseed.loop.results import Result
+    from cloudseed.loop.spec import CampaignSpec
+
+__all__ = ["Snapshot", "take_snapshot"]
+
+_UNSUCCESSFUL = (ExperimentState.INFEASIBLE, ExperimentState.REFUSED, ExperimentState.FAILED)
+_ALIVE = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Where a campaign stands.
+
+    Attributes:
+        name: Name of the campaign.
+        status: "new", "running", "stopped" or "finished".
+        stop_reason: Why it is not running.
+        pool: Number of candidates.
+        rounds: Decisions made.
+        states: Experiment state -> count.
+        measured: Experiments measured.
+        budget: Experiments that may be measured.
+        unsuccessful: Experiments that ended without a measurement.
+        in_flight: Formulas of what runs.
+        best: The best feasible result so far.
+        objective: Name of the objective's property.
+        rounds_since_best: Decisions since the one that found the best.
+        elapsed: Seconds since the campaign began, to its end where it has ended.
+        remaining: Seconds that the rest will take at the present pace; None if unknown.
+        waiting: Why nothing else happens right now; one clause.
+        alive: Whether an engine has given a sign of life lately.
+    """
+
+    name: str
+    status: str
+    stop_reason: str
+    pool: int
+    rounds: int
+    states: Mapping[str, int]
+    measured: int
+    budget: int
+    unsuccessful: int
+    in_flight: Sequence[str]
+    best: Result | None
+    objective: str
+    rounds_since_best: int
+    elapsed: float
+    remaining: float | None
+    waiting: str
+    alive: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values."""
+        found = self.best
+        return {
+            "name": self.name,
+            "status": self.status,
+            "stop_reason": self.stop_reason,
+            "pool": self.pool,
+            "rounds": self.rounds,
+            "states": dict(self.states),
+            "measured": self.measured,
+            "budget": self.budget,
+            "unsuccessful": self.unsuccessful,
+            "in_flight": list(self.in_flight),
+            "best": None
+            if found is None
+            else {
+                "formula": found.candidate.formula,
+                "key": found.candidate.key,
+                "experiment": found.experiment.id,
+                "measured": {k: v[0] for k, v in found.measured.items()},
+            },
+            "objective": self.objective,
+            "rounds_since_best": self.rounds_since_best,
+            "elapsed_s": round(self.elapsed, 1),
+            "remaining_s": None if self.remaining is None else round(self.remaining, 1),
+            "waiting": self.waiting,
+            "alive": self.alive,
+        }
+
+
+def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> Snapshot:
+    """Reads the ledger and says where the campaign stands."""
+    problem = spec.problem
+    results = load_results(ledger, campaign.id, problem)
+    decisions = ledger.decisions(campaign.id)
+    now = datetime.now(UTC)
+    found = best(results, problem)
+    states = Counter(r.experiment.state for r in results)
+    measured = states[ExperimentState.MEASURED]
+    running = [r for r in results if r.experiment.state is ExperimentState.RUNNING]
+    beat = campaign.heartbeat_at
+    ended = campaign.status in {"finished", "stopped"}
+    end = beat if ended and beat is not None else now
+    elapsed = (end - campaign.created_at).total_seconds()
+    since = len(decisions) - 1 - found.step if found is not None else len(decisions)
+    return Snapshot(
+        name=campaign.name,
+        status=campaign.status,
+        stop_reason=campaign.stop_reason,
+        pool=ledger.count_candidates(campaign.id),
+        rounds=len(decisions),
+        states={state.value: count for state, count in states.items()},
+        measured=measured,
+        budget=spec.budget.experiments,
+        unsuccessful=sum(states[s] for s in _UNSUCCESSFUL),
+        in_flight=[r.candidate.formula for r in running],
+        best=found,
+        objective=problem.objective.property,
+        rounds_since_best=since,
+        elapsed=max(elapsed, 0.0),
+        remaining=None if ended else _remaining(results, now, spec.budget.experiments),
+        waiting=_waiting(campaign, states),
+        alive=not ended and beat is not None and (now - beat).total_seconds() < _ALIVE,
+    )
+
+
+def _remaining(results: Sequence[Result], now: datetime, budget: int) -> float | None:
+    """Extrapolates the pace from the first experiment's planning to now."""
+    done = in_order_of_arrival(results)
+    if not done:
+        return None
+    began = min(r.experiment.created_at for r in results)
+    pace = (now - began).total_seconds() / len(done)
+    return max(budget - len(done), 0) * pace
+
+
+def _waiting(campaign: CampaignRow, states: Counter[ExperimentState]) -> str:
+    if campaign.status in {"finished", "stopped"}:
+        return campaign.stop_reason
+    if states[ExperimentState.RUNNING]:
+        count = states[ExperimentState.RUNNING]
+        return f"for {count} experiment{'s' * (count > 1)} in the lab"
+    if states[ExperimentState.IN_DOUBT]:
+        return "for a person: experiments are in doubt"
+    if states[ExperimentState.SENDING] or states[ExperimentState.PLANNED]:
+        return "for the lab to take planned experiments"
+    return "for the first decision" if not states else "for the next decision"

@@ -1,0 +1,256 @@
+"""The campaign file: what an owner writes, checked before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from cloudseed.errors import CloudseedError, SpecError
+from cloudseed.surrogate import Problem, parse_problem
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "BudgetSpec",
+    "CampaignSpec",
+    "ElementsSpec",
+    "LabSpec",
+    "ProposerSpec",
+    "StopSpec",
+    "load_spec",
+]
+
+_DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(s|sec|min|h|d)?\s*")
+_SECONDS = {None: 1.0, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+_LARGEST_FILE = 1_000_000
+
+
+def _seconds(value: object) -> object:
+    """Turns "90 min" into 5400.0; numbers are seconds already."""
+    if isinstance(value, str):
+        found = _DURATION.fullmatch(value)
+        if found is None:
+            raise ValueError("a duration is a number with s, min, h or d, such as '90 min'")
+        return float(found[1]) * _SECONDS[found[2]]
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ElementsSpec(_Section):
+    """Which elements candidates may hold.
+
+    Attributes:
+        allow: Only these; None for all that are neither forbidden nor radioactive.
+        forbid: Never these.
+    """
+
+    allow: tuple[str, ...] | None = None
+    forbid: tuple[str, ...] = ()
+
+
+class ProposerSpec(_Section):
+    """Where candidates come from.
+
+    Attributes:
+        name: Entry point in the group `cloudseed.proposers`.
+        per_parent: Raw children to look at per parent.
+        keep_parents: Whether the parents are candidates too.
+    """
+
+    name: str = "ionic_substitution"
+    per_parent: int = Field(default=2000, ge=1, le=1_000_000)
+    keep_parents: bool = True
+
+
+class LabSpec(_Section):
+    """Where candidates are made and measured.
+
+    Attributes:
+        adapter: Entry point in the group `cloudseed.lab_adapters`.
+        config: The adapter's own settings; a `path` is relative to the campaign file.
+    """
+
+    adapter: str = "mlip"
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class BudgetSpec(_Section):
+    """What may be spent.
+
+    Attributes:
+        experiments: Measured experiments; infeasible, refused and failed ones count apart.
+        unsuccessful: Experiments that may end without a measurement before the campaign gives up.
+        wall_clock: Seconds since the campaign began, or a text such as "2 h".
+    """
+
+    experiments: int = Field(ge=1)
+    unsuccessful: int = Field(default=50, ge=0)
+    wall_clock: Duration | None = None
+
+
+class StopSpec(_Section):
+    """When to stop before the budget is spent.
+
+    Attributes:
+        target: Stop once a feasible material reaches this value of the objective.
+        no_improvement_rounds: Stop after so many decisions in a row without a better one.
+    """
+
+    target: float | None = None
+    no_improvement_rounds: int | None = Field(default=None, ge=1)
+
+
+class CampaignSpec(_Section):
+    """A campaign.
+
+    Attributes:
+        name: Letters, digits, dots, hyphens and underscores.
+        description: For people.
+        parents: Files, folders or patterns of parent crystals, relative to the campaign file.
+        objective: For instance "max bulk_modulus".
+        constraints: For instance "formation_energy <= -2.0 eV/atom".
+        elements: Which elements may be used.
+        proposer: Where candidates come from.
+        lab: Where they are made.
+        encoder: A shipped name, a folder or a hub id.
+        budget: What may be spent.
+        stop: When to stop before that.
+        batch: Experiments chosen per decision.
+        initial: Experiments chosen for coverage before a model chooses.
+        in_flight: Experiments that run at the same time.
+        attempts: How often an experiment whose instrument failed is tried in all.
+        seed: Seed of all randomness.
+        ledger: Database URL; None for SQLite in the run folder. Never with a password.
+    """
+
+    name: str = Field(pattern=_NAME)
+    description: str = ""
+    parents: tuple[str, ...] = Field(min_length=1)
+    objective: str
+    constraints: tuple[str, ...] = ()
+    elements: ElementsSpec = ElementsSpec()
+    proposer: ProposerSpec = ProposerSpec()
+    lab: LabSpec = LabSpec()
+    encoder: str = "cloud-small"
+    budget: BudgetSpec
+    stop: StopSpec = StopSpec()
+    batch: int = Field(default=4, ge=1, le=1000)
+    initial: int = Field(default=8, ge=1)
+    in_flight: int = Field(default=2, ge=1)
+    attempts: int = Field(default=3, ge=1)
+    seed: int = Field(default=0, ge=0)
+    ledger: str | None = None
+
+    @property
+    def problem(self) -> Problem:
+        """The objective and constraints, parsed."""
+        return parse_problem(self.objective, self.constraints)
+
+    @model_validator(mode="after")
+    def _check(self) -> CampaignSpec:
+        _ = self.problem
+        if self.ledger is not None and re.search(r"://[^/@]*:[^/@]+@", self.ledger):
+            raise SpecError(
+                "The ledger URL holds a password.",
+                hint="Leave it out and set PGPASSWORD or a ~/.pgpass file.",
+            )
+        return self
+
+
+def load_spec(path: Path) -> CampaignSpec:
+    """Reads a campaign file and resolves its paths.
+
+    Raises:
+        SpecError: If the file is missing, is no YAML mapping, or holds an unknown, missing or
+            impossible value; the hint names the nearest known key.
+        ObjectiveError: If the objective or a constraint cannot be parsed.
+    """
+    data = _read_yaml(path)
+    spec = validate_spec(data, str(path))
+    base = path.resolve().parent
+    parents = tuple(str(base / Path(p).expanduser()) for p in spec.parents)
+    config = {
+        key: str(base / Path(value).expanduser()) if key == "path" else value
+        for key, value in spec.lab.config.items()
+    }
+    lab = spec.lab.model_copy(update={"config": config})
+    return spec.model_copy(update={"parents": parents, "lab": lab})
+
+
+def validate_spec(data: Mapping[str, Any], source: str) -> CampaignSpec:
+    """Checks the values of a campaign file.
+
+    Args:
+        data: What the YAML holds.
+        source: Where it comes from, for messages.
+    """
+    try:
+        return CampaignSpec.model_validate(data)
+    except ValidationError as error:
+        raise _spec_error(error, source) from error
+
+
+def _read_yaml(path: Path) -> Mapping[str, Any]:
+    import yaml
+
+    try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise SpecError(f"{path} is too large for a campaign file.")
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise SpecError(
+            f"There is no campaign file {path}.", hint="`cloudseed init` writes one to start from."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise SpecError(f"{path} cannot be read as a campaign file.") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise SpecError(f"{path} is no valid YAML{where}.") from error
+    if not isinstance(data, dict):
+        raise SpecError(f"{path} holds no mapping of keys to values.", hint="See `cloudseed init`.")
+    return data
+
+
+def _spec_error(error: ValidationError, source: str) -> CloudseedError:
+    """Turns the first of pydantic's complaints into one sentence and a hint."""
+    first = error.errors()[0]
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, CloudseedError):
+        return cause
+    location = [str(part) for part in first["loc"]]
+    where = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        known = _known_keys(location[:-1])
+        near = difflib.get_close_matches(location[-1], known, n=1)
+        hint = f"Did you mean {near[0]!r}?" if near else f"Known keys: {', '.join(known)}."
+        return SpecError(f"{source}: the key {where!r} is unknown.", hint=hint, key=where)
+    if first["type"] == "missing":
+        return SpecError(
+            f"{source}: the key {where!r} is missing.", hint="See `cloudseed init`.", key=where
+        )
+    message = first["msg"].removeprefix("Value error, ")
+    return SpecError(
+        f"{source}: {where or 'the file'}: {message[0].lower()}{message[1:]}.",
+        hint=f"It is {first['input']!r}.",
+        key=where,
+    )
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    model: Any = CampaignSpec
+    for part in location:
+        model = model.model_fields[part].annotation
+    return sorted(model.model_fields)

@@ -1,0 +1,66 @@
+"""When a campaign plans nothing more."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cloudseed.db import ExperimentState
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cloudseed.loop.results import Result
+    from cloudseed.loop.snapshot import Snapshot
+    from cloudseed.loop.spec import CampaignSpec
+
+__all__ = ["room", "stop_reason"]
+
+
+def stop_reason(spec: CampaignSpec, now: Snapshot, results: Sequence[Result]) -> str | None:
+    """Returns why nothing more is to be planned, or None.
+
+    The rules are asked in the order: target, budget, failures, wall clock, no improvement, pool.
+    """
+    problem, stop, budget = spec.problem, spec.stop, spec.budget
+    value = now.best.value(problem.objective.property) if now.best else None
+    if stop.target is not None and value is not None:
+        reached = (
+            value >= stop.target if problem.objective.direction == "max" else value <= stop.target
+        )
+        if reached:
+            return f"the target {stop.target:g} is reached"
+    if now.measured >= budget.experiments:
+        return f"the budget of {budget.experiments} experiments is spent"
+    if now.unsuccessful > budget.unsuccessful:
+        return f"{now.unsuccessful} experiments ended without a measurement"
+    if budget.wall_clock is not None and now.elapsed >= budget.wall_clock:
+        return f"the wall-clock budget of {budget.wall_clock:g} s is spent"
+    limit = stop.no_improvement_rounds
+    if limit is not None and rounds_without_improvement(results, now.best) >= limit:
+        return f"{limit} rounds brought nothing better"
+    if tried(results) >= now.pool and not opened(now):
+        return "every candidate has been tried"
+    return None
+
+
+def tried(results: Sequence[Result]) -> int:
+    """Returns how many candidates were asked for and not taken back."""
+    return sum(r.experiment.state is not ExperimentState.CANCELLED for r in results)
+
+
+def opened(now: Snapshot) -> int:
+    """Returns how many experiments something is still expected of."""
+    return sum(c for state, c in now.states.items() if not ExperimentState(state).terminal)
+
+
+def rounds_without_improvement(results: Sequence[Result], top: Result | None) -> int:
+    """Returns how many decisions after the best one's have ended, without a better result."""
+    steps = {r.step for r in results}
+    ended = steps - {r.step for r in results if not r.experiment.state.terminal}
+    return sum(1 for step in ended if top is None or step > top.step)
+
+
+def room(spec: CampaignSpec, now: Snapshot, results: Sequence[Result]) -> int:
+    """Returns how many experiments budget and pool still allow beside those that are open."""
+    left = min(spec.budget.experiments - now.measured - opened(now), now.pool - tried(results))
+    return max(left, 0)

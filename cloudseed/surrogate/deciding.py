@@ -1,0 +1,200 @@
+"""Which candidates to measure next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cloudseed.errors import EmptyPoolError, FitError, InputError
+from cloudseed.surrogate.modelling import (
+    Space,
+    checked_rows,
+    column,
+    describe_models,
+    fit_criterion,
+    score,
+)
+from cloudseed.surrogate.protocols import Choice, Observations, Problem
+from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from cloudseed.surrogate.acquisition import Criterion
+
+    Array = npt.NDArray[np.float64]
+    Rows = npt.NDArray[np.int64]
+
+__all__ = ["MIN_VALUES", "decide", "space_fill"]
+
+#: With fewer measured values of the objective than this, the choice fills space.
+MIN_VALUES = 3
+#: Candidates that reach the joint stage: the best by their value alone.
+FINALISTS = 512
+#: Measured candidates that may be the incumbent in the joint stage.
+INCUMBENTS = 256
+
+
+def decide(
+    features: npt.NDArray[Any],
+    observations: Observations,
+    *,
+    available: Sequence[int] | Rows,
+    pending: Sequence[int] | Rows = (),
+    problem: Problem,
+    batch: int,
+    seed: int,
+) -> Choice:
+    """Chooses the next batch.
+
+    With fewer than `MIN_VALUES` measured values of the objective the batch fills space. Otherwise a
+    Gaussian process per property scores every available candidate, and the best of them compete for
+    the batch jointly, pending experiments taken into account.
+
+    Args:
+        features: Embeddings of everything that may occur, N x d.
+        observations: What was measured.
+        available: Rows that may be chosen; measured and pending ones among them are passed over.
+        pending: Rows that are being measured.
+        problem: What is sought.
+        batch: The most rows to choose, at least 1.
+        seed: Decides all that is random; equal input and seed give equal picks.
+
+    Returns:
+        At most `batch` picks. Scores cover all that could be picked; `acquisition` is the log of
+        the constrained expected improvement in the objective's unit.
+
+    Raises:
+        EmptyPoolError: If nothing is available that is not measured or pending.
+        InputError: If a row is out of range, an embedding or value is not finite, or batch is
+            below 1.
+        FitError: If the measurements cannot be modelled at all.
+    """
+    known = int(np.isfinite(column(observations, problem.objective.property)).sum())
+    if known < MIN_VALUES:
+        choice = space_fill(
+            features, observations, available=available, pending=pending, batch=batch, seed=seed
+        )
+        note = f"{known} values of the objective are too few to model: the batch fills space"
+        return replace(choice, notes=(note,))
+    pool = _Pool.of(len(features), observations.rows, available, pending, batch)
+    space = Space.of(features)
+    notes: list[str] = []
+    criterion = fit_criterion(space, observations, problem, seed, notes)
+    scores = score(space, criterion, pool.open)
+    finalists = scores.rows[:FINALISTS]
+    baseline = _baseline(space, criterion, pool)
+    method = "qLogNEI"
+    try:
+        picks = _joint(criterion, baseline, space[finalists], batch, seed)
+    except FitError as error:
+        notes.append(f"{error.message}: the picks are the best by their value alone")
+        method, picks = "LogEI", list(range(min(batch, len(finalists))))
+    model = {
+        **describe_models(space, criterion.surrogates),
+        "scored": len(pool.open),
+        "finalists": len(finalists),
+        "baseline": len(baseline),
+        "pending": len(pool.pending),
+        "seed": seed,
+    }
+    return Choice(
+        picks=tuple(int(finalists[i]) for i in picks),
+        scores=scores,
+        method=method,
+        model=model,
+        notes=tuple(notes),
+    )
+
+
+def space_fill(
+    features: npt.NDArray[Any],
+    observations: Observations,
+    *,
+    available: Sequence[int] | Rows,
+    pending: Sequence[int] | Rows = (),
+    batch: int,
+    seed: int,
+) -> Choice:
+    """Chooses candidates that stand for the pool and are unlike what is measured or pending.
+
+    Args:
+        features: Embeddings of everything that may occur, N x d.
+        observations: What was measured; the values play no part.
+        available: Rows that may be chosen; measured and pending ones among them are passed over.
+        pending: Rows that are being measured.
+        batch: The most rows to choose, at least 1.
+        seed: Decides all that is random; equal input and seed give equal picks.
+
+    Raises:
+        EmptyPoolError: If nothing is available that is not measured or pending.
+        InputError: If a row is out of range, an embedding is not finite, or batch is below 1.
+    """
+    pool = _Pool.of(len(features), observations.rows, available, pending, batch)
+    space = Space.of(features)
+    rng = np.random.default_rng(seed)
+    shown = pool.open
+    if len(shown) > MAX_ROWS:
+        shown = np.sort(rng.choice(shown, size=max(MAX_ROWS, batch), replace=False))
+    taken = np.concatenate([pool.measured, pool.pending])
+    picks = fill_space(space[shown], space[taken], batch, rng)
+    return Choice(
+        picks=tuple(int(shown[i]) for i in picks),
+        scores=None,
+        method="space_filling",
+        model={**describe_models(space, {}), "scored": 0, "seed": seed},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """The rows of a decision, each kind sorted, without repeats, and disjoint."""
+
+    open: Rows
+    pending: Rows
+    measured: Rows
+
+    @classmethod
+    def of(
+        cls,
+        count: int,
+        measured: Sequence[int] | Rows,
+        available: Sequence[int] | Rows,
+        pending: Sequence[int] | Rows,
+        batch: int,
+    ) -> _Pool:
+        if batch < 1:
+            raise InputError(f"A batch of {batch} is empty.", hint="Ask for at least one.")
+        given, waiting, done = (
+            checked_rows(rows, count) for rows in (available, pending, measured)
+        )
+        free = np.setdiff1d(given, np.union1d(waiting, done), assume_unique=True)
+        if not len(free):
+            raise EmptyPoolError(
+                "No candidate is left that is neither measured nor pending.",
+                hint="Add parents or widen the filters, or end the campaign here.",
+                available=len(given),
+            )
+        return cls(free, np.setdiff1d(waiting, done, assume_unique=True), done)
+
+
+def _baseline(space: Space, criterion: Criterion, pool: _Pool) -> Array:
+    """Returns what a pick must improve on: promising measured candidates, and all pending."""
+    measured = space[pool.measured]
+    if len(measured) > INCUMBENTS:
+        worth = criterion(measured).acquisition
+        measured = measured[np.argsort(-worth, kind="stable")[:INCUMBENTS]]
+    return np.concatenate([measured, space[pool.pending]])
+
+
+def _joint(
+    criterion: Criterion, baseline: Array, choices: Array, batch: int, seed: int
+) -> list[int]:
+    # BoTorch loads here, so that a campaign's first, space-filling batch does without it.
+    from cloudseed.surrogate.batch import choose_jointly
+
+    return choose_jointly(criterion, baseline, choices, batch, seed)[0]

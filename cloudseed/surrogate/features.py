@@ -1,0 +1,119 @@
+"""Embeddings made fit for a kernel: principal components under one global scale.
+
+The leading components are kept and all of them are divided by one number. Scaling each to unit
+variance would raise the noise of the last components to the level of the first; one scale keeps
+the encoder's own geometry, which an isotropic kernel reads as distance.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cloudseed.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["COMPONENTS", "Projection", "fit_projection"]
+
+#: Components kept; 128 and all 768 of an encoder fit no better and cost more.
+COMPONENTS = 64
+_CHUNK = 16_384
+#: A component below this share of the first one's variance is rounding noise,
+_NEGLIGIBLE = 1e-12
+#: and so is any deviation below this share of the mean embedding's length.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """A linear map from embeddings to kernel space.
+
+    Attributes:
+        centre: Mean embedding, d.
+        components: Principal directions over the global scale, d x p.
+        explained: Share of the total variance that the p components carry.
+    """
+
+    centre: npt.NDArray[np.float64]
+    components: npt.NDArray[np.float64]
+    explained: float
+
+    @property
+    def dimension(self) -> int:
+        """Number of components p."""
+        return int(self.components.shape[1])
+
+    def __call__(self, features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Projects embeddings, n x d, to n x p."""
+        centred = np.asarray(features, dtype=np.float64) - self.centre
+        return np.asarray(centred @ self.components)
+
+
+def fit_projection(features: npt.NDArray[Any], dimension: int = COMPONENTS) -> Projection:
+    """Finds the principal components of a pool.
+
+    The scale is such that the projected variance sums to p / 12, that of the unit cube in p
+    dimensions, for which the length-scale prior of `cloudseed.surrogate.gp` was made. The sign of
+    each component makes its largest loading positive, so that equal input gives equal output.
+
+    Args:
+        features: Embeddings of the pool and of everything measured, n x d; n >= 1.
+        dimension: The most components to keep.
+
+    Returns:
+        A map to p <= min(dimension, d, n - 1) components, and to one component that is zero where
+        all rows are equal.
+
+    Raises:
+        InputError: If the matrix is empty or holds NaN or infinity.
+    """
+    if features.ndim != 2 or not features.size:
+        raise InputError(
+            f"Features of shape {features.shape} are not a table of rows and columns.",
+            hint="Give one row of numbers per candidate.",
+            shape=tuple(features.shape),
+        )
+    centre, covariance = _moments(features)
+    variances, directions = np.linalg.eigh(covariance)
+    order = np.argsort(variances)[::-1][:dimension]
+    floor = max(
+        _NEGLIGIBLE * variances[order[0]], float((_ROUNDING * centre) @ (_ROUNDING * centre))
+    )
+    real = order[variances[order] > floor]
+    if not len(real):
+        return Projection(centre, np.zeros((len(centre), 1)), 1.0)
+    order = real
+    chosen = directions[:, order]
+    largest = np.abs(chosen).argmax(axis=0)
+    chosen = chosen * np.where(chosen[largest, np.arange(len(order))] < 0, -1.0, 1.0)
+    total = float(variances[order].sum())
+    scale = np.sqrt(total / (len(order) / 12))
+    explained = total / float(np.trace(covariance))
+    return Projection(centre, chosen / scale, min(explained, 1.0))
+
+
+def _moments(
+    features: npt.NDArray[Any],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Returns the mean, d, and the covariance, d x d, in chunks that bound the memory."""
+    count, width = features.shape
+    chunks = [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]
+    centre = np.zeros(width)
+    for chunk in chunks:
+        centre += np.asarray(features[chunk], dtype=np.float64).sum(axis=0) / count
+    if not np.isfinite(centre).all():
+        bad = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
+        raise InputError(
+            f"Row {bad} of the features holds NaN or infinity.",
+            hint="Drop the row or encode it again.",
+            row=bad,
+        )
+    covariance = np.zeros((width, width))
+    for chunk in chunks:
+        centred = np.asarray(features[chunk], dtype=np.float64) - centre
+        covariance += centred.T @ centred / count
+    return centre, covariance

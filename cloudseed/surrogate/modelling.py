@@ -1,0 +1,198 @@
+"""From measurements to models: what deciding, ranking and calibration have in common."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cloudseed.errors import InputError
+from cloudseed.surrogate import gp, objectives
+from cloudseed.surrogate.acquisition import Criterion
+from cloudseed.surrogate.features import Projection, fit_projection
+from cloudseed.surrogate.protocols import Observations, Problem, Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from cloudseed.surrogate.gp import FittedSurrogate
+
+    Array = npt.NDArray[np.float64]
+    Rows = npt.NDArray[np.int64]
+
+__all__ = ["Space", "checked_rows", "column", "describe_models", "fit_criterion", "score"]
+
+#: Candidates scored at once.
+_CHUNK = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The space of the kernel, with every candidate at its place.
+
+    Attributes:
+        features: Embeddings, N x d.
+        projection: The map from embeddings, made from all of them.
+    """
+
+    features: npt.NDArray[Any]
+    projection: Projection
+
+    @classmethod
+    def of(cls, features: npt.NDArray[Any]) -> Space:
+        """Makes the space of a pool.
+
+        Raises:
+            InputError: If the matrix is empty or holds NaN or infinity.
+        """
+        return cls(features, fit_projection(features))
+
+    def __getitem__(self, rows: Rows) -> Array:
+        """Returns the projected features of rows, k x p."""
+        return self.projection(self.features[rows])
+
+
+def checked_rows(rows: Sequence[int] | Rows, count: int) -> Rows:
+    """Returns rows sorted and without repeats.
+
+    Raises:
+        InputError: If a row is negative or not below `count`.
+    """
+    found = np.unique(np.asarray(rows, dtype=np.int64))
+    if len(found) and (found[0] < 0 or found[-1] >= count):
+        bad = int(found[0] if found[0] < 0 else found[-1])
+        raise InputError(
+            f"Row {bad} is not among the {count} rows of the features.",
+            hint="Rows count from zero.",
+            row=bad,
+        )
+    return found
+
+
+def column(observations: Observations, name: str) -> Array:
+    """Returns the measured values of one property, n, NaN where there is none.
+
+    Raises:
+        InputError: If a value is infinite.
+    """
+    if name not in observations.properties:
+        return np.full(len(observations.rows), np.nan)
+    values = np.asarray(
+        observations.values[:, observations.properties.index(name)], dtype=np.float64
+    )
+    if np.isinf(values).any():
+        row = int(observations.rows[np.isinf(values)][0])
+        raise InputError(
+            f"The value of {name} measured for row {row} is infinite.",
+            hint="Correct the value, or give NaN where nothing was measured.",
+            property=name,
+            row=row,
+        )
+    return values
+
+
+def fit_criterion(
+    space: Space,
+    observations: Observations,
+    problem: Problem,
+    seed: int,
+    notes: list[str],
+) -> Criterion:
+    """Fits a model per property and finds the value to improve on.
+
+    Args:
+        space: The pool.
+        observations: What was measured; the objective at least once.
+        problem: What is sought.
+        seed: Chooses the rows for hyperparameters in large data.
+        notes: Gets a line for everything that goes otherwise than planned.
+    """
+    surrogates: dict[str, FittedSurrogate] = {}
+    limits = objectives.bounds(problem)
+    for name in problem.properties:
+        values = column(observations, name)
+        known = np.isfinite(values)
+        if not known.any():
+            notes.append(f"{name} was never measured: its constraint is left out")
+            continue
+        gaps = [abs(b - values[known][0]) for b in limits.get(name, ()) if math.isfinite(b)]
+        surrogates[name] = gp.fit(
+            space[observations.rows[known]],
+            values[known],
+            seed=seed,
+            name=name,
+            spread=max(gaps, default=None),
+        )
+        notes.extend(surrogates[name].notes)
+    criterion = Criterion(problem, surrogates, best=0.0)
+    return replace(criterion, best=_best(space, criterion, observations, notes))
+
+
+def _best(
+    space: Space, criterion: Criterion, observations: Observations, notes: list[str]
+) -> float:
+    """Returns the best posterior mean of a feasible measured candidate, times the sign."""
+    names = tuple(criterion.surrogates)
+    rows, means = _replicate_means(observations, names)
+    measured = np.isfinite(means[:, 0])
+    rows, means = rows[measured], means[measured]
+    feasible = np.ones(len(rows), dtype=bool)
+    for name, (lower, upper) in objectives.bounds(criterion.problem).items():
+        if name in names:
+            # A comparison with NaN is false: what was not measured is not known to be feasible.
+            values = means[:, names.index(name)]
+            feasible &= (values >= lower) & (values <= upper)
+    model = criterion.objective
+    expected = criterion.sign * model.posterior_moments(space[rows])[0]
+    if feasible.any():
+        return float(expected[feasible].max())
+    notes.append("nothing feasible is known yet: the chance to meet the constraints leads")
+    return float(expected.min() - 3 * model.scale)
+
+
+def _replicate_means(observations: Observations, properties: tuple[str, ...]) -> tuple[Rows, Array]:
+    """Returns each measured row once, and per property the mean of its values, NaN where none."""
+    rows, index = np.unique(observations.rows, return_inverse=True)
+    means = np.full((len(rows), len(properties)), np.nan)
+    for j, name in enumerate(properties):
+        values = column(observations, name)
+        known = np.isfinite(values)
+        counts = np.bincount(index[known], minlength=len(rows))
+        sums = np.bincount(index[known], weights=values[known], minlength=len(rows))
+        means[counts > 0, j] = sums[counts > 0] / counts[counts > 0]
+    return rows, means
+
+
+def score(space: Space, criterion: Criterion, rows: Rows) -> Scores:
+    """Scores rows one by one and sorts them, best first."""
+    parts = [
+        criterion(space[rows[start : start + _CHUNK]]) for start in range(0, len(rows), _CHUNK)
+    ]
+    acquisition = np.concatenate([p.acquisition for p in parts])
+    order = np.argsort(-acquisition, kind="stable")
+    return Scores(
+        rows=rows[order],
+        mean=np.concatenate([p.mean for p in parts])[order],
+        sd=np.concatenate([p.sd for p in parts])[order],
+        acquisition=acquisition[order],
+        feasible=np.exp(np.concatenate([p.log_feasible for p in parts])[order]),
+        properties=tuple(criterion.surrogates),
+    )
+
+
+def describe_models(space: Space, surrogates: Mapping[str, FittedSurrogate]) -> dict[str, object]:
+    """Returns what tells the models of one decision from those of another; JSON values."""
+    return {
+        "surrogates": {name: dict(s.summary) for name, s in surrogates.items()},
+        "components": space.projection.dimension,
+        "explained": space.projection.explained,
+        "versions": {
+            name: importlib.metadata.version(name)
+            for name in ("botorch", "gpytorch", "torch", "numpy")
+        },
+    }

@@ -1,0 +1,158 @@
+"""What picking at random would have found: the yardstick of every campaign."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from cloudseed.errors import InputError
+from cloudseed.surrogate import objectives
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from cloudseed.surrogate.protocols import Problem, Scores
+
+    Array = npt.NDArray[np.float64]
+
+__all__ = ["RandomCurve", "exact_random_best", "expected_random_best"]
+
+#: Random campaigns that are simulated.
+DRAWS = 2_000
+#: Normal deviates that are held at once.
+_CHUNK_ENTRIES = 2**22
+
+
+@dataclass(frozen=True, slots=True)
+class RandomCurve:
+    """The best feasible value of a random campaign after 1, 2, ... k experiments.
+
+    Attributes:
+        expected: Mean over the campaigns that have found anything feasible, k; NaN where none has.
+        lower: 5th percentile over the same, k.
+        upper: 95th percentile over the same, k.
+        found: Probability that anything feasible was found, k.
+    """
+
+    expected: Array
+    lower: Array
+    upper: Array
+    found: Array
+
+
+def expected_random_best(
+    scores: Scores,
+    problem: Problem,
+    *,
+    count: int,
+    seed: int,
+    start: float | None = None,
+    draws: int = DRAWS,
+) -> RandomCurve:
+    """Predicts a random campaign over candidates that are not yet measured.
+
+    Each draw puts the candidates in random order and their properties at random from the
+    posterior. Candidates are drawn independently of each other: the correlation of neighbours is
+    left out, which makes the random campaign look slightly better than it is.
+
+    Args:
+        scores: What the model says of the candidates.
+        problem: What is sought.
+        count: Number of experiments; no more than there are candidates are made.
+        seed: Decides the draws.
+        start: The best feasible value before the first experiment, or None.
+        draws: Number of campaigns.
+
+    Raises:
+        InputError: If count is below 1 or the objective was not modelled.
+    """
+    name = problem.objective.property
+    if count < 1 or name not in scores.properties:
+        raise InputError(
+            f"A random campaign of {count} experiments on {name} cannot be predicted.",
+            hint="Ask for at least one experiment on a property that was modelled.",
+            count=count,
+            property=name,
+        )
+    rng = np.random.default_rng(seed)
+    length = min(count, len(scores.rows))
+    better = 1.0 if problem.objective.direction == "max" else -1.0
+    parts = []
+    step = max(1, _CHUNK_ENTRIES // max(length * len(scores.properties), len(scores.rows)))
+    for begin in range(0, draws, step):
+        values = _draw(scores, problem, min(step, draws - begin), length, rng) * better
+        if start is not None:
+            values = np.maximum(values, start * better)
+        parts.append(np.maximum.accumulate(values, axis=1))
+    return _summarise(np.concatenate(parts), better)
+
+
+def _draw(
+    scores: Scores, problem: Problem, draws: int, length: int, rng: np.random.Generator
+) -> Array:
+    """Returns objective values, draws x length; the worst possible where not feasible."""
+    total = len(scores.rows)
+    order = rng.random((draws, total)).argpartition(length - 1, axis=1)[:, :length]
+    order = rng.permuted(order, axis=1)
+    noise = rng.standard_normal((draws, length, len(scores.properties)))
+    values = scores.mean[order] + scores.sd[order] * noise
+    feasible = np.ones((draws, length), dtype=bool)
+    for name, (lower, upper) in objectives.bounds(problem).items():
+        if name in scores.properties:
+            column = values[..., scores.properties.index(name)]
+            feasible &= (column >= lower) & (column <= upper)
+    objective = values[..., scores.properties.index(problem.objective.property)]
+    worst = -math.inf if problem.objective.direction == "max" else math.inf
+    return np.where(feasible, objective, worst)
+
+
+def _summarise(best: Array, better: float) -> RandomCurve:
+    """Reduces the best so far of each campaign, draws x k, minus infinity where there is none."""
+    length = best.shape[1]
+    expected, lower, upper = (np.full(length, np.nan) for _ in range(3))
+    found = np.isfinite(best).mean(axis=0)
+    for i in np.flatnonzero(found):
+        values = best[np.isfinite(best[:, i]), i] * better
+        expected[i] = values.mean()
+        lower[i], upper[i] = np.quantile(values, (0.05, 0.95))
+    return RandomCurve(expected, lower, upper, found)
+
+
+def exact_random_best(
+    values: Array,
+    *,
+    count: int,
+    direction: Literal["max", "min"] = "max",
+    feasible: npt.NDArray[np.bool_] | None = None,
+) -> tuple[Array, Array]:
+    """Returns the exact expectation of the best of k random candidates of a known pool.
+
+    The j-th best of N is the best of k drawn without replacement with probability
+    C(N - j, k - 1) / C(N, k).
+
+    Args:
+        values: The true objective of every candidate, N.
+        count: The largest k.
+        direction: Whether larger or smaller is better.
+        feasible: Which candidates count, N; all by default.
+
+    Returns:
+        The expected best feasible value given that there is one, and the probability that there is
+        one, for k = 1 ... min(count, N). Where none can be found the expectation is NaN.
+    """
+    total = len(values)
+    ranked = values if feasible is None else values[feasible]
+    ranked = np.sort(ranked)[::-1] if direction == "max" else np.sort(ranked)
+    position = np.arange(1, len(ranked) + 1)
+    chance = np.full(len(ranked), 1 / total)
+    expected, found = np.full(min(count, total), np.nan), np.zeros(min(count, total))
+    for k in range(1, len(expected) + 1):
+        found[k - 1] = chance.sum()
+        if found[k - 1] > 0:
+            expected[k - 1] = chance @ ranked / found[k - 1]
+        if k < total:
+            chance = chance * np.maximum(total - position - k + 1, 0) / k * (k + 1) / (total - k)
+    return expected, np.minimum(found, 1.0)

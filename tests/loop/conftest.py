@@ -1,0 +1,79 @@
+"""A small campaign on a lab that answers at once."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from cloudseed.db import SqlLedger, open_ledger
+from cloudseed.loop import Campaign, CampaignSpec
+from cloudseed.loop.context import Context
+from cloudseed.loop.pool import CrystalShelf, Pool, propose, record_pool
+from cloudseed.proposers import load_parents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.loop.labs import InstantLab
+
+PARENTS = Path(str(files("cloudseed.loop"))) / "templates" / "starter" / "parents"
+
+
+def spec_of(**changes: object) -> CampaignSpec:
+    values: dict[str, object] = {
+        "name": "small",
+        "parents": [str(PARENTS)],
+        "objective": "max bulk_modulus",
+        "constraints": ["formation_energy <= -2.0 eV/atom"],
+        "proposer": {"per_parent": 60},
+        "budget": {"experiments": 10},
+        "initial": 1000,
+        "seed": 3,
+    }
+    return CampaignSpec.model_validate(values | changes)
+
+
+@pytest.fixture(scope="session")
+def generation():
+    return propose(spec_of(), load_parents([PARENTS]), None)
+
+
+def features_of(rows) -> np.ndarray:
+    """Stands in for embeddings: what matters to `modulus`, and some noise."""
+    rng = np.random.default_rng(0)
+    codes = [[sum(map(ord, s)) % 40 for s in row.colouring] for row in rows]
+    wide = np.array([[*code, sum(code)] for code in codes], dtype=np.float32)
+    return np.hstack([wide, rng.normal(size=(len(rows), 8)).astype(np.float32)])
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[SqlLedger]:
+    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        yield ledger
+
+
+@pytest.fixture
+def campaign_on(ledger: SqlLedger, generation) -> Callable[..., object]:
+    """Returns a context manager that opens the campaign on a lab; opened again, it resumes."""
+
+    @contextmanager
+    def start(lab: InstantLab, spec: CampaignSpec | None = None) -> Iterator[Campaign]:
+        wanted = spec or spec_of()
+        row = ledger.campaign(wanted.name)
+        if row is None:
+            row = ledger.create_campaign(
+                wanted.name, {"spec": wanted.model_dump(mode="json"), "parents": []}
+            )
+        with ledger.claim(row.id) as claim:
+            if not ledger.count_candidates(row.id):
+                record_pool(ledger, claim, generation, "cloud")
+            rows = ledger.candidates(row.id)
+            pool = Pool(rows, features_of(rows), "test-encoder")
+            yield Campaign(Context(ledger, claim, row, wanted, lab, pool, CrystalShelf(ledger)))
+
+    return start

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+
+from cloudseed.errors import InputError
+from cloudseed.surrogate.features import fit_projection
+
+
+def test_projection_keeps_distances_up_to_one_scale():
+    x = np.random.default_rng(0).normal(size=(50, 7)) * [9, 5, 3, 1, 1, 0.5, 0.1]
+    z = fit_projection(x)(x)
+    before = np.linalg.norm(x[:1] - x[1:], axis=1)
+    after = np.linalg.norm(z[:1] - z[1:], axis=1)
+    assert np.ptp(before / after) < 1e-9 * before.max()
+    assert z.var(axis=0).sum() == pytest.approx(7 / 12)
+
+
+def test_components_come_by_variance_with_positive_largest_loading():
+    x = np.random.default_rng(1).normal(size=(200, 5)) * [1, 4, 2, 8, 3]
+    found = fit_projection(x, dimension=3)
+    assert found.dimension == 3
+    variances = found(x).var(axis=0)
+    assert (np.diff(variances) < 0).all()
+    largest = np.abs(found.components).argmax(axis=0)
+    assert (found.components[largest, np.arange(3)] > 0).all()
+    assert 0.8 < found.explained < 1
+
+
+def test_chunks_change_nothing(monkeypatch):
+    x = np.random.default_rng(2).normal(size=(100, 4)).astype(np.float32)
+    whole = fit_projection(x)
+    monkeypatch.setattr("cloudseed.surrogate.features._CHUNK", 7)
+    np.testing.assert_allclose(fit_projection(x).components, whole.components, atol=1e-12)
+
+
+def test_fewer_rows_than_dimensions_and_constant_columns():
+    x = np.random.default_rng(3).normal(size=(5, 300)).astype(np.float32)
+    x[:, :100] = 0.1
+    assert fit_projection(x).dimension == 4
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1e8, -3e-9])
+def test_equal_rows_project_to_one_zero_column(value):
+    found = fit_projection(np.full((6, 3), value))
+    assert found.dimension == 1
+    assert (found(np.full((6, 3), value)) == 0).all()
+    assert fit_projection(np.full((1, 3), value)).dimension == 1
+
+
+def test_bad_features_name_the_row():
+    x = np.ones((4, 2))
+    x[2, 1] = np.nan
+    with pytest.raises(InputError, match="Row 2"):
+        fit_projection(x)
+    with pytest.raises(InputError, match="shape"):
+        fit_projection(np.empty((0, 3)))

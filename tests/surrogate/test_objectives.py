@@ -1,0 +1,174 @@
+import math
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cloudseed.errors import ObjectiveError, UnitError
+from cloudseed.surrogate.objectives import (
+    best_so_far,
+    bounds,
+    constraint,
+    constraint_text,
+    describe,
+    is_feasible,
+    objective,
+    objective_text,
+    problem,
+)
+from cloudseed.surrogate.protocols import Constraint, Objective
+
+NAMES = st.sampled_from(
+    ["bulk_modulus", "heat_all", "formation_energy", "heat_capacity@500K", "_x1"]
+)
+
+
+@given(NAMES, st.sampled_from(["max", "min"]))
+def test_objective_text_parses_to_itself(name, direction):
+    wanted = Objective(name, direction)
+    assert objective(objective_text(wanted)) == wanted
+
+
+@given(
+    NAMES,
+    st.sampled_from(["<=", ">="]),
+    st.floats(allow_nan=False, allow_infinity=False),
+)
+def test_constraint_text_parses_to_itself(name, relation, bound):
+    if name.startswith("heat_capacity"):
+        bound = abs(bound)
+    wanted = Constraint(name, relation, bound)
+    assert constraint(constraint_text(wanted)) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("formation_energy <= -2.0 eV/atom", Constraint("formation_energy", "<=", -2.0)),
+        ("formation_energy<-2", Constraint("formation_energy", "<=", -2.0)),
+        ("band_gap > 1.5eV", Constraint("band_gap", ">=", 1.5)),
+        ("band_gap ≥ .5", Constraint("band_gap", ">=", 0.5)),
+        ("heat_all <= 1e-1", Constraint("heat_all", "<=", 0.1)),
+    ],
+)
+def test_constraint_grammar(text, wanted):
+    assert constraint(text) == wanted
+
+
+def test_bound_is_converted_to_the_own_unit():
+    assert constraint("formation_energy <= -2000 meV/atom").bound == pytest.approx(-2.0)
+    assert constraint("bulk_modulus >= 20000 MPa").bound == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("maximise bulk_modulus", "max bulk_modulus"),
+        ("mim bulk_modulus", "min bulk_modulus"),
+        ("best bulk_modulus", "Begin with"),
+        ("bulk_modulus", "max bulk_modulus"),
+        ("max", "max bulk_modulus"),
+        ("max bulk modulus", "max bulk_modulus"),
+        ("", "max bulk_modulus"),
+        ("max 2x", "letters"),
+        ("max heat_capacity@K", "heat_capacity@500K"),
+    ],
+)
+def test_bad_objective_is_refused_with_a_hint(text, hint):
+    with pytest.raises(ObjectiveError) as caught:
+        objective(text)
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("band_gap = 1", "two constraints"),
+        ("band_gap == 1", "two constraints"),
+        ("band_gap => 1", "two constraints"),
+        ("1 <= band_gap <= 2", "letters"),
+        ("band_gap <= two", "number"),
+        ("band_gap <= 1 <= 2", "unit"),
+        ("band_gap", "formation_energy <= -2.0"),
+        ("<= 2", "formation_energy <= -2.0"),
+        ("band gap <= 2", "formation_energy <= -2.0"),
+        ("band_gap <= inf", "number"),
+        ("band_gap <= 1e999", "Leave the constraint out"),
+        ("band_gap <= -1", "sign"),
+    ],
+)
+def test_bad_constraint_is_refused_with_a_hint(text, hint):
+    with pytest.raises((ObjectiveError, UnitError)) as caught:
+        constraint(text)
+    assert hint in caught.value.hint
+
+
+def test_wrong_and_unconvertible_units_are_refused():
+    with pytest.raises(UnitError):
+        constraint("band_gap <= 2 GPa")
+    with pytest.raises(UnitError, match="no unit for heat_all"):
+        constraint("heat_all <= 2 eV")
+
+
+def test_contradiction_is_refused_with_both_bounds():
+    with pytest.raises(ObjectiveError, match=r">= 2 and <= 1") as caught:
+        problem("max bulk_modulus", ["band_gap <= 1", "band_gap >= 2"])
+    assert caught.value.hint
+    assert caught.value.data["property"] == "band_gap"
+    with pytest.raises(ObjectiveError):
+        problem("max bulk_modulus", ["band_gap <= 1", "band_gap >= 1"])
+
+
+def test_problem_keeps_order_and_drops_repeats():
+    found = problem("max x", ["y <= 1", "z >= 0", "y <= 1", Constraint("y", ">=", -1.0)])
+    assert found.properties == ("x", "y", "z")
+    assert len(found.constraints) == 3
+    assert bounds(found) == {"y": (-1.0, 1.0), "z": (0.0, math.inf)}
+
+
+def test_parsed_constraints_are_checked_too():
+    with pytest.raises(ObjectiveError):
+        problem("max x", [Constraint("y", "<=", math.nan)])
+
+
+def test_describe_names_units():
+    text = describe(problem("min formation_energy", ["band_gap >= 1", "heat_all <= 2"]))
+    assert text == "min formation_energy (eV/atom), band_gap >= 1.0 eV, heat_all <= 2.0"
+
+
+@pytest.mark.parametrize(
+    ("values", "wanted"),
+    [
+        ({"y": 1.0}, True),
+        ({"y": 1.1}, False),
+        ({"y": math.nan}, False),
+        ({"y": None}, False),
+        ({}, False),
+    ],
+)
+def test_feasible_only_when_known_to_be(values, wanted):
+    assert is_feasible(problem("max x", ["y <= 1"]), values) is wanted
+
+
+def test_best_so_far_counts_feasible_values_only():
+    measured = [
+        {"x": 9.0, "y": 2.0},
+        {"x": 1.0, "y": 0.0},
+        {"x": 5.0, "y": None},
+        {"x": math.nan, "y": 0.0},
+        {"x": 3.0, "y": 1.0},
+        {"x": 2.0, "y": 1.0},
+    ]
+    assert best_so_far(problem("max x", ["y <= 1"]), measured) == [None, 1, 1, 1, 3, 3]
+    assert best_so_far(problem("min x"), measured) == [9, 1, 1, 1, 1, 1]
+
+
+def test_parsing_loads_no_torch():
+    code = (
+        "import sys, cloudseed.surrogate.objectives, cloudseed.surrogate.deciding, "
+        "cloudseed.surrogate.ranking; "
+        "sys.exit(any(m in sys.modules for m in ('torch', 'botorch', 'pandas')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
