@@ -8,12 +8,14 @@ way; a worker whose parent is gone reads the end of its input and leaves.
 
 from __future__ import annotations
 
+import importlib
 import io
 import itertools
 import json
 import math
 import os
 import queue
+import re
 import selectors
 import subprocess
 import sys
@@ -165,25 +167,31 @@ def _task(source: Source, limits: Limits) -> _Task | InputError:
             _refuse_large(name, len(text), limits)
             return _Task(name, "cif", text)
         path = Path(source)
+        _refuse_no_file(path)
         return _Task(str(path), _format(path), _text(path, limits))
     except InputError as error:
         return error
 
 
-def _text(path: Path, limits: Limits) -> str:
+def _refuse_no_file(path: Path) -> None:
     if not path.exists():
         raise InputError(
-            f"There is no file {path}.", hint="Check the path; it is relative to the folder you"
-            " are in.", path=str(path),
-        )  # fmt: skip
+            f"There is no file {path}.",
+            hint="Check the path; it is relative to the folder you are in.",
+            path=str(path),
+        )
     if not path.is_file():
         raise InputError(
-            f"{path} is not a file.", hint="Give the files in it, for instance folder/*.cif.",
+            f"{path} is not a file.",
+            hint="Give the files in it, for instance folder/*.cif.",
             path=str(path),
-        )  # fmt: skip
+        )
+
+
+def _text(path: Path, limits: Limits) -> str:
     _refuse_large(str(path), path.stat().st_size, limits)
     try:
-        text = path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     except OSError as error:
         raise InputError(
             f"{path} cannot be read: {error.strerror}.",
@@ -194,7 +202,6 @@ def _text(path: Path, limits: Limits) -> str:
         raise InputError(
             f"{path} is not a text file.", hint="Save it as UTF-8 text.", path=str(path)
         ) from error
-    return text
 
 
 def _refuse_large(name: str, size: int, limits: Limits) -> None:
@@ -359,18 +366,19 @@ def serve() -> None:
     os.dup2(2, 1)  # what a parser prints must not be taken for an answer
     limits = Limits(**json.loads(sys.stdin.readline()))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    import ase.io  # noqa: F401  parsers are loaded before the clock runs
-    import pymatgen.io.cif
-    import pymatgen.io.vasp  # noqa: F401
+    from pymatgen.core import Structure  # noqa: F401  loaded before memory is limited
 
     size = int(limits.memory_gigabytes * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     _answer(answers, "ready")
     for line in sys.stdin:
+        task = _Task(**json.loads(line))
+        for module in _PARSERS[task.format]:
+            importlib.import_module(module)  # before the clock runs
         budget = math.ceil(time.process_time() + limits.cpu_seconds)
         resource.setrlimit(resource.RLIMIT_CPU, (budget, hard))
-        _answer(answers, json.dumps(_parse_safely(_Task(**json.loads(line)), limits)))
+        _answer(answers, json.dumps(_parse_safely(task, limits)))
 
 
 def _answer(stream: TextIO, text: str) -> None:
@@ -398,13 +406,20 @@ def _parse_safely(task: _Task, limits: Limits) -> dict[str, Any]:
             "hint": "Give a smaller cell.",
         }
     except Exception as error:  # any parser, any file
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        # Only these are written for people; "list index out of range" helps nobody.
+        said = str(error).strip().splitlines() if isinstance(error, ValueError | OSError) else []
+        why = f" ({said[0][:200].rstrip('.')})" if said else ""
         return {
-            "error": f"it cannot be parsed as {_FORMAT_NAMES[task.format]} ({said[:200]}).",
+            "error": f"it cannot be parsed as {_FORMAT_NAMES[task.format]}{why}.",
             "hint": "Open it in a structure viewer, repair it or export it again.",
         }
 
 
+_PARSERS = {
+    "cif": ("pymatgen.io.cif",),
+    "poscar": ("pymatgen.io.vasp.inputs",),
+    "extxyz": ("ase.io.extxyz", "pymatgen.io.ase"),
+}
 _FORMAT_NAMES = {"cif": "CIF", "poscar": "POSCAR", "extxyz": "extended XYZ"}
 
 
@@ -419,10 +434,40 @@ def _parse(task: _Task) -> Structure:
 def _parse_cif(text: str) -> Structure:
     from pymatgen.io.cif import CifParser
 
+    _refuse_strange_symbols(text)
     parser = CifParser(io.StringIO(text))
     structures = parser.parse_structures(primitive=False, on_error="raise")
     _refuse_several(len(structures))
     return structures[0]
+
+
+def _refuse_strange_symbols(text: str) -> None:
+    """Refuses what pymatgen would take for an element: "Vac" for V, "Wat" for O, "?" for nothing."""
+    from pymatgen.io.cif import CifFile
+
+    for block in CifFile.from_str(text).data.values():
+        symbols = block.data.get("_atom_site_type_symbol")
+        suffix = r"(\d*[+-]|[+-]\d+|0)?"
+        if symbols is None:
+            symbols = block.data.get("_atom_site_label", [])
+            suffix = r"([\d+(_'*-].*)?"
+        for symbol in sorted(set(symbols)):
+            match = re.fullmatch(rf"([A-Za-z]{{1,2}}){suffix}", symbol)
+            if match is None or not _names_element(match[1]):
+                raise StructureError(
+                    f"{symbol!r} is not an element.",
+                    hint="Write element symbols such as Ca, C or Ca2+ under"
+                    " _atom_site_type_symbol; vacancies and dummies cannot be read.",
+                )
+
+
+def _names_element(letters: str) -> bool:
+    """Tells whether letters name one element; CA does, CO may be carbon and oxygen."""
+    from pymatgen.core import Element
+
+    if letters.isupper() and len(letters) == 2 and all(map(Element.is_valid_symbol, letters)):
+        return False
+    return bool(Element.is_valid_symbol(letters.capitalize()))
 
 
 def _parse_poscar(text: str) -> Structure:

@@ -96,7 +96,7 @@ def measure(relaxers: list[Any], structure: Any) -> dict[str, Any] | str:
 
 def write(references: dict[str, Any], absent: dict[str, str]) -> None:
     table = {
-        "about": "Elemental reference energies by CHGNet; made by scripts/make_chgnet_references.py",
+        "about": "CHGNet's energies of the elements, by scripts/make_chgnet_references.py",
         "units": {"energy": "eV/atom", "volume": "angstrom^3/atom"},
         "structures": f"matcalc elemental_refs {TABLE}, relaxed with their cells",
         "fmax": FMAX,

@@ -4,7 +4,7 @@ SQLite tables are STRICT, which knows only INTEGER, REAL, TEXT and BLOB; each ty
 of them it uses there. JSON is text in canonical form on both: hashes and replays need the same
 bytes back, and PostgreSQL's `jsonb` would reorder and reformat them.
 """
-# ruff: noqa: ARG002, D102  # the hooks of `TypeDecorator` are SQLAlchemy's
+# ruff: noqa: ARG002  # the hooks of `TypeDecorator` are SQLAlchemy's
 
 from __future__ import annotations
 

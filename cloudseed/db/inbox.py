@@ -20,7 +20,7 @@ from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import Attempt, Experiment, Inbox, InboxConflict, Measurement
 from cloudseed.db.protocols import ExperimentState, MeasurementRow
-from cloudseed.errors import LedgerError, UnitError
+from cloudseed.errors import LedgerError, TransitionError, UnitError
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _apply(
 ) -> None:
     """Moves the experiment and records what was measured."""
     if state is _S.SENDING:
-        raise LedgerError("No message makes an experiment be sent.", hint="Use `next_to_send`.")
+        raise TransitionError("No message sends an experiment.", hint="Call `next_to_send`.")
     attempt_id = session.scalar(
         select(Attempt.id).where(
             Attempt.experiment_id == experiment.id, Attempt.n == experiment.attempt

@@ -488,10 +488,6 @@ class Ledger(Protocol):
         """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""
         ...
 
-    def verify(self) -> list[str]:
-        """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""
-        ...
-
     def close(self) -> None:
         """Lets go of the database."""
         ...

@@ -68,7 +68,8 @@ class Relaxed:
 
 
 def warm_up(options: Mapping[str, Any]) -> None:
-    """Loads CHGNet once per worker."""
+    """Loads CHGNet and what goes with it, once per worker."""
+    import matcalc  # noqa: F401
     import torch
 
     torch.set_num_threads(int(options["threads"]))
@@ -183,9 +184,7 @@ def _energies(relaxed: Relaxed) -> dict[str, Measurement]:
     }
 
 
-def _bulk_modulus(
-    relaxed: Relaxed, settings: MlipSettings, details: dict[str, Any]
-) -> Measurement:
+def _bulk_modulus(relaxed: Relaxed, settings: MlipSettings, details: dict[str, Any]) -> Measurement:
     """Fits a Birch-Murnaghan equation of state; the value is in GPa."""
     from matcalc import EOSCalc
     from pymatgen.analysis.eos import EOSError

@@ -4,7 +4,8 @@
     results/NAME.json  the outcome's bytes; the first to be written stands for ever
     runs.jsonl         when runs began and ended, for people
 
-Files appear whole or not at all: they are written aside, flushed to the disk, then linked into place.
+Files appear whole or not at all: they are written aside, flushed to the disk, then linked into
+place.
 """
 
 from __future__ import annotations
@@ -188,9 +189,7 @@ def handle_of(key: str) -> str:
 
 def _path(folder: Path, handle: str) -> Path:
     if not _SAFE_NAME.fullmatch(handle):
-        raise LabError(
-            f"{handle!r} is no handle of this lab.", hint="Pass what `submit` returned."
-        )
+        raise LabError(f"{handle!r} is no handle of this lab.", hint="Pass what `submit` returned.")
     return folder / f"{handle}.json"
 
 

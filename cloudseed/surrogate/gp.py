@@ -37,7 +37,7 @@ MAX_FIT_ROWS = 1_000
 #: With fewer values that differ from the commonest, hyperparameters stay at their priors' modes.
 MIN_FIT_VALUES = 2
 #: Values this many robust standard deviations from the median are drawn in for the fit.
-OUTLIER_LIMIT = 20.0
+OUTLIER_LIMIT = 10.0
 #: Entries of a kernel matrix that are held at once: 64 MiB.
 _CHUNK_ENTRIES = 2**23
 #: Smallest noise variance of standardised values, as in BoTorch; keeps duplicates invertible.

@@ -70,7 +70,8 @@ def objective(text: str) -> Objective:
         return Objective(_property_name(name, text), "max")
     if direction == "min":
         return Objective(_property_name(name, text), "min")
-    near = difflib.get_close_matches(direction.lower(), ("max", "min"), n=1)
+    # The first three letters, so that "maximise" is understood as well as "mxa".
+    near = difflib.get_close_matches(direction.lower()[:3], ("max", "min"), n=1)
     hint = f'Did you mean "{near[0]} {name}"?' if near else 'Begin with "max" or "min".'
     raise ObjectiveError(
         f"The direction {direction!r} in {text!r} is neither 'max' nor 'min'.",

@@ -1,0 +1,91 @@
+"""A damaged ledger is found out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from cloudseed.db.ledger import SqlLedger, open_ledger
+from cloudseed.db.protocols import Claim, ExperimentState, NewMeasurement
+
+from .kit import Lab, sql
+
+S = ExperimentState
+
+
+@pytest.fixture
+def busy(ledger: SqlLedger, claim: Claim, lab: Lab) -> SqlLedger:
+    """A ledger with an experiment in every kind of state."""
+    lab.plan("a", "b", "c")
+    lab.plan("d")
+    measured, running = lab.run(), lab.run()
+    ledger.settle(
+        claim,
+        lab.hear(measured.idem_key, b"raw"),
+        S.MEASURED,
+        measurements=[NewMeasurement("band_gap", 1.0, "eV")],
+    )
+    ledger.transition(claim, running.id, S.PLANNED)
+    ledger.next_to_send(claim)
+    assert ledger.verify() == []
+    return ledger
+
+
+@pytest.mark.parametrize(
+    ("damage", "finding"),
+    [
+        ("UPDATE experiment SET state = 'failed' WHERE id = 1", "its log leads to"),
+        ("UPDATE experiment SET attempt = 7 WHERE id = 1", "counts 7 attempts"),
+        ("UPDATE attempt SET closed_at = opened_at", "has 0 open attempts"),
+        ("UPDATE attempt SET closed_at = NULL WHERE experiment_id = 1", "has 1 open attempts"),
+        ("DELETE FROM outbox WHERE attempt_id = 1", "no row in the outbox"),
+        ("UPDATE inbox SET sha = 'x'", "not as it was received"),
+        ("UPDATE inbox SET processed_at = NULL, outcome = NULL", "not applied"),
+        ("UPDATE candidate SET position = 9 WHERE position = 0", "has gaps"),
+        (
+            (
+                "INSERT INTO event (campaign_id, experiment_id, at, kind, data) SELECT 1, 1, "
+                "opened_at, 'experiment_moved', "
+                '\'{"before":"planned","after":"running","attempt":1}\' FROM attempt WHERE id = 1'
+            ),
+            "in its log, where it was measured",
+        ),
+        (
+            (
+                "INSERT INTO experiment SELECT 99, campaign_id, candidate_id, decision_id, 'k', lab, "
+                "'failed', 0, reason, request, details, created_at, finished_at "
+                "FROM experiment WHERE id = 1"
+            ),
+            "its log leads to None",
+        ),
+    ],
+)
+def test_damage_is_found(busy: SqlLedger, damage: str, finding: str) -> None:
+    with sql(busy) as connection:
+        # A colon before a value would be a parameter.
+        connection.execute(text(damage.replace(":", r"\:")))
+    assert any(finding in problem for problem in busy.verify()), busy.verify()
+
+
+def test_rows_that_refer_to_none_are_found(sqlite_url: str) -> None:
+    with open_ledger(sqlite_url) as ledger:
+        connection = ledger._database.engine.raw_connection()
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys=OFF")
+        cursor.execute("INSERT INTO outbox (attempt_id, epoch, created_at) VALUES (5, 1, '')")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        connection.close()
+        assert ledger.verify() == ["Row 1 of outbox refers to a row of attempt that is not there."]
+
+
+def test_a_damaged_file_is_found(sqlite_url: str) -> None:
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    raw = bytearray(path.read_bytes())
+    # Past the schema's first page, into tables and indexes.
+    for offset in range(4096 * 8, len(raw), 4096):
+        raw[offset : offset + 64] = b"\xff" * 64
+    path.write_bytes(raw)
+    with open_ledger(sqlite_url) as ledger:
+        assert any("damaged" in problem for problem in ledger.verify())
