@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 __all__ = ["multiplicities", "primitive_cell", "relabelings", "symmetry_dataset"]
 
+ANGLE_TOLERANCE = 5.0
+"""Angle tolerance of a search in degrees; pymatgen's default, hence CLOUD's."""
+
 Row = tuple[float, float, float]
 
 
@@ -38,7 +41,12 @@ def symmetry_dataset(
         StructureError: If spglib finds no symmetry.
     """
     cell = (lattice, coords, numbers)
-    return _found(lambda: _spglib().get_symmetry_dataset(cell, symprec=symprec), symprec)
+    return _found(
+        lambda: _spglib().get_symmetry_dataset(
+            cell, symprec=symprec, angle_tolerance=ANGLE_TOLERANCE
+        ),
+        symprec,
+    )
 
 
 def primitive_cell(
@@ -57,7 +65,10 @@ def primitive_cell(
     """
     cell = (lattice, coords, [label + 1 for label in labels])
     refined, sites, numbers = _found(
-        lambda: _spglib().standardize_cell(cell, to_primitive=True, symprec=symprec), symprec
+        lambda: _spglib().standardize_cell(
+            cell, to_primitive=True, symprec=symprec, angle_tolerance=ANGLE_TOLERANCE
+        ),
+        symprec,
     )
     return np.asarray(refined), np.asarray(sites), [int(n) - 1 for n in numbers]
 

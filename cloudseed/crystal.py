@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cloudseed._reading import plain_cell, read_cells
+from cloudseed._parsing import plain_cell
+from cloudseed._reading import Source, read_cells
 from cloudseed._symmetry import multiplicities, primitive_cell, relabelings, symmetry_dataset
 from cloudseed.errors import InputError, StructureError
 
@@ -35,14 +36,13 @@ if TYPE_CHECKING:
     from ase import Atoms
     from pymatgen.core import Structure
 
-    from cloudseed._reading import Source
-
 __all__ = [
     "SYMPREC",
     "Cell",
     "Crystal",
     "GeometryRoot",
     "Orbit",
+    "Source",
     "Symmetry",
     "multiplicities",
     "read_crystals",
@@ -52,9 +52,6 @@ __all__ = [
 
 SYMPREC = 0.01
 """Distance tolerance of the symmetry search in angstrom; pymatgen's default, hence CLOUD's."""
-
-ANGLE_TOLERANCE = 5.0
-"""Angle tolerance of the symmetry search in degrees; pymatgen's default, hence CLOUD's."""
 
 Row = tuple[float, float, float]
 

@@ -95,7 +95,7 @@ def convert(value: float, source: str, target: str) -> float:
             hint=f"Did you mean {near[0]!r}?" if near else f"This property is in {target!r}.",
             unit=source,
         ) from error
-    except (pint.DimensionalityError, pint.PintError, ValueError, TypeError) as error:
+    except Exception as error:  # pint lets tokenizer and arithmetic errors through
         raise UnitError(
             f"{source!r} cannot be converted to {target!r}.",
             hint=f"Give the value in {target!r} or in a unit of the same kind.",
@@ -105,9 +105,13 @@ def convert(value: float, source: str, target: str) -> float:
 
 @lru_cache(maxsize=1)
 def _registry() -> Any:
-    """The pint registry, with "atom" as a dimension of its own."""
+    """The pint registry, with "atom" as a dimension of its own and the mole as a number.
+
+    So kJ/mol/atom is an energy per atom, as in thermochemical tables.
+    """
     import pint
 
     registry: Any = pint.UnitRegistry()
     registry.define("atom = [atoms]")
+    registry.define("mole = 6.02214076e23 = mol")
     return registry

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import sys
 from pathlib import Path
 
@@ -23,14 +24,8 @@ from rich.progress import Progress, track
 
 from cloudseed.crystal import Crystal, GeometryRoot
 from cloudseed.errors import CloudseedError
-from cloudseed.surrogate.pretraining import (
-    Corpus,
-    Recipe,
-    held_out,
-    masked_accuracy,
-    pretrain,
-    recovered,
-)
+from cloudseed.surrogate.corpus import Corpus, held_out
+from cloudseed.surrogate.pretraining import Recipe, masked_accuracy, pretrain, recovered
 from cloudseed.surrogate.scope import parse
 
 log = logging.getLogger("pretrain_encoder")
@@ -113,7 +108,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--hidden", type=int, default=192)
     parser.add_argument("--steps", type=int, default=20_000)
-    parser.add_argument("--minutes", type=float, default=50.0)
+    parser.add_argument("--minutes", type=float, default=math.inf)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     return parser

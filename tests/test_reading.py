@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cloudseed._reading import LIMITS, PlainCell, plain_cell, read_cells
+from cloudseed._parsing import LIMITS, PlainCell, plain_cell
+from cloudseed._reading import read_cells
 from cloudseed.crystal import Crystal, read_crystals
 from cloudseed.errors import InputError, StructureError
 
@@ -64,7 +65,7 @@ def exploding_cif(sites: int = 100) -> str:
     rows = "".join(
         f"O{i} O {x:.4f} {y:.4f} {z:.4f} 1\n" for i, (x, y, z) in enumerate(rng.random((sites, 3)))
     )
-    head = CIF.split("Sr Sr")[0].replace("P m -3 m", "F m -3 m").replace("3.905", "40")
+    head = CIF.split("Sr Sr", maxsplit=1)[0].replace("P m -3 m", "F m -3 m").replace("3.905", "40")
     return head + rows
 
 
@@ -73,31 +74,39 @@ def read_one(source, **changes):
     return result
 
 
-@pytest.mark.parametrize(
-    ("name", "text", "formula"),
-    [
-        ("a.cif", CIF, "SrTiO3"),
-        ("POSCAR", POSCAR, "SrTiO3"),
-        ("b.vasp", POSCAR, "SrTiO3"),
-        ("c.extxyz", EXTXYZ, "CsCl"),
-        ("d.CIF", CIF, "SrTiO3"),
-        ("e.cif", NO_TYPES, "SrTiO3"),
-        ("f.cif", CIF.replace("Ti Ti", "TI TI4+").replace("Sr Sr", "a SR"), "SrTiO3"),
-    ],
-)
-def test_formats(tmp_path, name, text, formula):
-    path = tmp_path / name
-    path.write_text(text)
-    crystal = Crystal.from_file(str(path))
-    assert crystal.formula == formula
-    assert crystal.root.space_group == 221
+GOOD = {
+    "a.cif": (CIF, "SrTiO3"),
+    "POSCAR": (POSCAR, "SrTiO3"),
+    "b.vasp": (POSCAR, "SrTiO3"),
+    "c.extxyz": (EXTXYZ, "CsCl"),
+    "d.CIF": (CIF, "SrTiO3"),
+    "no-types.cif": (NO_TYPES, "SrTiO3"),
+    "capitals.cif": (CIF.replace("Ti Ti", "TI TI4+").replace("Sr Sr", "a SR"), "SrTiO3"),
+}
+
+
+def test_formats(tmp_path):
+    for name, (text, _) in GOOD.items():
+        (tmp_path / name).write_text(text)
+    crystals = list(read_crystals(tmp_path / name for name in GOOD))
+    for crystal, (_, formula) in zip(crystals, GOOD.values(), strict=True):
+        assert isinstance(crystal, Crystal), crystal
+        assert crystal.formula == formula
+        assert crystal.root.space_group == 221
+
+
+def test_from_file_raises_what_reading_found(tmp_path):
+    (tmp_path / "a.cif").write_text(CIF)
+    assert Crystal.from_file(str(tmp_path / "a.cif")).formula == "SrTiO3"
+    with pytest.raises(InputError, match="no file"):
+        Crystal.from_file(tmp_path / "b.cif")
 
 
 BROKEN = {
     "empty.cif": ("", "empty"),
     "blank.vasp": (" \n\n", "empty"),
     "prose.cif": ("Dear editor, please find the crystal enclosed.", "cannot be parsed as CIF"),
-    "no-sites.cif": (CIF.split("loop_")[0], "cannot be parsed as CIF"),
+    "no-sites.cif": (CIF.split("loop_", maxsplit=1)[0], "cannot be parsed as CIF"),
     "no-cell.cif": (CIF.replace("_cell_length_a 3.905\n", ""), "cannot be parsed as CIF"),
     "words.cif": (CIF.replace("3.905", "large"), "cannot be parsed as CIF"),
     "flat.cif": (CIF.replace("_cell_length_c 3.905", "_cell_length_c 0"), ""),
@@ -240,12 +249,12 @@ def test_leaving_early_leaves_no_process():
         pytest.skip("this kernel lists no child processes")
     for child in children.read_text().split():
         command = Path(f"/proc/{child}/cmdline").read_bytes()
-        assert b"cloudseed._reading" not in command
+        assert b"cloudseed._parsing" not in command
 
 
 def test_the_worker_leaves_when_its_input_ends():
     worker = subprocess.run(
-        [sys.executable, "-c", "from cloudseed._reading import serve; serve()"],
+        [sys.executable, "-c", "from cloudseed._parsing import serve; serve()"],
         input=json.dumps({"megabytes": 1.0}).encode() + b"\n",
         capture_output=True,
         timeout=60,

@@ -123,7 +123,9 @@ def _body(now: Snapshot, since: float) -> RenderableType:
     remaining = None if now.remaining is None else max(now.remaining - since, 0.0)
     grid.add_row("time", f"{duration(now.elapsed + since)}, left: {duration(remaining)}")
     grid.add_row("waiting", now.waiting)
-    return Group(ProgressBar(total=now.budget, completed=now.measured), grid)
+    bar = Table.grid(expand=True)
+    bar.add_row(ProgressBar(total=now.budget, completed=now.measured))
+    return Group(bar, grid)
 
 
 def _best(now: Snapshot) -> str:

@@ -6,6 +6,7 @@ Messages name the database without its password, and carry no parameters.
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,16 @@ _TABLES: _Words = (
     "The tables of {name} are not those of this program.",
     "Run `cloudseed db upgrade`; if that does not help, `cloudseed db check`.",
 )
+_CLOSED: _Words = (
+    StorageError,
+    "The database {name} does not let this user in.",
+    "Check user and password in the database URL.",
+)
+_ABSENT: _Words = (
+    StorageError,
+    "The database {name} does not exist.",
+    "Create it with `createdb`, or correct the database URL.",
+)
 
 _SQLITE: dict[str, _Words] = {
     "SQLITE_FULL": _FULL,
@@ -78,16 +89,8 @@ _SQLITE: dict[str, _Words] = {
 _POSTGRESQL: dict[str, _Words] = {
     "53100": _FULL,
     "25006": _READ_ONLY,
-    "28": (
-        StorageError,
-        "The database {name} does not let this user in.",
-        "Check user and password in the database URL.",
-    ),
-    "3D000": (
-        StorageError,
-        "The database {name} does not exist.",
-        "Create it with `createdb`, or correct the database URL.",
-    ),
+    "28": _CLOSED,
+    "3D000": _ABSENT,
     "42501": (
         StorageError,
         "This user may not write to {name}.",
@@ -168,8 +171,18 @@ def _named(error: DBAPIError) -> _Words | None:
             return _TABLES
         return _SQLITE.get("_".join(code.split("_")[:2]))
     driver, kind = type(original).__module__, type(original).__name__
-    # psycopg gives no code when there is no server to give one.
-    return _LOST if driver.startswith("psycopg") and kind == "OperationalError" else None
+    if driver.startswith("psycopg") and kind in {"OperationalError", "ConnectionTimeout"}:
+        return _unconnected(str(original))
+    return None
+
+
+def _unconnected(answer: str) -> _Words:
+    """Returns the words for a connection that was never made, for which psycopg has no code."""
+    if "authentication failed" in answer or "pg_hba.conf" in answer:
+        return _CLOSED
+    if re.search(r'database "[^"]*" does not exist', answer):
+        return _ABSENT
+    return _LOST
 
 
 def _of_operating_system(error: OSError) -> _Words:

@@ -7,6 +7,7 @@ lost all the same (the server restarts), the epoch of `campaigns.fenced` still s
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -19,10 +20,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from sqlalchemy.engine import Connection
+
     from cloudseed.db.engine import Database
 
 __all__ = ["exclusive"]
 
+PATIENCE = 1.0
+"""Seconds to wait for a PostgreSQL server to end the session of a process that was killed."""
+
+_FREE = text("SELECT pg_advisory_unlock_all()")
 _TRY = text("SELECT pg_try_advisory_lock(hashtext('cloudseed.' || current_schema()), :campaign)")
 
 
@@ -66,9 +73,22 @@ def _advisory_lock(database: Database, campaign_id: int) -> Iterator[bool]:
         connection.detach()
     try:
         with translated(database.name):
-            free = bool(connection.scalar(_TRY, {"campaign": campaign_id}))
+            free = _try(connection, campaign_id)
         yield free
     finally:
-        # A lost connection has lost its lock already.
+        # Unlocked by name, for the server ends a closed session a little later. A lost connection
+        # has lost its lock already.
+        with suppress(SQLAlchemyError):
+            connection.execute(_FREE)
         with suppress(SQLAlchemyError):
             connection.close()
+
+
+def _try(connection: Connection, campaign_id: int) -> bool:
+    """Tries for as long as a server may take to notice that the last holder died."""
+    deadline = time.monotonic() + PATIENCE
+    while not connection.scalar(_TRY, {"campaign": campaign_id}):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True

@@ -28,11 +28,11 @@ GPA_PER_EV_ANGSTROM3 = 160.21766208
 """1 eV/angstrom^3 in GPa (CODATA)."""
 
 ENERGY_SIGMA = 0.03
-"""CHGNet's mean absolute error against DFT, eV/atom (Deng et al. 2023, table 1)."""
+"""CHGNet's mean absolute error against DFT, eV/atom (Deng et al. 2023)."""
 
 MODULUS_SIGMA = 0.06
 """Relative. The choice of strains and the choice between equation of state and elastic tensor each
-move CHGNet's bulk modulus by 5 to 7 %, as measured on SrTiO3, CaTiO3 and GdFeO3."""
+move CHGNet's bulk modulus by up to 7 %, as measured on SrTiO3, CaTiO3 and GdFeO3."""
 
 VOLUME_SIGMA = 0.005
 """Relative: what the pressure that `fmax` leaves does at 150 GPa."""
@@ -192,7 +192,7 @@ def _bulk_modulus(relaxed: Relaxed, settings: MlipSettings, details: dict[str, A
     scan = EOSCalc(
         _calculator(settings.device),
         optimizer=settings.optimizer,
-        fmax=settings.fmax,
+        fmax=settings.eos_fmax,
         max_steps=settings.max_steps,
         n_points=settings.eos_points,
         max_abs_strain=settings.eos_strain,

@@ -154,7 +154,10 @@ def _ask(
         if not chunk:
             raise EOFError(_fate(process.wait()))
         line += chunk
-    answer: dict[str, Any] = json.loads(line)
+    try:
+        answer: dict[str, Any] = json.loads(line)
+    except ValueError:
+        raise EOFError("answered in another language") from None
     return answer
 
 

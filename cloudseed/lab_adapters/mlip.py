@@ -54,6 +54,12 @@ class MlipSettings(LabSettings):
     eos_points: int = Field(
         default=7, ge=5, le=51, description="Volumes of the equation of state, 5 to 51."
     )
+    eos_fmax: float = Field(
+        default=0.1,
+        gt=0,
+        le=0.5,
+        description="Largest force left at each volume of the equation of state, eV/angstrom.",
+    )
     eos_strain: float = Field(
         default=0.03,
         gt=0,

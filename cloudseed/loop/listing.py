@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from cloudseed.crystal import Source
+
 __all__ = ["Listing", "read_listing"]
 
 _NAMES = ("id", "name", "material_id", "formula")
 _VALUES = "values.csv"
+_READERS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +129,7 @@ def _read_csv(
     column = next((c for c in _NAMES if c in frame.columns), None)
     names = [str(v) for v in (frame[column] if column else range(1, len(frame) + 1))]
     if "cif" in frame.columns:
-        texts = [str(t) for t in frame["cif"]]
+        texts = [(f"{path}, {n}", str(t)) for n, t in zip(names, frame["cif"], strict=True)]
         return _with_structures(path, names, texts, values, how)
     if "scope" not in frame.columns:
         raise InputError(
@@ -154,21 +157,21 @@ def _read_csv(
 def _with_structures(
     path: Path,
     names: Sequence[str],
-    sources: Sequence[str] | Sequence[Path],
+    sources: Sequence[Source],
     values: dict[str, Any],
     how: _How,
 ) -> Listing:
     good: list[int] = []
     crystals: list[Crystal] = []
     skipped: list[str] = []
-    results: Iterable[Crystal | CloudseedError] = read_crystals(sources)
+    results: Iterable[Crystal | InputError] = read_crystals(sources, workers=_READERS)
     for row, result in enumerate(results):
         how.progress(f"reading {path.name}", row + 1, len(names))
         if isinstance(result, Crystal):
             good.append(row)
             crystals.append(result)
         else:
-            skipped.append(_skip(result, f"{path}, {names[row]}", how.skip_bad))
+            skipped.append(_skip(result, "", how.skip_bad))
     return Listing(
         source=str(path),
         names=[names[i] for i in good],
@@ -182,13 +185,19 @@ def _with_structures(
 def _skip(error: CloudseedError, where: str, skip_bad: bool) -> str:
     """Returns a line about a material that is left out, or raises.
 
+    Args:
+        error: What is wrong with it.
+        where: Where it stands, unless the error says so itself.
+        skip_bad: Whether it may be left out.
+
     Raises:
         CloudseedError: The error, with the material named, if nothing may be left out.
     """
+    message = f"{where}: {error.message}" if where else error.message
     if skip_bad:
-        return f"{where}: {error.message}"
-    hint = error.hint or "Mend it, or leave it out with --skip-bad."
-    raise type(error)(f"{where}: {error.message}", hint=hint, **error.data) from error
+        return message
+    hint = f"{error.hint} Or leave such materials out with --skip-bad.".lstrip()
+    raise type(error)(message, hint=hint, **error.data) from error
 
 
 def _frame(path: Path) -> Any:

@@ -169,9 +169,9 @@ def _random_note(random: RandomCurve | None) -> str:
     if random is None:
         return "There is no model yet from which to expect what random choice would find."
     return (
-        "Dashed: what choosing at random from the same pool is expected to find, with its 90 % band."
-        " The pool's unmeasured values are drawn from the model after the last experiment, so the"
-        " curve is an estimate; benchmarks/random_campaigns.py runs real random campaigns."
+        "Dashed: what choosing at random from the same pool is expected to find, with its 90 %"
+        " band. The pool's unmeasured values are drawn from the model after the last experiment,"
+        " so the curve is an estimate; benchmarks/random_campaigns.py runs real ones."
     )
 
 
@@ -248,6 +248,7 @@ def _good(results: Sequence[Result]) -> list[Result]:
 
 def _row(material: _Material, result: Result) -> dict[str, Any]:
     papers = material.ledger.papers(result.candidate.id)
+    parents = {str(p): None for origin in papers.get("origins", ()) for p in origin["parents"]}
     return {
         "formula": result.candidate.formula,
         "space_group": result.space_group,
@@ -257,7 +258,7 @@ def _row(material: _Material, result: Result) -> dict[str, Any]:
         ],
         "feasible": {True: "hold", False: "fail", None: "unknown"}[result.feasible],
         "round": result.step + 1,
-        "parents": ", ".join(str(p) for p in papers.get("parents", ())),
+        "parents": ", ".join(parents),
     }
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from cloudseed.errors import CloudseedError, SpecError
+from cloudseed.errors import SpecError
 from cloudseed.surrogate import Problem, parse_problem
 
 if TYPE_CHECKING:
@@ -224,12 +224,12 @@ def _read_yaml(path: Path) -> Mapping[str, Any]:
     return data
 
 
-def _spec_error(error: ValidationError, source: str) -> CloudseedError:
-    """Turns the first of pydantic's complaints into one sentence and a hint."""
-    first = error.errors()[0]
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, CloudseedError):
-        return cause
+def _spec_error(error: ValidationError, source: str) -> SpecError:
+    """Turns pydantic's first complaint into one sentence and a hint; unknown keys come first.
+
+    A misspelt key is also a missing one, and naming it helps more.
+    """
+    first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     location = [str(part) for part in first["loc"]]
     where = ".".join(location)
     if first["type"] == "extra_forbidden":

@@ -1,9 +1,8 @@
-"""The core of proposing: what proposers yield is filtered, keyed, deduplicated and given its papers.
+"""The core of proposing: proposals are filtered, keyed, deduplicated and given their papers.
 
     proposers -> filters, cheapest first -> key -> known? seen? -> Kept
 
-Everything is counted, and nothing depends on anything but the arguments: the same arguments give the
-same generation.
+Everything is counted, and the same arguments give the same generation.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from cloudseed.proposers.protocols import Candidate, Operation, Parent, Proposal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
     import numpy as np
 
 __all__ = ["IonicSubstitution", "assign_ions", "likeliest_maps"]

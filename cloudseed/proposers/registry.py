@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from importlib.metadata import entry_points
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from cloudseed.errors import UsageError
-from cloudseed.proposers.protocols import Proposer
+
+if TYPE_CHECKING:
+    from cloudseed.proposers.protocols import Proposer
 
 __all__ = ["load_proposer"]
 

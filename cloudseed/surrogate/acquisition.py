@@ -43,7 +43,7 @@ class Evaluation:
         mean: Posterior mean per modelled property, k x m.
         sd: Posterior standard deviation of the noise-free property, k x m.
         acquisition: Log of the constrained expected improvement of each point alone, k.
-        log_feasible: Log probability that all constraints hold, k.
+        log_feasible: Log probability that measured values meet all constraints, k.
     """
 
     mean: Array
@@ -84,7 +84,10 @@ class Criterion:
         moments = [s.posterior_moments(x) for s in self.surrogates.values()]
         mean = np.column_stack([m for m, _ in moments])
         sd = np.column_stack([s for _, s in moments])
-        log_feasible = log_probability(self.problem, tuple(self.surrogates), mean, sd)
+        # A material is feasible if its measured values are, and those are noisy.
+        noise = [s.noise_sd for s in self.surrogates.values()]
+        noisy = np.hypot(sd, [0.0, *noise[1:]])
+        log_feasible = log_probability(self.problem, tuple(self.surrogates), mean, noisy)
         gain = log_expected_improvement(
             self.sign * mean[:, 0] - self.best, np.maximum(sd[:, 0], 1e-12 * self.objective.scale)
         )

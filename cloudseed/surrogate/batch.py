@@ -1,68 +1,56 @@
 """A batch whose members are worth measuring together, given what is measured and what is pending.
 
-BoTorch's `qLogNoisyExpectedImprovement` picks one candidate after another, each valued jointly
-with those before it. Two things are done differently from its usual use.
+Candidates are picked one after another by their log noisy expected improvement over everything
+measured, pending or picked so far (B. Letham et al., Constrained Bayesian Optimization with Noisy
+Experiments, Bayesian Analysis 14, 495 (2019), doi:10.1214/18-BA1110). The properties at those
+points are sampled jointly, and given a sample the improvement of every candidate is in closed form.
+So a value is right however small it is. BoTorch's `qLogNoisyExpectedImprovement`, which samples the
+candidates too, cannot tell apart candidates that improve in none of its samples.
 
-Pending experiments are part of the baseline. The constructor's `X_pending` is replaced at the
-second pick of a batch, so that later picks would land beside running experiments.
-
-The model is a table: the joint posterior over the baseline and a few hundred candidates is
-computed once, and BoTorch looks up its blocks. This is exact on a discrete set, and no candidate
-costs another solve.
+Pending experiments are sampled as measured ones are, for the whole batch. BoTorch 0.18 replaces the
+pending points that its function was made with at the second pick of a batch.
 """
 
 from __future__ import annotations
 
-import warnings
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from botorch.acquisition.logei import qLogNoisyExpectedImprovement
-from botorch.acquisition.objective import GenericMCObjective
-from botorch.exceptions.warnings import BotorchWarning
-from botorch.models.gpytorch import GPyTorchModel
-from botorch.posteriors.gpytorch import GPyTorchPosterior
-from botorch.sampling.normal import SobolQMCNormalSampler
-from botorch.utils.sampling import manual_seed
-from gpytorch.distributions import MultitaskMultivariateNormal, MultivariateNormal
-from linear_operator import to_linear_operator
-from linear_operator.utils.errors import NanError, NotPSDError
-from linear_operator.utils.warnings import NumericalWarning
+from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy.special import logsumexp
 
 from cloudseed.errors import FitError
 from cloudseed.surrogate import objectives
+from cloudseed.surrogate.acquisition import log_expected_improvement, log_probability_between
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import numpy.typing as npt
 
     from cloudseed.surrogate.acquisition import Criterion
+    from cloudseed.surrogate.gp import FittedSurrogate
 
     Array = npt.NDArray[np.float64]
 
-__all__ = ["choose_jointly"]
+__all__ = ["Baseline", "choose_jointly"]
 
-#: Monte Carlo samples of the joint posterior.
+#: Samples of the properties at what is measured, pending or picked.
 SAMPLES = 256
-#: Entries of the covariance blocks that are held at once: 64 MiB.
-_CHUNK_ENTRIES = 2**23
-#: Added to the standardised variances: less than any difference worth an experiment.
+#: Added to standardised variances: less than any difference worth an experiment.
 _NUGGET = 1e-8
 
 
 def choose_jointly(
-    criterion: Criterion, baseline: Array, choices: Array, batch: int, seed: int
+    criterion: Criterion, baseline: Baseline, choices: Array, batch: int, seed: int
 ) -> tuple[list[int], list[float]]:
     """Chooses a batch by sequential greedy log noisy expected improvement.
 
     Args:
         criterion: The models and the problem.
-        baseline: Projected features of measured and pending candidates, r x p, r >= 1.
+        baseline: What is measured or pending; at least one point.
         choices: Projected features to choose from, k x p.
         batch: Number of picks.
-        seed: Decides the Monte Carlo samples.
+        seed: Decides the samples.
 
     Returns:
         min(batch, k) positions in `choices`, in order of choice, each once, and the log of the
@@ -71,100 +59,148 @@ def choose_jointly(
     Raises:
         FitError: If the joint posterior cannot be sampled.
     """
-    table = _Table(criterion, np.concatenate([baseline, choices]))
-    known = torch.arange(len(baseline), dtype=torch.float64).unsqueeze(-1)
-    options = torch.arange(len(choices), dtype=torch.float64).unsqueeze(-1) + len(baseline)
-    try:
-        with warnings.catch_warnings(), manual_seed(seed), torch.no_grad():
-            # Jitter and "nothing feasible yet" are expected here; `decide` notes the latter.
-            warnings.simplefilter("ignore", NumericalWarning)
-            warnings.simplefilter("ignore", BotorchWarning)
-            value = qLogNoisyExpectedImprovement(
-                table,
-                X_baseline=known,
-                sampler=SobolQMCNormalSampler(torch.Size([SAMPLES]), seed=seed),
-                objective=_objective(criterion),
-                constraints=_constraints(criterion) or None,
-            )
-            return _greedy(value, options, batch)
-    except (NanError, NotPSDError) as error:
-        raise FitError(f"The joint posterior cannot be sampled: {error}") from error
-
-
-def _greedy(value: Any, options: torch.Tensor, batch: int) -> tuple[list[int], list[float]]:
-    """Picks by index, so that candidates with equal features stay apart."""
+    rng = np.random.default_rng(seed)
+    limits = objectives.bounds(criterion.problem)
+    outputs = [
+        _Output.of(
+            model,
+            limits.get(name, (-np.inf, np.inf)),
+            baseline.x,
+            choices,
+            # A material is feasible if its measured values are, and those are noisy.
+            noise=0.0 if name == criterion.problem.objective.property else model.hyper.noise,
+            rng=rng,
+        )
+        for name, model in criterion.surrogates.items()
+    ]
+    sign = criterion.sign
+    best = _best(sign, outputs, [o.known for o in outputs], baseline.feasible)
+    # Where a sample holds nothing feasible, nearly every candidate improves: feasibility decides.
+    floor = (sign * outputs[0].mean).min() - 3.0
+    left = np.ones(len(choices), dtype=bool)
     picks: list[int] = []
     gains: list[float] = []
-    left = list(range(len(options)))
-    while left and len(picks) < batch:
-        if picks:
-            value.set_X_pending(options[picks])
-        size = max(1, _CHUNK_ENTRIES // (len(value.X_baseline) + 1) ** 2)
-        worth = torch.cat([value(part.unsqueeze(-2)) for part in torch.split(options[left], size)])
-        best = int(worth.argmax())
-        gains.append(float(worth[best]))
-        picks.append(left.pop(best))
+    for _ in range(min(batch, len(choices))):
+        worth = _worth(sign, outputs, np.maximum(best, floor))
+        pick = int(np.where(left, worth, -np.inf).argmax())
+        picks.append(pick)
+        gains.append(float(worth[pick]))
+        left[pick] = False
+        drawn = [o.measure(pick, rng)[:, None] for o in outputs]
+        best = np.maximum(best, _best(sign, outputs, drawn))
     return picks, gains
 
 
-def _objective(criterion: Criterion) -> GenericMCObjective:
-    sign = criterion.sign
-    return GenericMCObjective(lambda samples, X=None: sign * samples[..., 0])  # noqa: ARG005, N803
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What a pick must improve on.
 
-
-def _constraints(criterion: Criterion) -> list[Callable[[torch.Tensor], torch.Tensor]]:
-    """Returns a function per bound that is negative where standardised samples meet it."""
-    names = list(criterion.surrogates)
-    found: list[Callable[[torch.Tensor], torch.Tensor]] = []
-    for name, limits in objectives.bounds(criterion.problem).items():
-        if name not in names:
-            continue
-        column, model = names.index(name), criterion.surrogates[name]
-        for limit, side in zip(limits, (-1.0, 1.0), strict=True):
-            if np.isfinite(limit):
-                bound = (limit - model.centre) / model.scale
-                found.append(_bound(column, bound, side))
-    return found
-
-
-def _bound(column: int, bound: float, side: float) -> Callable[[torch.Tensor], torch.Tensor]:
-    return lambda samples: side * (samples[..., column] - bound)
-
-
-class _Table(GPyTorchModel):  # type: ignore[misc]
-    """A model over finitely many points, which are addressed by their number.
-
-    Args:
-        criterion: The models, one output each, standardised.
-        x: Projected features of the points, N x p.
+    Attributes:
+        x: Projected features, r x p.
+        feasible: 1 where the measured values meet all constraints, 0 where they do not, NaN where
+            that is not known yet, r.
     """
 
-    def __init__(self, criterion: Criterion, x: Array) -> None:
-        super().__init__()
-        joints = [s.standardised_joint(x) for s in criterion.surrogates.values()]
-        self.means = [torch.as_tensor(mean) for mean, _ in joints]
-        self.covariances = [torch.as_tensor(cov + _NUGGET * np.eye(len(x))) for _, cov in joints]
+    x: Array
+    feasible: Array
+
+
+def _worth(sign: float, outputs: list[_Output], best: Array) -> Array:
+    """Returns the log of each candidate's feasible improvement, averaged over the samples, k."""
+    objective = outputs[0]
+    value = log_expected_improvement(sign * objective.mean - best[:, None], objective.sd)
+    for output in outputs:
+        if np.isfinite(output.limits).any():
+            value += log_probability_between(output.mean, output.sd, *output.limits)
+    return np.asarray(logsumexp(value, axis=0) - np.log(len(value)))
+
+
+def _best(
+    sign: float, outputs: list[_Output], drawn: list[Array], known: Array | float = np.nan
+) -> Array:
+    """Returns the best feasible objective of each sample, times the sign; S.
+
+    Args:
+        sign: Plus one to maximise, minus one to minimise.
+        outputs: The properties, the objective first.
+        drawn: A sample of each property at some points, S x r.
+        known: 1 or 0 where the points are known to be feasible or not, else NaN, r.
+    """
+    feasible = np.ones(drawn[0].shape, dtype=bool)
+    for output, values in zip(outputs, drawn, strict=True):
+        feasible &= (values >= output.limits[0]) & (values <= output.limits[1])
+    feasible = np.where(np.isnan(known), feasible, known == 1)
+    return np.asarray(np.where(feasible, sign * drawn[0], -np.inf).max(axis=1))
+
+
+@dataclass(slots=True)
+class _Output:
+    """One property in S samples of what is known, standardised.
+
+    Attributes:
+        limits: Lower and upper bound.
+        known: The property at the baseline, S x r.
+        mean: Its mean at the candidates, given each sample, S x k.
+        covariance: Its covariance between the candidates, given any sample, k x k.
+    """
+
+    limits: tuple[float, float]
+    known: Array
+    mean: Array
+    covariance: Array
+
+    @classmethod
+    def of(
+        cls,
+        model: FittedSurrogate,
+        limits: tuple[float, float],
+        baseline: Array,
+        choices: Array,
+        *,
+        noise: float,
+        rng: np.random.Generator,
+    ) -> _Output:
+        count = len(baseline)
+        mean, joint = model.standardised_joint(np.concatenate([baseline, choices]))
+        joint[np.diag_indices(len(joint))] += noise + _NUGGET
+        factor = _cholesky(joint[:count, :count])
+        half = solve_triangular(factor, joint[:count, count:], lower=True)
+        deviates = rng.standard_normal((SAMPLES, count))
+        return cls(
+            limits=(
+                (limits[0] - model.centre) / model.scale,
+                (limits[1] - model.centre) / model.scale,
+            ),
+            known=mean[:count] + deviates @ factor.T,
+            mean=mean[count:] + deviates @ half,
+            covariance=joint[count:, count:] - half.T @ half,
+        )
 
     @property
-    def num_outputs(self) -> int:
-        return len(self.means)
+    def sd(self) -> Array:
+        """Standard deviation at the candidates, given any sample, k."""
+        return np.sqrt(np.maximum(np.diag(self.covariance), _NUGGET))
 
-    @property
-    def batch_shape(self) -> torch.Size:
-        return torch.Size()
+    def measure(self, pick: int, rng: np.random.Generator) -> Array:
+        """Samples the property at a candidate and takes it for known; returns the sample, S."""
+        row = self.covariance[pick] / self.sd[pick]
+        deviates = rng.standard_normal(SAMPLES)
+        drawn = self.mean[:, pick] + self.sd[pick] * deviates
+        self.mean = self.mean + deviates[:, None] * row
+        self.covariance = self.covariance - np.outer(row, row)
+        return np.asarray(drawn)
 
-    def posterior(self, X: torch.Tensor, **_: Any) -> GPyTorchPosterior:  # noqa: N803
-        """Looks up the posterior at point numbers, batch x q x 1.
 
-        BoTorch bounds the objective from below by asking at random numbers in their range, which
-        are taken to the nearest point.
-        """
-        index = X[..., 0].round().long().clamp(0, len(self.means[0]) - 1)
-        rows, columns = index.unsqueeze(-1), index.unsqueeze(-2)
-        parts = [
-            MultivariateNormal(mean[index], to_linear_operator(covariance[rows, columns]))
-            for mean, covariance in zip(self.means, self.covariances, strict=True)
-        ]
-        if len(parts) == 1:
-            return GPyTorchPosterior(parts[0])
-        return GPyTorchPosterior(MultitaskMultivariateNormal.from_independent_mvns(parts))
+def _cholesky(covariance: Array) -> Array:
+    """Returns the lower factor of a covariance that rounding may have made slightly indefinite.
+
+    Raises:
+        FitError: If no jitter mends it.
+    """
+    for jitter in (0.0, 1e-7, 1e-6, 1e-5, 1e-4):
+        try:
+            padded = covariance + jitter * np.eye(len(covariance))
+            return np.asarray(cholesky(padded, lower=True))
+        except (LinAlgError, ValueError):
+            continue
+    raise FitError("The joint posterior cannot be sampled: its covariance is not positive definite")

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cloudseed.errors import EmptyPoolError, FitError, InputError
+from cloudseed.surrogate.batch import Baseline, choose_jointly
 from cloudseed.surrogate.modelling import (
     Space,
     checked_rows,
     column,
     describe_models,
     fit_criterion,
+    known_feasible,
     score,
 )
 from cloudseed.surrogate.protocols import Choice, Observations, Problem
@@ -87,10 +89,10 @@ def decide(
     criterion = fit_criterion(space, observations, problem, seed, notes)
     scores = score(space, criterion, pool.open)
     finalists = scores.rows[:FINALISTS]
-    baseline = _baseline(space, criterion, pool)
-    method = "qLogNEI"
+    baseline = _baseline(space, criterion, observations, pool.pending)
+    method = "LogNEI"
     try:
-        picks = _joint(criterion, baseline, space[finalists], batch, seed)
+        picks = choose_jointly(criterion, baseline, space[finalists], batch, seed)[0]
     except FitError as error:
         notes.append(f"{error.message}: the picks are the best by their value alone")
         method, picks = "LogEI", list(range(min(batch, len(finalists))))
@@ -98,7 +100,7 @@ def decide(
         **describe_models(space, criterion.surrogates),
         "scored": len(pool.open),
         "finalists": len(finalists),
-        "baseline": len(baseline),
+        "baseline": len(baseline.x),
         "pending": len(pool.pending),
         "seed": seed,
     }
@@ -182,19 +184,14 @@ class _Pool:
         return cls(free, np.setdiff1d(waiting, done, assume_unique=True), done)
 
 
-def _baseline(space: Space, criterion: Criterion, pool: _Pool) -> Array:
+def _baseline(
+    space: Space, criterion: Criterion, observations: Observations, pending: Rows
+) -> Baseline:
     """Returns what a pick must improve on: promising measured candidates, and all pending."""
-    measured = space[pool.measured]
-    if len(measured) > INCUMBENTS:
-        worth = criterion(measured).acquisition
-        measured = measured[np.argsort(-worth, kind="stable")[:INCUMBENTS]]
-    return np.concatenate([measured, space[pool.pending]])
-
-
-def _joint(
-    criterion: Criterion, baseline: Array, choices: Array, batch: int, seed: int
-) -> list[int]:
-    # BoTorch loads here, so that a campaign's first, space-filling batch does without it.
-    from cloudseed.surrogate.batch import choose_jointly
-
-    return choose_jointly(criterion, baseline, choices, batch, seed)[0]
+    rows, feasible = known_feasible(criterion, observations)
+    if len(rows) > INCUMBENTS:
+        worth = criterion(space[rows]).acquisition
+        kept = np.argsort(-worth, kind="stable")[:INCUMBENTS]
+        rows, feasible = rows[kept], feasible[kept]
+    x = np.concatenate([space[rows], space[pending]])
+    return Baseline(x, np.concatenate([feasible, np.full(len(pending), np.nan)]))

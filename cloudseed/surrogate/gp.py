@@ -42,6 +42,9 @@ OUTLIER_LIMIT = 10.0
 _CHUNK_ENTRIES = 2**23
 #: Smallest noise variance of standardised values, as in BoTorch; keeps duplicates invertible.
 _MIN_NOISE = 1e-4
+#: Smallest prior variance of standardised values: where nothing is explained, spread is left, so
+#: that no candidate is ruled out for certain.
+_MIN_SIGNAL = 0.05
 _FIT_OPTIONS = {"options": {"maxiter": 200}, "timeout_sec": 60}
 
 
@@ -88,6 +91,11 @@ class FittedSurrogate:
     notes: tuple[str, ...]
     _factor: Array
     _weights: Array
+
+    @property
+    def noise_sd(self) -> float:
+        """Standard deviation of the measurement noise, in the property's unit."""
+        return self.scale * math.sqrt(self.hyper.noise)
 
     @property
     def summary(self) -> Mapping[str, object]:
@@ -306,8 +314,11 @@ def _botorch_model(x: Array, targets: Array) -> Any:
             2.5e-2, transform=None, initial_value=_lengthscale_mode(dimension)
         ),
     )
-    kernel = ScaleKernel(base, outputscale_prior=LogNormalPrior(0.0, 1.0))
-    kernel.outputscale = 1.0
+    kernel = ScaleKernel(
+        base,
+        outputscale_prior=LogNormalPrior(0.0, 1.0),
+        outputscale_constraint=GreaterThan(_MIN_SIGNAL, transform=None, initial_value=1.0),
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return SingleTaskGP(

@@ -25,7 +25,15 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["Space", "checked_rows", "column", "describe_models", "fit_criterion", "score"]
+__all__ = [
+    "Space",
+    "checked_rows",
+    "column",
+    "describe_models",
+    "fit_criterion",
+    "known_feasible",
+    "score",
+]
 
 #: Candidates scored at once.
 _CHUNK = 16_384
@@ -137,22 +145,33 @@ def _best(
     space: Space, criterion: Criterion, observations: Observations, notes: list[str]
 ) -> float:
     """Returns the best posterior mean of a feasible measured candidate, times the sign."""
-    names = tuple(criterion.surrogates)
-    rows, means = _replicate_means(observations, names)
-    measured = np.isfinite(means[:, 0])
-    rows, means = rows[measured], means[measured]
-    feasible = np.ones(len(rows), dtype=bool)
-    for name, (lower, upper) in objectives.bounds(criterion.problem).items():
-        if name in names:
-            # A comparison with NaN is false: what was not measured is not known to be feasible.
-            values = means[:, names.index(name)]
-            feasible &= (values >= lower) & (values <= upper)
+    rows, feasible = known_feasible(criterion, observations)
     model = criterion.objective
     expected = criterion.sign * model.posterior_moments(space[rows])[0]
-    if feasible.any():
-        return float(expected[feasible].max())
+    if (feasible == 1).any():
+        return float(expected[feasible == 1].max())
     notes.append("nothing feasible is known yet: the chance to meet the constraints leads")
     return float(expected.min() - 3 * model.scale)
+
+
+def known_feasible(criterion: Criterion, observations: Observations) -> tuple[Rows, Array]:
+    """Tells which measured candidates meet the constraints that have a model.
+
+    Returns:
+        Each measured row once; and 1 where the means of its replicates meet every bound, 0 where
+        one does not, NaN where that depends on a property that was not measured.
+    """
+    names = tuple(criterion.surrogates)
+    rows, means = _replicate_means(observations, names)
+    feasible = np.ones(len(rows))
+    unknown = np.zeros(len(rows), dtype=bool)
+    for name, (lower, upper) in objectives.bounds(criterion.problem).items():
+        if name in names:
+            values = means[:, names.index(name)]
+            unknown |= np.isnan(values)
+            feasible[(values < lower) | (values > upper)] = 0.0
+    feasible[unknown & (feasible == 1)] = np.nan
+    return rows, feasible
 
 
 def _replicate_means(observations: Observations, properties: tuple[str, ...]) -> tuple[Rows, Array]:

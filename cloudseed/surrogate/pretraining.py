@@ -4,20 +4,16 @@ An encoder trained on masked tokens alone has an untrained [CLS] and carries lit
 Gaussian process. Here linear heads read from [CLS] the targets of `descriptors`, the space group
 and the Wyckoff symbols, so that what is alike in those lies close. No property of a crystal,
 measured or computed, is used.
-
-Strings are drawn from a `Corpus`: those that exist, and children of them with other elements, whose
-targets follow from the string just as well. Strings whose hash falls into the held-out share are
-never trained on, wherever they come from.
 """
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
+import math
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -25,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cloudseed.surrogate.descriptors import blocks, describe
-from cloudseed.surrogate.scope import ELEMENTS, parse, scope_string
+from cloudseed.surrogate.scope import parse
 from cloudseed.surrogate.tokenizer import SPECIAL, WHOLE, WholeTokenizer, whole_vocabulary
 
 if TYPE_CHECKING:
@@ -34,11 +30,9 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cloudseed.crystal import Crystal
+    from cloudseed.surrogate.corpus import Corpus
 
-__all__ = ["Corpus", "Recipe", "held_out", "masked_accuracy", "pretrain", "recovered"]
-
-HELD_OUT_SHARE = 5 / 256
+__all__ = ["Learner", "Recipe", "masked_accuracy", "pretrain", "recovered", "save"]
 
 _WEIGHTS = {
     "fractions": 8.0,
@@ -81,99 +75,13 @@ class Recipe:
     rate: float = 8e-4
     warmup: int = 300
     steps: int = 20_000
-    minutes: float = 50.0
+    minutes: float = math.inf
     chunk: int = 16_384
     seed: int = 0
 
-
-@dataclass(frozen=True)
-class Corpus:
-    """What strings are drawn from.
-
-    Attributes:
-        strings: Existing `cloud` strings.
-        crystals: Crystals, from which strings of both dialects are made.
-    """
-
-    strings: Sequence[str]
-    crystals: Sequence[Crystal] = ()
-    _near: npt.NDArray[np.float64] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_near", _swap_odds(self.strings))
-
-    def draw(self, count: int, rng: np.random.Generator) -> tuple[list[str], npt.NDArray[np.bool_]]:
-        """Draws training strings; none is held out.
-
-        Returns:
-            The strings, at most `count`, and whether each belongs to an existing crystal.
-        """
-        odds = (0.35, 0.15, 0.2, 0.3) if self.crystals else (0.6, 0.0, 0.4, 0.0)
-        kinds = rng.choice(4, size=count, p=odds)
-        texts = [self._one(int(kind), rng) for kind in kinds]
-        kept = [i for i, text in enumerate(texts) if not held_out(text)]
-        return [texts[i] for i in kept], np.isin(kinds[kept], (0, 1))
-
-    def _one(self, kind: int, rng: np.random.Generator) -> str:
-        dialect = "canonical" if rng.random() < 0.75 else "cloud"
-        if kind == 0:
-            return self.strings[int(rng.integers(len(self.strings)))]
-        if kind == 2:
-            return self._child(self.strings[int(rng.integers(len(self.strings)))], rng)
-        crystal = self.crystals[int(rng.integers(len(self.crystals)))]
-        if kind == 3:
-            swap = self._swap(tuple(crystal.composition), rng)
-            crystal = crystal.recoloured([swap[element] for element in crystal.colouring])
-        return scope_string(crystal, dialect)
-
-    def _child(self, text: str, rng: np.random.Generator) -> str:
-        """Returns a `cloud` string with other elements, its sites sometimes in another order."""
-        head, sites, amounts = text.split(" | ")
-        tokens = amounts.split(" ")
-        swap = self._swap(tuple(tokens[::2]), rng)
-        pairs = [f"{swap[e]} {x}" for e, x in zip(tokens[::2], tokens[1::2], strict=True)]
-        symbols = sites.split(" ")
-        if rng.random() < 0.5:
-            pairs = [pairs[i] for i in rng.permutation(len(pairs))]
-            symbols = [symbols[i] for i in rng.permutation(len(symbols))]
-        return f"{head} | {' '.join(symbols)} | {' '.join(pairs)}"
-
-    def _swap(self, elements: tuple[str, ...], rng: np.random.Generator) -> dict[str, str]:
-        """Returns another element for each, no two the same."""
-        swap: dict[str, str] = {}
-        for element in elements:
-            odds = self._near[ELEMENTS.index(element)]
-            while (other := ELEMENTS[int(np.searchsorted(odds, rng.random()))]) in swap.values():
-                pass
-            swap[element] = other
-        return swap
-
-
-def held_out(text: str) -> bool:
-    """Returns whether a string belongs to the validation split, which its SHA-256 decides."""
-    return hashlib.sha256(text.encode()).digest()[0] < HELD_OUT_SHARE * 256
-
-
-def _swap_odds(strings: Sequence[str]) -> npt.NDArray[np.float64]:
-    """Returns cumulative odds of replacing row by column: half by a neighbour, half by any."""
-    counts = np.full(len(ELEMENTS), 3.0)
-    order = {element: i for i, element in enumerate(ELEMENTS)}
-    for text in strings:
-        for element in text.rsplit(" | ", 1)[1].split(" ")[::2]:
-            counts[order[element]] += 1
-    common = np.sqrt(counts)
-    column = np.array([_column(number) for number in range(1, len(ELEMENTS) + 1)])
-    near = np.exp(-np.abs(column[:, None] - column[None, :])) * common
-    near /= near.sum(axis=1, keepdims=True)
-    odds = np.cumsum(0.5 * near + 0.5 * common / common.sum(), axis=1)
-    odds[:, -1] = 1.0
-    return odds
-
-
-def _column(number: int) -> float:
-    from cloudseed.surrogate.scope import _rank
-
-    return _rank(number)[0]
+    def share(self, step: int, elapsed: float) -> float:
+        """Returns which share of the training is done after some steps and seconds."""
+        return max(step / self.steps, elapsed / (60 * self.minutes))
 
 
 class Learner(nn.Module):
@@ -233,10 +141,13 @@ class Scale:
     @classmethod
     def of(cls, targets: npt.NDArray[np.float32]) -> Scale:
         """Standardises columns; fractions keep their zero and share one scale."""
-        shift, scale = np.nanmean(targets, axis=0), np.nanstd(targets, axis=0) + 1e-3
+        count = np.maximum((~np.isnan(targets)).sum(axis=0), 1)
+        shift = np.nansum(targets, axis=0) / count
+        spread = np.sqrt(np.nansum((targets - shift) ** 2, axis=0) / count)
+        scale = np.maximum(spread, 0.1)
         fractions = blocks()["fractions"]
         shift[fractions], scale[fractions] = 0.0, 0.15
-        return cls(torch.from_numpy(shift), torch.from_numpy(scale))
+        return cls(torch.from_numpy(shift).float(), torch.from_numpy(scale).float())
 
 
 @dataclass(frozen=True)
@@ -348,42 +259,38 @@ def pretrain(
     scale = Scale.of(describe(corpus.draw(min(recipe.chunk, 8_192), rng)[0]))
     learner = Learner(recipe, len(tokenizer.vocabulary), len(scale.shift))
     optimizer = _optimizer(learner, recipe.rate)
-    step, elapsed = _resume(folder / "training.pt", learner, optimizer)
+    path = folder / "training.pt"
+    step, elapsed = _resume(path, learner, optimizer)
     rng = np.random.default_rng((recipe.seed, step))
-    share = 0.0
-    while share < 1.0:
+    while (share := recipe.share(step, elapsed)) < 1.0:
         texts, real = corpus.draw(recipe.chunk, rng)
-        totals: dict[str, list[float]] = {}
+        history = []
         for batch in _batches(texts, real, tokenizer, recipe.batch, rng):
             start = time.monotonic()
-            share = max(step / recipe.steps, elapsed / (60 * recipe.minutes))
+            share = recipe.share(step, elapsed)
             if share >= 1.0:
                 break
             for group in optimizer.param_groups:
                 group["lr"] = recipe.rate * min(1.0, (step + 1) / recipe.warmup) * _decay(share)
-            losses = _losses(learner, batch, scale, rng)
-            loss = torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
-            optimizer.step()
-            for name, value in losses.items():
-                totals.setdefault(name, []).append(float(value.detach()))
+            history.append(_step(learner, optimizer, _losses(learner, batch, scale, rng)))
             step += 1
             elapsed += time.monotonic() - start
             progress(share)
-        _log(folder / "training.csv", step, elapsed, totals)
+        _log(folder / "training.csv", step, elapsed, history)
         save(learner, tokenizer, folder, dialect)
-        torch.save(
-            {
-                "learner": learner.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step,
-                "elapsed": elapsed,
-            },
-            folder / "training.pt",
-        )
+        _keep(path, learner, optimizer, step, elapsed)
     return learner
+
+
+def _step(
+    learner: Learner, optimizer: torch.optim.Optimizer, losses: dict[str, Tensor]
+) -> dict[str, float]:
+    loss = torch.stack([_WEIGHTS[name] * value for name, value in losses.items()]).sum()
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(learner.parameters(), 1.0)
+    optimizer.step()
+    return {name: float(value.detach()) for name, value in losses.items()}
 
 
 def _decay(share: float) -> float:
@@ -410,9 +317,24 @@ def _resume(path: Path, learner: Learner, optimizer: torch.optim.Optimizer) -> t
     return int(state["step"]), float(state["elapsed"])
 
 
-def _log(path: Path, step: int, elapsed: float, totals: dict[str, list[float]]) -> None:
-    row: dict[str, Any] = {"step": step, "seconds": round(elapsed, 1)}
-    row |= {name: round(float(np.mean(values)), 5) for name, values in sorted(totals.items())}
+def _keep(
+    path: Path, learner: Learner, optimizer: torch.optim.Optimizer, step: int, elapsed: float
+) -> None:
+    state = {
+        "learner": learner.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "step": step,
+        "elapsed": elapsed,
+    }
+    torch.save(state, path)
+
+
+def _log(path: Path, step: int, elapsed: float, history: Sequence[dict[str, float]]) -> None:
+    """Appends the mean losses since the last line."""
+    row: dict[str, float] = {"step": step, "seconds": round(elapsed, 1)}
+    for name in _WEIGHTS:
+        values = [losses[name] for losses in history if name in losses]
+        row[name] = round(float(np.mean(values)), 5) if values else float("nan")
     new = not path.exists()
     with path.open("a", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, fieldnames=list(row))
@@ -468,11 +390,12 @@ def recovered(learner: Learner, texts: Sequence[str]) -> dict[str, float]:
     tokenizer = WholeTokenizer(whole_vocabulary(), learner.config.max_position_embeddings)
     targets = describe(texts)
     with torch.inference_mode():
-        states = [
-            learner.describe(learner.states(_padded(rows))[:, 0]).numpy()
-            for rows in ([row] for row in tokenizer.encode(texts))
-        ]
-    guessed = np.concatenate(states)
+        guessed = torch.cat(
+            [
+                learner.describe(learner.states(_padded([row]))[:, 0])
+                for row in tokenizer.encode(texts)
+            ]
+        ).numpy()
     scores = {}
     for name, part in blocks().items():
         r2 = []

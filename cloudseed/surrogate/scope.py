@@ -43,7 +43,16 @@ if TYPE_CHECKING:
 
     from cloudseed.crystal import Crystal, GeometryRoot, Symmetry
 
-__all__ = ["DIALECTS", "ELEMENTS", "Dialect", "Scope", "generators", "parse", "scope_string"]
+__all__ = [
+    "DIALECTS",
+    "ELEMENTS",
+    "Dialect",
+    "Scope",
+    "element_order",
+    "generators",
+    "parse",
+    "scope_string",
+]
 
 Dialect = Literal["cloud", "canonical"]
 
@@ -191,7 +200,7 @@ def _canonical(head: str, amounts: Sequence[str], layouts: Sequence[Layout]) -> 
         return partial(fill, layouts[0])
 
     def choose(elements: tuple[str, ...]) -> str:
-        ranks = [_RANKS[element] for element in elements]
+        ranks = [_RANKS.get(element, (99, 0)) for element in elements]
         ordered = [
             tuple((symbol, tuple(sorted(on, key=ranks.__getitem__))) for symbol, on in layout)
             for layout in layouts
@@ -202,18 +211,18 @@ def _canonical(head: str, amounts: Sequence[str], layouts: Sequence[Layout]) -> 
     return choose
 
 
-def _rank(number: int) -> tuple[float, int]:
-    """Sorts elements by column of the periodic table, hydrogen with the halogens."""
+def element_order(element: str) -> tuple[int, int]:
+    """Returns column of the periodic table, hydrogen with the halogens, and atomic number."""
+    number = ELEMENTS.index(element) + 1
     below = max(noble for noble in _NOBLE if noble < number)
-    place, length = number - below, min(noble for noble in _NOBLE if noble >= number) - below
-    if number == 1:
-        return 17, number
-    if place <= 2:
-        return (18 if number == 2 else place), number
-    return max(3, place + 18 - length), number
+    length = min(noble for noble in _NOBLE if noble >= number) - below
+    place = number - below
+    if number <= 2:
+        return (17, 18)[number - 1], number
+    return (place if place <= 2 else max(3, place + 18 - length)), number
 
 
-_RANKS = {element: _rank(number) for number, element in enumerate(ELEMENTS, start=1)}
+_RANKS = {element: element_order(element) for element in ELEMENTS}
 
 
 @lru_cache(maxsize=1)

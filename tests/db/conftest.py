@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from cloudseed.db import locks
 from cloudseed.db.ledger import SqlLedger, open_ledger
 from cloudseed.db.models import Base
 from cloudseed.db.schema import upgrade
@@ -110,13 +111,19 @@ def postgresql_url(postgresql_session_url: str) -> str:
 
     tables = Base.metadata.sorted_tables
     with psycopg.connect(postgresql_session_url) as connection:
-        # Past the trigger that keeps the event log, and past foreign keys. TRUNCATE would be slower.
+        # Past the trigger that keeps the event log and past foreign keys; TRUNCATE is slower.
         connection.execute("SET session_replication_role = replica")
         for table in tables:
             connection.execute(f"DELETE FROM {table.name}")
             if "id" in table.columns:
                 connection.execute(f"ALTER SEQUENCE {table.name}_id_seq RESTART")
     return postgresql_session_url
+
+
+@pytest.fixture(autouse=True)
+def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuses a second claim at once."""
+    monkeypatch.setattr(locks, "PATIENCE", 0.0)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

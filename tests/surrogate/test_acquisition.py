@@ -14,11 +14,9 @@ from cloudseed.surrogate.acquisition import (
 from cloudseed.surrogate.objectives import problem
 
 
-@pytest.mark.parametrize("gain", [-3.0, -0.99, 0.0, 0.4, 5.0])
+@pytest.mark.parametrize("gain", [-0.5, -0.09, 0.0, 0.4, 5.0])
 @pytest.mark.parametrize("sd", [0.1, 1.0, 20.0])
 def test_expected_improvement_is_the_integral(gain, sd):
-    if gain / sd < -8:
-        pytest.skip("too small to integrate")
     top = gain + 12 * sd
     integral, _ = quad(lambda v: v * norm.pdf(v, gain, sd), 0, top, points=[max(gain, 0)])
     found = log_expected_improvement(np.array([gain]), np.array([sd]))

@@ -44,7 +44,7 @@ def test_values_that_are_missing_do_not_count():
     values = VALUES.copy()
     values[:30, 0] = np.nan
     assert choose(observed(range(30), values)).method == "space_filling"
-    assert choose(observed(range(33), values)).method == "qLogNEI"
+    assert choose(observed(range(33), values)).method == "LogNEI"
 
 
 @settings(
@@ -186,7 +186,7 @@ def test_failing_joint_stage_falls_back_with_a_note(monkeypatch):
     def fail(*_):
         raise FitError("The joint posterior cannot be sampled: no")
 
-    monkeypatch.setattr(deciding, "_joint", fail)
+    monkeypatch.setattr(deciding, "choose_jointly", fail)
     choice = choose(observed(range(30)))
     assert choice.method == "LogEI"
     assert choice.picks == tuple(choice.scores.rows[:4])

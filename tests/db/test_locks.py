@@ -1,0 +1,143 @@
+"""One engine per campaign, across processes; readers in between."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cloudseed.db import locks
+from cloudseed.db.ledger import SqlLedger, open_ledger
+from cloudseed.db.locks import exclusive
+from cloudseed.errors import CampaignRunningError, StaleWorkerError
+
+from .kit import Lab, candidate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cloudseed.db.protocols import CampaignRow, Claim
+
+ENGINE = """
+import sys, time
+from cloudseed.db import locks
+from cloudseed.db.ledger import open_ledger
+with open_ledger(sys.argv[1]) as ledger, ledger.claim(int(sys.argv[2])) as claim:
+    print(claim.epoch, flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def another_engine(url: str, campaign: CampaignRow) -> Iterator[subprocess.Popen[str]]:
+    """A process that claims a campaign and holds it until it is killed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ENGINE, url, str(campaign.id)], stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "1\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_another_process_is_excluded_until_it_is_killed(
+    ledger: SqlLedger, campaign: CampaignRow, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with another_engine(url, campaign) as process:
+        with pytest.raises(CampaignRunningError, match="Another engine"):
+            ledger.claim(campaign.id).__enter__()
+        process.kill()
+        process.wait()
+        monkeypatch.setattr(locks, "PATIENCE", 10.0)
+        with ledger.claim(campaign.id) as claim:
+            assert claim.epoch == 2
+
+
+def test_a_worker_that_lost_its_lock_cannot_write(sqlite_url: str) -> None:
+    """As when somebody deletes the lock file of a running engine."""
+    with open_ledger(sqlite_url) as ledger, open_ledger(sqlite_url) as second:
+        campaign = ledger.create_campaign("a", {})
+        with ledger.claim(campaign.id) as old:
+            path = Path(sqlite_url.removeprefix("sqlite:///"))
+            path.with_name(f"{path.name}.campaign-{campaign.id}.lock").unlink()
+            with second.claim(campaign.id) as new:
+                second.add_candidates(new, [candidate("a")])
+                with pytest.raises(StaleWorkerError) as caught:
+                    ledger.add_candidates(old, [candidate("b")])
+                assert caught.value.data["current"] == new.epoch
+        assert [c.key for c in ledger.candidates(campaign.id)] == ["a"]
+
+
+def test_locks_of_two_campaigns_do_not_meet(ledger: SqlLedger) -> None:
+    with exclusive(ledger._database, 1) as one, exclusive(ledger._database, 2) as two:
+        with exclusive(ledger._database, 1) as again:
+            assert (one, two, again) == (True, True, False)
+        with exclusive(ledger._database, 1) as still:
+            assert not still
+
+
+def test_a_reader_waits_for_no_writer(
+    ledger: SqlLedger, campaign: CampaignRow, lab: Lab, url: str
+) -> None:
+    lab.plan("a")
+    with open_ledger(url, create=False) as reader, ledger._database.writing() as session:
+        from sqlalchemy import text
+
+        session.execute(text("UPDATE campaign SET status = 'running'"))
+        begun = time.monotonic()
+        found = reader.campaign(campaign.name)
+        assert found is not None
+        assert found.status == "new"
+        assert len(reader.experiments(campaign.id)) == 1
+        assert reader.verify() == []
+        assert time.monotonic() - begun < 5
+    assert found != ledger.campaign(campaign.name)
+
+
+def test_a_reader_always_sees_a_whole_transaction(
+    ledger: SqlLedger, campaign: CampaignRow, claim: Claim, url: str
+) -> None:
+    stop = threading.Event()
+    faults: list[str] = []
+
+    def watch() -> None:
+        with open_ledger(url, create=False) as reader:
+            while not stop.is_set():
+                faults.extend(reader.verify())
+                if len(reader.candidates(campaign.id)) % 5:
+                    faults.append("half a batch")
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for batch in range(20):
+        ledger.add_candidates(claim, [candidate(f"{batch}-{i}") for i in range(5)])
+    stop.set()
+    watcher.join()
+    assert faults == []
+
+
+def test_writers_of_two_campaigns_take_turns(ledger: SqlLedger, url: str) -> None:
+    def write(name: str) -> None:
+        with open_ledger(url) as own:
+            campaign = own.create_campaign(name, {})
+            with own.claim(campaign.id) as claim:
+                for i in range(10):
+                    own.add_candidates(claim, [candidate(f"{i}")])
+
+    threads = [threading.Thread(target=write, args=(f"campaign {n}",)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [ledger.count_candidates(c.id) for c in ledger.campaigns()] == [10, 10, 10]
+    assert ledger.verify() == []

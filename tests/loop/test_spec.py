@@ -1,0 +1,102 @@
+"""The campaign file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cloudseed.errors import ObjectiveError, SpecError, UsageError
+from cloudseed.loop import load_spec
+
+GOOD = {
+    "name": "first",
+    "parents": ["parents"],
+    "objective": "max bulk_modulus",
+    "constraints": ["formation_energy <= -2000 meV/atom"],
+    "budget": {"experiments": 3, "wall_clock": "90 min"},
+}
+
+
+def write(folder: Path, **changes: object) -> Path:
+    path = folder / "campaign.yaml"
+    path.write_text(yaml.safe_dump(GOOD | changes))
+    return path
+
+
+def test_reads_values_units_and_durations(tmp_path):
+    spec = load_spec(write(tmp_path))
+    assert spec.problem.constraints[0].bound == pytest.approx(-2.0)
+    assert spec.budget.wall_clock == 5400.0
+    assert spec.parents == (str(tmp_path / "parents"),)
+
+
+def test_lab_path_is_relative_to_the_file(tmp_path):
+    spec = load_spec(write(tmp_path, lab={"adapter": "table", "config": {"path": "data.csv"}}))
+    assert spec.lab.config["path"] == str(tmp_path / "data.csv")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message", "hint"),
+    [
+        ({"objectve": "x"}, "'objectve' is unknown", "objective"),
+        ({"budget": {"experiment": 3}}, "'budget.experiment' is unknown", "experiments"),
+        ({"budget": {}}, "'budget.experiments' is missing", ""),
+        ({"budget": {"experiments": 0}}, "greater than or equal to 1", "0"),
+        ({"budget": {"experiments": 3, "wall_clock": "soon"}}, "a duration is", "soon"),
+        ({"name": "a/b"}, "name", "a/b"),
+        ({"parents": []}, "parents", ""),
+        ({"ledger": "postgresql+psycopg://me:secret@host/db"}, "password", "PGPASSWORD"),
+        ({"seed": "seven"}, "seed", "seven"),
+    ],
+)
+def test_refuses_with_one_sentence_and_a_hint(tmp_path, changes, message, hint):
+    with pytest.raises(SpecError) as caught:
+        load_spec(write(tmp_path, **changes))
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("objective", ["maximise bulk_modulus", "max", "max bulk modulus", ""])
+def test_refuses_a_misspelt_objective(tmp_path, objective):
+    with pytest.raises(ObjectiveError):
+        load_spec(write(tmp_path, objective=objective))
+
+
+def test_refuses_contradictory_constraints(tmp_path):
+    constraints = ["formation_energy <= -2", "formation_energy >= -1"]
+    with pytest.raises(ObjectiveError):
+        load_spec(write(tmp_path, constraints=constraints))
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "a: [1\n", "\x00", "just words"])
+def test_refuses_what_is_no_mapping(tmp_path, text):
+    path = tmp_path / "campaign.yaml"
+    path.write_text(text)
+    with pytest.raises(SpecError):
+        load_spec(path)
+
+
+def test_yaml_cannot_run_code(tmp_path):
+    path = tmp_path / "campaign.yaml"
+    path.write_text("name: !!python/object/apply:os.system ['touch owned']\n")
+    with pytest.raises(SpecError):
+        load_spec(path)
+    assert not (tmp_path / "owned").exists()
+
+
+def test_missing_file_hints_at_init(tmp_path):
+    with pytest.raises(UsageError) as caught:
+        load_spec(tmp_path / "none.yaml")
+    assert "init" in caught.value.hint
+
+
+def test_shipped_campaigns_are_valid():
+    from importlib.resources import files
+
+    root = Path(__file__).parents[2]
+    starter = Path(str(files("cloudseed.loop"))) / "templates" / "starter" / "campaign.yaml"
+    for path in (starter, root / "examples" / "stiff-perovskites" / "campaign.yaml"):
+        assert load_spec(path).problem.objective.property == "bulk_modulus"
