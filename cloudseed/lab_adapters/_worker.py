@@ -91,11 +91,13 @@ def _work(store: JobStore, handle: str, task: Task, options: Mapping[str, Any]) 
     began = time.monotonic()
     try:
         outcome = task(job.request, options)
+        raw = outcome.to_json()
     except Exception as error:
         traceback.print_exc()
         outcome = _failure(error)
+        raw = outcome.to_json()
     seconds = round(time.monotonic() - began, 3)
-    store.finish(handle, outcome.to_json())
+    store.finish(handle, raw)
     store.log("end", handle, pid=os.getpid(), kind=outcome.kind.value, seconds=seconds)
 
 

@@ -255,14 +255,14 @@ def open_campaign(
         _check_lab(spec, lab)
         stage("loading the encoder")
         encoder = CloudEncoder.load(spec.encoder)
+        parents = parents_from_config(row.config["parents"])
         if ledger.count_candidates(row.id) == 0:
             stage("proposing candidates")
-            parents = parents_from_config(row.config["parents"])
             generation = propose(spec, parents, lab.describe().elements)
             record_pool(ledger, claim, generation, encoder.dialect)
         stage("embedding candidates")
         pool = load_pool(ledger, row.id, encoder)
-        yield Campaign(Context(ledger, claim, row, spec, lab, pool, CrystalShelf(ledger)))
+        yield Campaign(Context(ledger, claim, row, spec, lab, pool, CrystalShelf(ledger, parents)))
 
 
 def _check_lab(spec: CampaignSpec, lab: LabAdapter) -> None:

@@ -150,7 +150,7 @@ def idempotency_key(campaign: CampaignRow, candidate: CandidateRow) -> str:
 
 def _experiment(context: Context, candidate: CandidateRow) -> NewExperiment:
     cell = context.shelf.crystal(candidate).build()
-    cell = cell.scaled_to(predict_volume(cell))
+    cell = cell.scaled_to(predict_volume(cell, context.shelf.parent(candidate)))
     key = idempotency_key(context.campaign, candidate)
     request = ExperimentRequest(
         key=key,

@@ -25,7 +25,7 @@ from cloudseed.proposers import (
 from cloudseed.surrogate import scope_string
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -168,10 +168,16 @@ def embed_all(
 
 
 class CrystalShelf:
-    """Builds recorded candidates' crystals; reads each geometry root once."""
+    """Builds recorded candidates' crystals; reads each geometry root once.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Args:
+        ledger: Where they are recorded.
+        parents: The campaign's parents.
+    """
+
+    def __init__(self, ledger: Ledger, parents: Iterable[Parent] = ()) -> None:
         self._ledger = ledger
+        self._parents = {parent.name: parent.crystal for parent in parents}
         self._roots: dict[str, GeometryRoot] = {}
 
     def crystal(self, row: CandidateRow) -> Crystal:
@@ -181,3 +187,9 @@ class CrystalShelf:
             root = GeometryRoot.from_json(self._ledger.root(row.root_sha))
             self._roots[row.root_sha] = root
         return Crystal(root, row.colouring)
+
+    def parent(self, row: CandidateRow) -> Crystal | None:
+        """Returns the parent that the candidate was first made from, if it is known here."""
+        origins = self._ledger.papers(row.id).get("origins", ())
+        names = [name for origin in origins for name in origin["parents"]]
+        return next((self._parents[name] for name in names if name in self._parents), None)

@@ -18,6 +18,8 @@ def answer(request: Mapping[str, Any], options: Mapping[str, Any]) -> Outcome:
     """Measures 42 after `options["delay"]` seconds, or does what the label says."""
     print("chatter of a library")  # noqa: T201
     _misbehave(request.get("label", ""))
+    if request.get("label") == "nothing":
+        return None  # type: ignore[return-value]
     time.sleep(float(options.get("delay", 0.0)))
     wanted = request.get("properties", ["energy"])
     units = {"energy": "eV/atom", "bulk_modulus": "GPa"}

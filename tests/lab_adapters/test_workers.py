@@ -51,9 +51,9 @@ def runs(tmp_path: Path, event: str) -> list[dict[str, Any]]:
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (ProcessLookupError, FileNotFoundError):
         return False
-    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
 def test_workers_live_long(pool: Callable[..., JobPool], tmp_path: Path) -> None:
@@ -76,6 +76,7 @@ def test_workers_work_side_by_side(pool: Callable[..., JobPool]) -> None:
         ("exit", OutcomeKind.FAILED_RETRYABLE, "exit code 3"),
         ("memory", OutcomeKind.FAILED_RETRYABLE, "MemoryError"),
         ("bug", OutcomeKind.FAILED_FINAL, "ValueError: a bug on two lines"),
+        ("nothing", OutcomeKind.FAILED_FINAL, "AttributeError"),
     ],
 )
 def test_a_job_that_goes_wrong_costs_only_itself(
@@ -94,7 +95,7 @@ def test_a_job_that_goes_wrong_costs_only_itself(
     assert capfd.readouterr() == ("", "")
     log = (tmp_path / "lab" / "logs" / "worker-0.log").read_text()
     assert "chatter of a library" in log
-    assert ("Traceback" in log) == (label in {"bug", "memory"})
+    assert ("Traceback" in log) == (label in {"bug", "memory", "nothing"})
 
 
 def test_a_job_that_hangs_is_stopped(pool: Callable[..., JobPool], tmp_path: Path) -> None:
