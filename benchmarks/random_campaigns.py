@@ -18,7 +18,7 @@ from rich.progress import Progress
 
 from cloudseed.lab_adapters import ExperimentRequest, LabAdapter, Outcome, OutcomeKind, load_lab
 from cloudseed.loop import Workspace, best, campaign_of, load_results
-from cloudseed.loop.pool import CrystalShelf
+from cloudseed.loop.pool import CrystalShelf, parents_from_config
 from cloudseed.loop.workspace import reading
 from cloudseed.proposers import predict_volume
 from cloudseed.surrogate import is_feasible
@@ -35,7 +35,7 @@ def main() -> None:
         row, spec = campaign_of(ledger, workspace)
         problem, candidates = spec.problem, ledger.candidates(row.id)
         results = load_results(ledger, row.id, problem)
-        shelf = CrystalShelf(ledger)
+        shelf = CrystalShelf(ledger, parents_from_config(row.config["parents"]))
         size = sum(r.experiment.state.value == "measured" for r in results)
         lab = load_lab(spec.lab.adapter, spec.lab.config, workspace.path / "random-lab")
         name = problem.objective.property
@@ -44,8 +44,7 @@ def main() -> None:
             for number in range(options.campaigns):
                 rng = np.random.default_rng([options.seed, number])
                 order = (candidates[i] for i in rng.permutation(len(candidates)))
-                cells = (shelf.crystal(c).build() for c in order)
-                requests = (_request(c, problem.properties) for c in cells)
+                requests = (_request(shelf, c, problem.properties) for c in order)
                 task = progress.add_task(f"random campaign {number + 1}", total=size)
                 found = _measure(lab, requests, size, lambda: progress.advance(task))  # noqa: B023
                 good = [v[name] for v in found if is_feasible(problem, v)]
@@ -60,11 +59,12 @@ def main() -> None:
     print(f"this campaign:    {value:.1f} ({ours.candidate.formula if ours else 'none'})")
 
 
-def _request(cell, properties) -> ExperimentRequest:
-    cell = cell.scaled_to(predict_volume(cell))
+def _request(shelf, candidate, properties) -> ExperimentRequest:
+    cell = shelf.crystal(candidate).build()
+    cell = cell.scaled_to(predict_volume(cell, shelf.parent(candidate)))
     text = f"{cell.lattice}{cell.species}{cell.frac_coords}{properties}"
     key = hashlib.sha256(text.encode()).hexdigest()[:32]
-    return ExperimentRequest(key, cell.formula, cell.formula, cell, tuple(properties))
+    return ExperimentRequest(key, candidate.formula, candidate.key, cell, tuple(properties))
 
 
 def _measure(lab: LabAdapter, requests, size: int, tick) -> list[dict[str, float]]:

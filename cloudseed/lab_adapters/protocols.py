@@ -252,7 +252,8 @@ class LabAdapter(Protocol):
     def submit(self, request: ExperimentRequest) -> str:
         """Hands over a request and returns the lab's handle.
 
-        A class A lab returns the same handle for the same key, however often it is called.
+        A class A lab returns the same handle for the same key, however often it is called, and
+        the first result of a key stands: to try again after a failure takes a new key.
 
         Raises:
             LabError: If the lab cannot be reached; it may or may not have the request.
@@ -272,5 +273,10 @@ class LabAdapter(Protocol):
         ...
 
     def close(self, *, stop_jobs: bool = False) -> None:
-        """Lets go of the lab; with `stop_jobs` also of what runs in it."""
+        """Lets go of the lab.
+
+        Args:
+            stop_jobs: Whether what runs there is to stop too. A lab that lives in this process may
+                stop it in either case; nothing that was accepted is lost.
+        """
         ...
