@@ -6,6 +6,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 RUN := runs/stiff-perovskites
 SPEC := examples/stiff-perovskites/campaign.yaml
 
+# One thread per process: the tests and the lab run two processes on two cores.
+export OMP_NUM_THREADS ?= 1
+
 .PHONY: help campaign test test-nightly lint types contracts wheel bench clean
 
 help: ## show these lines

@@ -29,7 +29,7 @@ __all__ = ["add", "count", "get_embeddings", "papers", "put_embeddings", "root",
 
 _T = TypeVar("_T")
 
-CHUNK = 5_000
+CHUNK = 1_000
 """Values per `IN`: SQLite takes 32,766 parameters, PostgreSQL 65,535."""
 
 

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import DatabaseError
 
 from cloudseed.db.events import EventKind
 from cloudseed.db.experiments import SENT
@@ -23,18 +24,31 @@ __all__ = ["contradictions"]
 def contradictions(session: Session) -> Iterator[str]:
     """Yields one sentence per contradiction; none if the ledger is sound."""
     if session.get_bind().dialect.name == "sqlite":
-        yield from _sqlite(session)
+        damage = list(_pages(session))
+        yield from damage
+        if damage:
+            # What stands in damaged pages proves nothing more, and reading it may fail.
+            return
+        yield from _references(session)
     yield from _lives(session)
     yield from _attempts(session)
     yield from _messages(session)
     yield from _pools(session)
 
 
-def _sqlite(session: Session) -> Iterator[str]:
-    """What SQLite finds in its own pages, and rows that refer to none."""
-    for problem in session.scalars(text("PRAGMA integrity_check")):
+def _pages(session: Session) -> Iterator[str]:
+    """What SQLite finds wrong in its own pages; where it is much, SQLite gives up counting."""
+    try:
+        found = session.scalars(text("PRAGMA integrity_check")).all()
+    except DatabaseError as error:
+        found = [str(error.orig)]
+    for problem in found:
         if problem != "ok":
             yield f"SQLite finds the file damaged: {problem}."
+
+
+def _references(session: Session) -> Iterator[str]:
+    """Rows that refer to none; PostgreSQL has no way to make them."""
     for table, row, parent, _ in session.execute(text("PRAGMA foreign_key_check")):
         yield f"Row {row} of {table} refers to a row of {parent} that is not there."
 

@@ -45,6 +45,8 @@ _MIN_NOISE = 1e-4
 #: Smallest prior variance of standardised values: where nothing is explained, spread is left, so
 #: that no candidate is ruled out for certain.
 _MIN_SIGNAL = 0.05
+#: Up to so many rows one thread is the fastest; more would wait for each other.
+_SMALL = 500
 _FIT_OPTIONS = {"options": {"maxiter": 200}, "timeout_sec": 60}
 
 
@@ -262,6 +264,7 @@ def _optimise(x: Array, targets: Array, seed: int) -> Hyperparameters:
     from linear_operator.utils.errors import NanError, NotPSDError
 
     model = _botorch_model(x, targets)
+    threads = torch.get_num_threads()
     mll = gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model)
     try:
         # Exact Cholesky at every size: above 800 rows gpytorch would turn to conjugate gradients.
@@ -271,6 +274,8 @@ def _optimise(x: Array, targets: Array, seed: int) -> Hyperparameters:
             gpytorch.settings.fast_computations(False, False, False),
         ):
             warnings.simplefilter("ignore")
+            if len(targets) <= _SMALL:
+                torch.set_num_threads(1)
             fit_gpytorch_mll(mll, optimizer_kwargs=_FIT_OPTIONS)
     except (
         BotorchError,
@@ -281,6 +286,8 @@ def _optimise(x: Array, targets: Array, seed: int) -> Hyperparameters:
         ValueError,
     ) as error:
         raise FitError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
+    finally:
+        torch.set_num_threads(threads)
     with torch.no_grad():
         found = Hyperparameters(
             lengthscale=float(model.covar_module.base_kernel.lengthscale),

@@ -116,8 +116,9 @@ class Scores:
         mean: Posterior mean per property, k x m.
         sd: Posterior standard deviation of the noise-free property, k x m.
         acquisition: Value of measuring each one alone, k; larger is better.
-        feasible: Probability that all constraints hold, k.
-        properties: The m property names.
+        feasible: Probability that measured values meet all constraints, k.
+        properties: The m properties that were modelled; a constraint on one that was never measured
+            is left out.
     """
 
     rows: npt.NDArray[np.int64]
@@ -135,7 +136,7 @@ class Choice:
     Attributes:
         picks: Rows to measure next, in order of choice.
         scores: The scores of all available candidates; None where nothing was modelled yet.
-        method: Name of the method that chose, for instance "qLogNEI" or "space_filling".
+        method: Name of the method that chose, for instance "LogNEI" or "space_filling".
         model: What is needed to tell models apart: kernel, hyperparameters, sizes; JSON values.
         notes: What went otherwise than planned, for the record.
     """

@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from cloudseed.db.ledger import SqlLedger, open_ledger
 from cloudseed.db.protocols import Claim, ExperimentState, NewMeasurement
+from cloudseed.errors import StorageError
 
 from .kit import Lab, sql
 
@@ -54,8 +55,8 @@ def busy(ledger: SqlLedger, claim: Claim, lab: Lab) -> SqlLedger:
         ),
         (
             (
-                "INSERT INTO experiment SELECT 99, campaign_id, candidate_id, decision_id, 'k', lab, "
-                "'failed', 0, reason, request, details, created_at, finished_at "
+                "INSERT INTO experiment SELECT 99, campaign_id, candidate_id, decision_id, 'k', "
+                "lab, 'failed', 0, reason, request, details, created_at, finished_at "
                 "FROM experiment WHERE id = 1"
             ),
             "its log leads to None",
@@ -80,12 +81,27 @@ def test_rows_that_refer_to_none_are_found(sqlite_url: str) -> None:
         assert ledger.verify() == ["Row 1 of outbox refers to a row of attempt that is not there."]
 
 
-def test_a_damaged_file_is_found(sqlite_url: str) -> None:
+def test_a_damaged_page_is_found(sqlite_url: str) -> None:
     path = Path(sqlite_url.removeprefix("sqlite:///"))
+    with open_ledger(sqlite_url) as ledger:
+        ledger.create_campaign("a", {})
+        with sql(ledger) as connection:
+            page = connection.execute(
+                text("SELECT rootpage FROM sqlite_master WHERE name = 'ix_event_campaign_id_id'")
+            ).scalar_one()
     raw = bytearray(path.read_bytes())
-    # Past the schema's first page, into tables and indexes.
-    for offset in range(4096 * 8, len(raw), 4096):
-        raw[offset : offset + 64] = b"\xff" * 64
+    raw[(page - 1) * 4096 : page * 4096] = b"\xff" * 4096
     path.write_bytes(raw)
     with open_ledger(sqlite_url) as ledger:
-        assert any("damaged" in problem for problem in ledger.verify())
+        found = ledger.verify()
+    assert found
+    assert all("damaged" in problem for problem in found)
+
+
+def test_a_file_too_damaged_to_open_says_so(sqlite_url: str) -> None:
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    raw = bytearray(path.read_bytes())
+    raw[4096:] = b"\xff" * (len(raw) - 4096)
+    path.write_bytes(raw)
+    with pytest.raises(StorageError, match="damaged"):
+        open_ledger(sqlite_url)

@@ -41,7 +41,7 @@ def test_covers_first_then_lets_the_model_choose(campaign_on, ledger):
         campaign.run()
     methods = [d.method for d in ledger.decisions(1)]
     assert methods[0] == "space_filling"
-    assert set(methods[1:]) == {"qLogNEI"}
+    assert set(methods[1:]) == {"LogNEI"}
     chosen = load_results(ledger, 1, spec_of().problem)
     assert all(r.predicted for r in chosen if r.step > 0)
     assert not any(r.predicted for r in chosen if r.step == 0)
