@@ -16,5 +16,16 @@ wheel="$(ls "$work"/dist/*.whl)"
 cd "$work"
 "$work/venv/bin/cloudseed" --version
 "$work/venv/bin/cloudseed" init starter
-"$work/venv/bin/cloudseed" db check "sqlite:///$work/none.db" && exit 1 || test $? -eq 1 -o $? -eq 2
+head="1 4 b O O O c O O O d O O O e O O O 0 | 1a 1b 3c |"
+{
+    echo "id,score,scope"
+    echo "a,1.0,$head Sr 0.2 Ti 0.2 O 0.6"
+    echo "b,2.0,$head Ba 0.2 Ti 0.2 O 0.6"
+    echo "c,4.0,$head K 0.2 Ta 0.2 O 0.6"
+} >known.csv
+{
+    echo "id,scope"
+    echo "d,$head Ca 0.2 Ti 0.2 O 0.6"
+} >pool.csv
+"$work/venv/bin/cloudseed" rank --pool pool.csv --measured known.csv --objective "max score"
 echo "wheel: installed and run in a clean environment"

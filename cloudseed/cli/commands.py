@@ -62,7 +62,7 @@ def _drive(
     from cloudseed.loop import open_campaign
 
     console = Console(stderr=True, highlight=False) if as_json else _console
-    with _stop_signal() as stopping, LiveView(console, title) as view:
+    with LiveView(console, title) as view, _stop_signal(view.note) as stopping:
         workspace = prepare(view.stage)
         with open_campaign(workspace, view.stage) as campaign:
             end = campaign.run(view.update, stopping)
@@ -75,14 +75,15 @@ def _drive(
 
 
 @contextmanager
-def _stop_signal() -> Iterator[Callable[[], bool]]:
-    """Turns the first Ctrl-C or SIGTERM into a polite stop; a second Ctrl-C interrupts."""
+def _stop_signal(tell: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+    """Turns the first Ctrl-C or SIGTERM into a polite stop; a second one interrupts."""
     asked = threading.Event()
 
     def ask(*_: object) -> None:
         if asked.is_set():
             raise KeyboardInterrupt
         asked.set()
+        tell("stopping after this step; once more to stop at once")
 
     before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -66,6 +66,7 @@ class LiveView:
         self._taken = time.monotonic()
         self._stage = ""
         self._line = ""
+        self._note = ""
         self._live = (
             Live(self, console=console, refresh_per_second=4, transient=True)
             if console.is_terminal
@@ -87,6 +88,12 @@ class LiveView:
         if self._live is None:
             self._console.print(f"{text} ...", highlight=False)
 
+    def note(self, text: str) -> None:
+        """Shows a line under the rest until the end."""
+        self._note = text
+        if self._live is None:
+            self._console.print(text, highlight=False)
+
     def update(self, now: Snapshot) -> None:
         """Shows where the campaign stands."""
         self._now, self._taken = now, time.monotonic()
@@ -104,9 +111,10 @@ class LiveView:
         self._line = line.rpartition(";")[0]
 
     def __rich__(self) -> RenderableType:
-        if self._now is None:
-            return Panel(Spinner("dots", f"{self._stage} ..."), title=self._title)
-        return Panel(_body(self._now, time.monotonic() - self._taken), title=self._title)
+        body: RenderableType = Spinner("dots", f"{self._stage} ...")
+        if self._now is not None:
+            body = _body(self._now, time.monotonic() - self._taken)
+        return Panel(body, title=self._title, subtitle=self._note or None)
 
 
 def _body(now: Snapshot, since: float) -> RenderableType:

@@ -1,0 +1,116 @@
+"""Our joint stage beside BoTorch's qLogNEI, on the same models, finalists and batch.
+
+`python benchmarks/joint_acquisition.py` compares batches of 8 among perovskites: CPU time,
+and how many picks two seeds of one decision share. Data: the folder in CLOUDSEED_DATA.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from botorch.acquisition.logei import qLogNoisyExpectedImprovement
+from botorch.acquisition.objective import GenericMCObjective
+from botorch.models import ModelListGP
+from botorch.optim import optimize_acqf_discrete
+from botorch.sampling.normal import SobolQMCNormalSampler
+
+from cloudseed.crystal import Crystal, read_crystals
+from cloudseed.surrogate import CloudEncoder, Observations, gp, parse_problem, scope_string
+from cloudseed.surrogate.batch import Baseline, choose_jointly
+from cloudseed.surrogate.modelling import Space, fit_criterion, known_feasible, score
+from cloudseed.surrogate.objectives import bounds
+
+DATA = Path(os.environ.get("CLOUDSEED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+SEEDS = 4
+BATCH = 8
+MEASURED = 200
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    table = pd.read_csv(DATA / "perov5_dev.csv.gz").iloc[:2500]
+    encoder = CloudEncoder.load("cloud-small")
+    texts = [(str(i), text) for i, text in zip(table.index, table["cif"], strict=True)]
+    crystals = [c for c in read_crystals(texts, workers=2) if isinstance(c, Crystal)]
+    features = encoder.embed([scope_string(c, encoder.dialect) for c in crystals])
+    for goal, constraints, note in (
+        ("min heat_all", [], "no constraint"),
+        ("min heat_all", ["dir_gap >= 0.5"], "rare feasible"),
+        ("min heat_all", ["dir_gap >= 3.0"], "nothing feasible known"),
+    ):
+        compare(table, features, goal, constraints, note)
+
+
+def compare(table, features, goal, constraints, note) -> None:
+    problem = parse_problem(goal, constraints)
+    order = np.random.default_rng(0).permutation(len(table))
+    if "nothing" in note:
+        order = np.array([i for i in order if table["dir_gap"].iloc[i] < 3.0])
+    rows = order[:MEASURED]
+    values = table[list(problem.properties)].to_numpy(dtype=float)[rows]
+    observations = Observations(rows, values, problem.properties)
+    space = Space.of(features)
+    criterion = fit_criterion(space, observations, problem, 0, [])
+    rest = np.setdiff1d(np.arange(len(table)), rows)
+    finalists = space[score(space, criterion, rest).rows[:512]]
+    known = Baseline(space[rows], known_feasible(observations, problem, rows))
+    times, picks = {"ours": [], "BoTorch": []}, {"ours": [], "BoTorch": []}
+    for seed in range(SEEDS):
+        began = time.process_time()
+        picks["ours"].append(set(choose_jointly(criterion, known, finalists, BATCH, seed)[0]))
+        times["ours"].append(time.process_time() - began)
+        began = time.process_time()
+        picks["BoTorch"].append(botorch_picks(criterion, known.x, finalists, seed))
+        times["BoTorch"].append(time.process_time() - began)
+    ratio = np.median(times["BoTorch"]) / np.median(times["ours"])
+    shared = {
+        name: np.mean([len(a & b) for a, b in itertools.combinations(sets, 2)])
+        for name, sets in picks.items()
+    }
+    print(
+        f"{note}: BoTorch takes {ratio:.1f} times our CPU time; two seeds share"
+        f" {shared['ours']:.1f} of {BATCH} picks (ours), {shared['BoTorch']:.1f} (BoTorch)"
+    )
+
+
+def botorch_picks(criterion, measured, finalists, seed) -> set[int]:
+    """Picks a batch with BoTorch alone, on models with our hyperparameters."""
+    models = []
+    for surrogate in criterion.surrogates.values():
+        model = gp._botorch_model(surrogate.features, surrogate.targets)
+        model.covar_module.base_kernel.lengthscale = surrogate.hyper.lengthscale
+        model.covar_module.outputscale = surrogate.hyper.outputscale
+        model.likelihood.noise = max(surrogate.hyper.noise, 1e-4)
+        model.mean_module.constant.data.fill_(surrogate.hyper.mean)
+        models.append(model.eval())
+    names, limits = list(criterion.surrogates), []
+    for name, (low, high) in bounds(criterion.problem).items():
+        model, column = criterion.surrogates[name], names.index(name)
+        for side, bound in ((-1.0, low), (1.0, high)):
+            if np.isfinite(bound):
+                standard = (bound - model.centre) / model.scale
+                limits.append(lambda s, c=column, b=standard, f=side: f * (s[..., c] - b))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        acquisition = qLogNoisyExpectedImprovement(
+            ModelListGP(*models),
+            X_baseline=torch.as_tensor(measured),
+            sampler=SobolQMCNormalSampler(torch.Size([256]), seed=seed),
+            objective=GenericMCObjective(lambda s, X=None: criterion.sign * s[..., 0]),  # noqa: ARG005, N803
+            constraints=limits or None,
+            prune_baseline=True,
+        )
+        choices = torch.as_tensor(finalists)
+        found, _ = optimize_acqf_discrete(acquisition, q=BATCH, choices=choices, unique=True)
+    return {int((choices - x).abs().sum(-1).argmin()) for x in found}
+
+
+if __name__ == "__main__":
+    main()
