@@ -60,7 +60,8 @@ def compare(table, features, goal, constraints, note) -> None:
     criterion = fit_criterion(space, observations, problem, 0, [])
     rest = np.setdiff1d(np.arange(len(table)), rows)
     finalists = space[score(space, criterion, rest).rows[:512]]
-    known = Baseline(space[rows], known_feasible(observations, problem, rows))
+    measured, feasible = known_feasible(criterion, observations)
+    known = Baseline(space[measured], feasible)
     times, picks = {"ours": [], "BoTorch": []}, {"ours": [], "BoTorch": []}
     for seed in range(SEEDS):
         began = time.process_time()
