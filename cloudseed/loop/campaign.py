@@ -101,6 +101,8 @@ class Campaign:
         Raises:
             LabError: If the lab stays out of reach.
         """
+        if self.context.campaign.status == "finished":
+            return self.snapshot()
         self._ledger.set_status(self._claim, "running")
         on_step(self.snapshot())
         failures = 0

@@ -178,6 +178,7 @@ def _figure(x: str, y: str) -> Any:
             "xaxis": {"title": {"text": x}},
             "yaxis": {"title": {"text": y}},
             "legend": {"orientation": "h", "y": 1.12},
+            "modebar": {"orientation": "v"},
             "font": {"family": "system-ui, sans-serif", "size": 13},
         }
     )

@@ -41,7 +41,7 @@ class Snapshot:
         best: The best feasible result so far.
         objective: Name of the objective's property.
         rounds_since_best: Decisions since the one that found the best.
-        elapsed: Seconds since the campaign began, to its end where it has ended.
+        elapsed: Seconds since the campaign began, to its last result where it has ended.
         remaining: Seconds that the rest will take at the present pace; None if unknown.
         waiting: Why nothing else happens right now; one clause.
         alive: Whether an engine has given a sign of life lately.
@@ -108,7 +108,8 @@ def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> 
     running = [r for r in results if r.experiment.state is ExperimentState.RUNNING]
     beat = campaign.heartbeat_at
     ended = campaign.status in {"finished", "stopped"}
-    end = beat if ended and beat is not None else now
+    ends = [r.experiment.finished_at for r in results if r.experiment.finished_at is not None]
+    end = max(ends, default=beat or now) if ended else now
     elapsed = (end - campaign.created_at).total_seconds()
     since = len(decisions) - 1 - found.step if found is not None else len(decisions)
     return Snapshot(

@@ -75,6 +75,17 @@ def test_stops_when_told_and_resumes_without_repeating(campaign_on, ledger):
     assert set(lab.runs.values()) == {1}
 
 
+def test_a_finished_campaign_stays_as_it_is(campaign_on, ledger):
+    lab = InstantLab()
+    with campaign_on(lab) as campaign:
+        campaign.run()
+        before = campaign.snapshot()
+    with campaign_on(lab) as campaign:
+        end = campaign.run()
+    assert end == before
+    assert lab.submissions == 10
+
+
 def test_target_cancels_what_is_only_planned(campaign_on, ledger):
     spec = spec_of(stop={"target": 1.0}, constraints=[])
     with campaign_on(InstantLab(), spec) as campaign:
