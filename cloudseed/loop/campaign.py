@@ -126,7 +126,7 @@ class Campaign:
                 return self.snapshot()
             else:
                 time.sleep(POLL_INTERVAL)
-        self._ledger.set_status(self._claim, "stopped", "stopped by the user")
+        self._ledger.set_status(self._claim, "stopped", "asked by the user")
         return self.snapshot()
 
     def _plan(self) -> int:
