@@ -12,7 +12,7 @@ from cloudseed.db import events
 from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
-from cloudseed.db.models import Candidate, Embedding, Structure
+from cloudseed.db.models import Candidate, Embedding, Experiment, Structure
 from cloudseed.db.protocols import CandidateRow
 from cloudseed.errors import LedgerError
 
@@ -68,8 +68,8 @@ def add(session: Session, claim: Claim, candidates: Sequence[NewCandidate]) -> i
     return len(new)
 
 
-def rows(session: Session, campaign_id: int) -> list[CandidateRow]:
-    """Returns the pool in order of position."""
+def rows(session: Session, campaign_id: int, *, tried_only: bool) -> list[CandidateRow]:
+    """Returns the pool, or what experiments were planned of, in order of position."""
     query = (
         select(
             Candidate.id,
@@ -83,6 +83,9 @@ def rows(session: Session, campaign_id: int) -> list[CandidateRow]:
         .where(Candidate.campaign_id == campaign_id)
         .order_by(Candidate.position)
     )
+    if tried_only:
+        tried = select(Experiment.candidate_id).where(Experiment.campaign_id == campaign_id)
+        query = query.where(Candidate.id.in_(tried))
     return [
         CandidateRow(
             id=row.id,

@@ -142,10 +142,10 @@ class SqlLedger:
         with self._database.writing() as session:
             return candidates.add(session, claim, new)
 
-    def candidates(self, campaign_id: int) -> list[CandidateRow]:
-        """Returns the pool in order of position."""
+    def candidates(self, campaign_id: int, *, tried_only: bool = False) -> list[CandidateRow]:
+        """Returns the pool, or what experiments were planned of, in order of position."""
         with self._database.reading() as session:
-            return candidates.rows(session, campaign_id)
+            return candidates.rows(session, campaign_id, tried_only=tried_only)
 
     def count_candidates(self, campaign_id: int) -> int:
         """Returns the size of the pool."""

@@ -376,8 +376,8 @@ class Ledger(Protocol):
         """Records candidates whose keys are new, in order; returns how many were."""
         ...
 
-    def candidates(self, campaign_id: int) -> list[CandidateRow]:
-        """Returns the pool in order of position."""
+    def candidates(self, campaign_id: int, *, tried_only: bool = False) -> list[CandidateRow]:
+        """Returns the pool in order of position; all, or what experiments were planned of."""
         ...
 
     def count_candidates(self, campaign_id: int) -> int:

@@ -54,7 +54,7 @@ class Result:
 
 def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Result]:
     """Returns every experiment in the order of planning."""
-    candidates = {row.id: row for row in ledger.candidates(campaign_id)}
+    candidates = {row.id: row for row in ledger.candidates(campaign_id, tried_only=True)}
     experiments = ledger.experiments(campaign_id)
     decisions = {row.id: row.step for row in ledger.decisions(campaign_id)}
     by_experiment: dict[int, list[MeasurementRow]] = {}

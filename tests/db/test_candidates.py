@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cloudseed.db.ledger import SqlLedger
     from cloudseed.db.protocols import CampaignRow, Claim
 
+    from .kit import Lab
+
 
 def test_candidates_keep_their_order_and_position(
     ledger: SqlLedger, campaign: CampaignRow, claim: Claim
@@ -28,6 +30,15 @@ def test_candidates_keep_their_order_and_position(
     assert rows[0].scope == "221 | a b c | b"
     assert ledger.count_candidates(campaign.id) == 3
     assert ledger.add_candidates(claim, []) == 0
+
+
+def test_what_was_tried_can_be_asked_for_alone(
+    ledger: SqlLedger, campaign: CampaignRow, claim: Claim, lab: Lab
+) -> None:
+    ledger.add_candidates(claim, [candidate("untried")])
+    lab.plan("a", "b")
+    assert [c.key for c in ledger.candidates(campaign.id, tried_only=True)] == ["a", "b"]
+    assert len(ledger.candidates(campaign.id)) == 3
 
 
 def test_a_pool_belongs_to_its_campaign(
