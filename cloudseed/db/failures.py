@@ -80,7 +80,7 @@ _SQLITE: dict[str, _Words] = {
     "SQLITE_IOERR": (
         StorageError,
         "The disk under {name} fails to read or write.",
-        "Check the disk; SQLite needs a local one, not a network folder.",
+        "Is it full? Free some space. SQLite needs a local disk, not a network folder.",
     ),
     "SQLITE_BUSY": _BUSY,
     "SQLITE_LOCKED": _BUSY,

@@ -112,6 +112,13 @@ def _read_folder(
     names = [p.name for p in found]
     values: dict[str, Any] = {}
     if properties:
+        if not (path / _VALUES).exists():
+            columns = ", ".join(["file", *properties])
+            raise InputError(
+                f"{path} holds CIFs but no {_VALUES}.",
+                hint=f"Put one there with the columns {columns}.",
+                path=str(path),
+            )
         frame = _frame(path / _VALUES)
         _require(frame, "file", path / _VALUES)
         frame = frame.drop_duplicates("file").set_index("file").reindex(names).reset_index()

@@ -124,6 +124,10 @@ def test_missing_files_and_columns_are_named(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no CIF"):
         read_listing(tmp_path / "empty")
+    cif = (folder / "pool" / "CaTiO3.cif").read_text()
+    (tmp_path / "empty" / "a.cif").write_text(cif)
+    with pytest.raises(InputError, match=r"no values\.csv"):
+        read_listing(tmp_path / "empty", ["score"])
     with pytest.raises(InputError) as caught:
         read_listing(folder / "known.csv", ["scores"])
     assert "'score'" in caught.value.hint
