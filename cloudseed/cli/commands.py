@@ -59,13 +59,14 @@ def _drive(
 ) -> None:
     """Runs a campaign under the live view, then writes and shows its results."""
     from cloudseed.cli.live import LiveView
+    from cloudseed.cli.logs import log_file
     from cloudseed.loop import open_campaign
 
     console = Console(stderr=True, highlight=False) if as_json else _console
     with LiveView(console, title) as view, _stop_signal(view.note) as stopping:
         workspace = prepare(view.stage)
-        with open_campaign(workspace, view.stage) as campaign:
-            end = campaign.run(view.update, stopping)
+        with log_file(workspace.path / "engine.log"), open_campaign(workspace, view.stage) as found:
+            end = found.run(view.update, stopping, view.note)
     if end.measured:
         _write_results(workspace, console)
     if as_json:

@@ -89,9 +89,9 @@ class LiveView:
             self._console.print(f"{text} ...", highlight=False)
 
     def note(self, text: str) -> None:
-        """Shows a line under the rest until the end."""
+        """Shows a line under the rest, until the next."""
         self._note = text
-        if self._live is None:
+        if self._live is None and text:
             self._console.print(text, highlight=False)
 
     def update(self, now: Snapshot) -> None:

@@ -91,12 +91,14 @@ class Campaign:
         self,
         on_step: Callable[[Snapshot], None] = lambda _: None,
         stopping: Callable[[], bool] = lambda: False,
+        on_trouble: Callable[[str], None] = lambda _: None,
     ) -> Snapshot:
         """Steps until the campaign is finished or told to stop.
 
         Args:
             on_step: Called with the state of affairs after each step in which something happened.
             stopping: Asked before each step; True leaves what is in flight to a later `resume`.
+            on_trouble: Told when the lab cannot be reached and is tried again; "" when it answers.
 
         Raises:
             LabError: If the lab stays out of reach.
@@ -109,13 +111,16 @@ class Campaign:
         while not stopping():
             try:
                 moved = self.step()
+                if failures:
+                    on_trouble("")
                 failures = 0
             except LabError as error:
                 failures += 1
                 if failures >= _LAB_TRIES:
                     self._ledger.set_status(self._claim, "stopped", error.message)
                     raise
-                log.warning("lab", extra={"why": error.message, "failures": failures})
+                log.warning("lab out of reach", extra={"why": error.message, "failures": failures})
+                on_trouble(f"the lab cannot be reached, trying again: {error.message}")
                 time.sleep(min(POLL_INTERVAL * 2.0**failures, _LONGEST_WAIT))
                 continue
             if moved:

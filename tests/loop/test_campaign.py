@@ -160,8 +160,10 @@ def test_lost_acknowledgement_of_a_lab_that_cannot_be_asked_waits_for_a_person(c
 def test_unreachable_lab_stops_the_campaign_with_the_reason(campaign_on, ledger, monkeypatch):
     monkeypatch.setattr(module, "_LONGEST_WAIT", 0.001)
     lab = InstantLab(lose=frozenset(range(1000)))
+    told = []
     with campaign_on(lab) as campaign, pytest.raises(LabError, match="connection broke"):
-        campaign.run()
+        campaign.run(on_trouble=told.append)
+    assert "trying again: The connection broke" in told[0]
     assert ledger.campaign("small").status == "stopped"
 
 
