@@ -30,3 +30,14 @@ def test_an_unwritable_folder_is_told(tmp_path):
         log_file(tmp_path / "no" / "x.log"),
     ):
         pass
+
+
+def test_a_full_disk_loses_lines_and_nothing_else(tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with log_file(tmp_path / "engine.log"):
+        monkeypatch.setattr(logging.StreamHandler, "flush", full)
+        logging.getLogger("cloudseed.loop").info("sent")
+        monkeypatch.undo()
+    assert capsys.readouterr().err == ""
