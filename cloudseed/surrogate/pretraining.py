@@ -240,11 +240,11 @@ def pretrain(
 ) -> Learner:
     """Trains an encoder and writes it as a checkpoint after every chunk.
 
-    An interrupted training goes on from `folder/training.pt`, which this function wrote.
+    An interrupted training goes on from `folder/training.safetensors`, which this function wrote.
 
     Args:
         corpus: What to train on.
-        folder: Receives the checkpoint, `training.csv` and `training.pt`.
+        folder: Receives the checkpoint, `training.csv` and `training.safetensors`.
         recipe: Shape and schedule.
         dialect: The dialect that the checkpoint declares.
         progress: Told the share of the training that is done.
@@ -259,7 +259,7 @@ def pretrain(
     scale = Scale.of(describe(corpus.draw(min(recipe.chunk, 8_192), rng)[0]))
     learner = Learner(recipe, len(tokenizer.vocabulary), len(scale.shift))
     optimizer = _optimizer(learner, recipe.rate)
-    path = folder / "training.pt"
+    path = folder / "training.safetensors"
     step, elapsed = _resume(path, learner, optimizer)
     rng = np.random.default_rng((recipe.seed, step))
     while (share := recipe.share(step, elapsed)) < 1.0:
@@ -309,24 +309,41 @@ def _optimizer(learner: Learner, rate: float) -> torch.optim.Optimizer:
 
 
 def _resume(path: Path, learner: Learner, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+    """Takes up what `_keep` wrote; returns the steps done and the seconds they took."""
+    from safetensors import safe_open
+
     if not path.exists():
         return 0, 0.0
-    state = torch.load(path, weights_only=True)
-    learner.load_state_dict(state["learner"])
-    optimizer.load_state_dict(state["optimizer"])
-    return int(state["step"]), float(state["elapsed"])
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        done = file.metadata()
+    weights = {
+        n.removeprefix("learner."): t for n, t in tensors.items() if n.startswith("learner.")
+    }
+    learner.load_state_dict(weights)
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        part, _, rest = name.partition(".")
+        if part == "optimizer":
+            index, _, slot = rest.partition(".")
+            slots.setdefault(int(index), {})[slot] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    return int(done["step"]), float(done["elapsed"])
 
 
 def _keep(
     path: Path, learner: Learner, optimizer: torch.optim.Optimizer, step: int, elapsed: float
 ) -> None:
-    state = {
-        "learner": learner.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "step": step,
-        "elapsed": elapsed,
-    }
-    torch.save(state, path)
+    """Writes all that a later process needs to go on, whole or not at all."""
+    from safetensors.torch import save_file
+
+    tensors = {f"learner.{name}": t.clone() for name, t in learner.state_dict().items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{slot}": t.clone() for slot, t in slots.items()}
+    partial = path.with_suffix(".part")
+    save_file(tensors, partial, metadata={"step": str(step), "elapsed": repr(elapsed)})
+    partial.replace(path)
 
 
 def _log(path: Path, step: int, elapsed: float, history: Sequence[dict[str, float]]) -> None:
