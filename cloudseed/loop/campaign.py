@@ -6,6 +6,7 @@ import difflib
 import logging
 import time
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,6 @@ from cloudseed.loop.pool import (
     record_pool,
     summary,
 )
-from cloudseed.loop.results import load_results
 from cloudseed.loop.snapshot import Snapshot, take_snapshot
 from cloudseed.loop.spec import CampaignSpec, validate_spec
 from cloudseed.loop.stopping import room, stop_reason
@@ -141,14 +141,13 @@ class Campaign:
         if len(running) >= self.context.in_flight:
             return 0
         now = self.snapshot()
-        results = load_results(self._ledger, self._id, self.spec.problem)
-        if stop_reason(self.spec, now, results) is not None:
+        if stop_reason(self.spec, now) is not None:
             for experiment in planned:
                 self._ledger.transition(
                     self._claim, experiment.id, ExperimentState.CANCELLED, "the campaign is over"
                 )
             return len(planned)
-        batch = min(self.spec.batch, room(self.spec, now, results))
+        batch = min(self.spec.batch, room(self.spec, now))
         if planned or batch == 0:
             return 0
         plan(self.context, batch)
@@ -162,8 +161,7 @@ class Campaign:
             return "stopped", f"{len(doubtful)} experiments are in doubt and wait for a person"
         if opened:
             return None
-        results = load_results(self._ledger, self._id, self.spec.problem)
-        reason = stop_reason(self.spec, self.snapshot(), results)
+        reason = stop_reason(self.spec, self.snapshot())
         return None if reason is None else ("finished", reason)
 
     def _heartbeat(self) -> None:
@@ -196,13 +194,13 @@ def create_campaign(
         lab = load_lab(spec.lab.adapter, spec.lab.config, Path(scratch))
         try:
             _check_lab(spec, lab)
-            elements = lab.describe().elements
+            can = lab.describe()
         finally:
             lab.close(stop_jobs=True)
     stage("loading the encoder")
-    encoder = CloudEncoder.load(spec.encoder)
+    encoder = _load_encoder(spec.encoder)
     stage("proposing candidates")
-    generation = propose(spec, parents, elements)
+    generation = propose(spec, parents, can.elements)
     workspace = Workspace.create(out, spec.name, spec.ledger)
     config = {
         "spec": spec.model_dump(mode="json"),
@@ -211,6 +209,7 @@ def create_campaign(
             for p in parents
         ],
         "proposed": summary(generation),
+        "lab": {"name": can.name, "simulated": can.simulated},
         "cloudseed": __version__,
     }
     ledger = open_ledger(workspace.ledger_url)
@@ -261,7 +260,7 @@ def open_campaign(
         stack.callback(lab.close, stop_jobs=True)
         _check_lab(spec, lab)
         stage("loading the encoder")
-        encoder = CloudEncoder.load(spec.encoder)
+        encoder = _load_encoder(spec.encoder)
         parents = parents_from_config(row.config["parents"])
         if ledger.count_candidates(row.id) == 0:
             stage("proposing candidates")
@@ -270,6 +269,12 @@ def open_campaign(
         stage("embedding candidates")
         pool = load_pool(ledger, row.id, encoder)
         yield Campaign(Context(ledger, claim, row, spec, lab, pool, CrystalShelf(ledger, parents)))
+
+
+@lru_cache(maxsize=1)
+def _load_encoder(name: str) -> CloudEncoder:
+    """Loads an encoder; a new campaign needs it to write SCOPE strings and then to read them."""
+    return CloudEncoder.load(name)
 
 
 def _check_lab(spec: CampaignSpec, lab: LabAdapter) -> None:

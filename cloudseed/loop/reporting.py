@@ -208,8 +208,8 @@ def _header(material: _Material) -> dict[str, Any]:
     return {
         "cards": cards,
         "ending": f"Status: {now.status}; {now.stop_reason or now.waiting}.",
-        "simulated": spec.lab.adapter == "mlip",
-        "lab": spec.lab.adapter,
+        "simulated": campaign.config["lab"]["simulated"],
+        "lab": campaign.config["lab"]["name"],
         "encoder": f"{spec.encoder} ({(last.encoder_id if last else '')[:16]})",
         "pool": f"{now.pool:,}",
         "pool_sha": (last.pool_sha if last else "")[:16],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,7 @@ class Snapshot:
         remaining: Seconds that the rest will take at the present pace; None if unknown.
         waiting: Why nothing else happens right now; one clause.
         alive: Whether an engine has given a sign of life lately.
+        results: Every experiment, in the order of planning.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Snapshot:
     remaining: float | None
     waiting: str
     alive: bool
+    results: Sequence[Result] = field(repr=False)
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values."""
@@ -130,6 +132,7 @@ def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> 
         remaining=None if ended else _remaining(results, now, spec.budget.experiments),
         waiting=_waiting(campaign, states),
         alive=not ended and beat is not None and (now - beat).total_seconds() < _ALIVE,
+        results=results,
     )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["room", "stop_reason"]
 
 
-def stop_reason(spec: CampaignSpec, now: Snapshot, results: Sequence[Result]) -> str | None:
+def stop_reason(spec: CampaignSpec, now: Snapshot) -> str | None:
     """Returns why nothing more is to be planned, or None.
 
     The rules are asked in the order: target, budget, failures, wall clock, no improvement, pool.
@@ -36,9 +36,9 @@ def stop_reason(spec: CampaignSpec, now: Snapshot, results: Sequence[Result]) ->
     if budget.wall_clock is not None and now.elapsed >= budget.wall_clock:
         return f"the wall-clock budget of {budget.wall_clock:g} s is spent"
     limit = stop.no_improvement_rounds
-    if limit is not None and rounds_without_improvement(results, now.best) >= limit:
+    if limit is not None and rounds_without_improvement(now.results, now.best) >= limit:
         return f"{limit} rounds brought nothing better"
-    if tried(results) >= now.pool and not opened(now):
+    if tried(now.results) >= now.pool and not opened(now):
         return "every candidate has been tried"
     return None
 
@@ -60,7 +60,7 @@ def rounds_without_improvement(results: Sequence[Result], top: Result | None) ->
     return sum(1 for step in ended if top is None or step > top.step)
 
 
-def room(spec: CampaignSpec, now: Snapshot, results: Sequence[Result]) -> int:
+def room(spec: CampaignSpec, now: Snapshot) -> int:
     """Returns how many experiments budget and pool still allow beside those that are open."""
-    left = min(spec.budget.experiments - now.measured - opened(now), now.pool - tried(results))
+    left = min(spec.budget.experiments - now.measured - opened(now), now.pool - tried(now.results))
     return max(left, 0)

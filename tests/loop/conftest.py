@@ -66,9 +66,13 @@ def campaign_on(ledger: SqlLedger, generation) -> Callable[..., object]:
         wanted = spec or spec_of()
         row = ledger.campaign(wanted.name)
         if row is None:
-            row = ledger.create_campaign(
-                wanted.name, {"spec": wanted.model_dump(mode="json"), "parents": []}
-            )
+            can = lab.describe()
+            config = {
+                "spec": wanted.model_dump(mode="json"),
+                "parents": [],
+                "lab": {"name": can.name, "simulated": can.simulated},
+            }
+            row = ledger.create_campaign(wanted.name, config)
         with ledger.claim(row.id) as claim:
             if not ledger.count_candidates(row.id):
                 record_pool(ledger, claim, generation, "cloud")

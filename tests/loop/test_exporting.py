@@ -79,6 +79,7 @@ def test_report_shows_curve_random_table_and_winners(finished):
     for words in ("Best so far", "random, expected", "this campaign", "What was found", "GPa"):
         assert words in body
     assert len(re.findall("<details>", body)) > 0
+    assert "computed by a simulated lab (instant)" in body
     assert "http://" not in re.sub(r"http://www\.w3\.org\S*", "", body)
 
 
