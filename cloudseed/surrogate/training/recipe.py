@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -11,10 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cloudseed.errors import SpecError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["PUBLISHED", "Recipe", "Shape", "read_recipe"]
+__all__ = ["FINETUNING", "PUBLISHED", "Recipe", "Shape", "read_recipe"]
 
 
 class Shape(BaseModel):
@@ -100,11 +100,24 @@ class Recipe(BaseModel):
         return self.rate * min(1.0, (step + 1) / max(self.warmup, 1)) * decay
 
 
-def read_recipe(path: Path | None, **changes: Any) -> Recipe:
+FINETUNING: Mapping[str, Any] = {
+    "steps": 2_000,
+    "rate": 5e-4,
+    "warmup": 100,
+    "dropout": 0.1,
+    "validate_every": 200,
+}
+"""What fine-tuning does otherwise than pre-training, unless told."""
+
+
+def read_recipe(
+    path: Path | None, base: Mapping[str, Any] | None = None, **changes: Any
+) -> Recipe:
     """Reads a recipe from YAML, with some values given beside it.
 
     Args:
         path: A YAML file with keys of `Recipe`; None for the defaults.
+        base: Defaults that the file overrides, for instance `FINETUNING`.
         changes: Values that override the file; those that are None do not. Keys of `Shape` go
             into `shape`.
 
@@ -127,7 +140,7 @@ def read_recipe(path: Path | None, **changes: Any) -> Recipe:
     shape = {key: given.pop(key) for key in list(given) if key in Shape.model_fields}
     if shape:
         given["shape"] = data.get("shape", {}) | shape
-    return _validated(data | given)
+    return _validated({**(base or {}), **data, **given})
 
 
 def _validated(data: Mapping[str, Any]) -> Recipe:
