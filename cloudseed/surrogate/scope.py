@@ -298,7 +298,7 @@ def parse(string: str) -> Scope:
     """
     parts = string.split(" | ") if isinstance(string, str) else []
     if len(parts) != 3:
-        raise _Bad(
+        raise _TokenError(
             "A SCOPE string has three parts with ' | ' between them",
             string,
             0,
@@ -314,7 +314,7 @@ def parse(string: str) -> Scope:
         start += len(parts[1]) + 3
         composition = _read_composition(parts[2].split(" "))
         _check_elements(parts[2].split(" "), orbits, composition)
-    except _Bad as error:
+    except _TokenError as error:
         raise error.within(string, start) from None
     told = any(elements for _, elements in orbits)
     return Scope("canonical" if told else "cloud", space_group, orbits, composition)
@@ -325,14 +325,14 @@ def _groups() -> Mapping[str, int]:
     return {" ".join(text): number for number, text in generators().items()}
 
 
-def _no_group(head: str) -> _Bad:
+def _no_group(head: str) -> _TokenError:
     """Points at the first character that no group's generators go on with."""
     tokens = head.split(" ")
     known = [text.split(" ") for text in _groups()]
     for place in range(len(tokens)):
         if not any(text[: place + 1] == tokens[: place + 1] for text in known):
-            return _Bad.at("No space group has these generators", tokens, place)
-    return _Bad("No space group has these generators; they end too early", head, 0)
+            return _TokenError.at("No space group has these generators", tokens, place)
+    return _TokenError("No space group has these generators; they end too early", head, 0)
 
 
 def _read_sites(tokens: Sequence[str], space_group: int) -> tuple[tuple[str, tuple[str, ...]], ...]:
@@ -344,13 +344,13 @@ def _read_sites(tokens: Sequence[str], space_group: int) -> tuple[tuple[str, tup
             orbits[-1][1].append(token)
         elif token[:-1] != str(known.get(token[-1:])):
             message = f"Space group {space_group} has no such Wyckoff symbol"
-            raise _Bad.at(message, tokens, place)
+            raise _TokenError.at(message, tokens, place)
         else:
             orbits.append((token, []))
             places.append(place)
     empty = [place for place, (_, elements) in zip(places, orbits, strict=True) if not elements]
     if empty and len(empty) < len(orbits):
-        raise _Bad.at("A Wyckoff symbol has no element while others have", tokens, empty[0])
+        raise _TokenError.at("A Wyckoff symbol has no element while others have", tokens, empty[0])
     if not empty:
         _refuse_points_twice(tokens, places, space_group)
     return tuple((symbol, tuple(elements)) for symbol, elements in orbits)
@@ -362,7 +362,9 @@ def _refuse_points_twice(tokens: Sequence[str], places: Sequence[int], space_gro
     for place in places:
         symbol = tokens[place]
         if symbol in seen and not freedoms(space_group)[symbol[-1]]:
-            raise _Bad.at("A Wyckoff symbol without free coordinates is named twice", tokens, place)
+            raise _TokenError.at(
+                "A Wyckoff symbol without free coordinates is named twice", tokens, place
+            )
         seen.add(symbol)
 
 
@@ -371,15 +373,15 @@ def _read_composition(tokens: Sequence[str]) -> tuple[tuple[str, float], ...]:
     for place in range(0, len(tokens), 2):
         element = tokens[place]
         if element not in _RANKS:
-            raise _Bad.at("There is no such element", tokens, place)
+            raise _TokenError.at("There is no such element", tokens, place)
         if element in amounts:
-            raise _Bad.at("An element is named twice", tokens, place)
+            raise _TokenError.at("An element is named twice", tokens, place)
         if place + 1 == len(tokens) or tokens[place + 1] not in _FRACTIONS:
             message = f"{element} needs an atomic fraction of two decimals, 0.0 to 1.0"
-            raise _Bad.at(message, [*tokens, ""], place + 1)
+            raise _TokenError.at(message, [*tokens, ""], place + 1)
         amounts[element] = float(tokens[place + 1])
     if abs(sum(amounts.values()) - 1) > 0.005 * len(amounts) + 1e-9:
-        raise _Bad("The atomic fractions do not sum to 1", " ".join(tokens), 0)
+        raise _TokenError("The atomic fractions do not sum to 1", " ".join(tokens), 0)
     return tuple(amounts.items())
 
 
@@ -395,11 +397,11 @@ def _check_elements(
         stray = min(strays)
         message = "Sites and composition name different elements"
         if stray in tokens:
-            raise _Bad.at(message, tokens, tokens.index(stray))
-        raise _Bad(message, stray, 0)
+            raise _TokenError.at(message, tokens, tokens.index(stray))
+        raise _TokenError(message, stray, 0)
 
 
-class _Bad(Exception):
+class _TokenError(Exception):
     """What is wrong at a token; `within` makes a `ScopeError` once the whole string is at hand."""
 
     def __init__(self, message: str, token: object, position: int, hint: str = "") -> None:
@@ -408,7 +410,7 @@ class _Bad(Exception):
         self.hint = hint or "Make strings with `scope_string`, or check the dialect's rule."
 
     @classmethod
-    def at(cls, message: str, tokens: Sequence[str], place: int) -> _Bad:
+    def at(cls, message: str, tokens: Sequence[str], place: int) -> _TokenError:
         """Points at one of the tokens that single spaces separate."""
         return cls(message, tokens[place], sum(len(token) + 1 for token in tokens[:place]))
 
