@@ -9,6 +9,7 @@ import typer
 
 from cloudseed import __version__
 from cloudseed.cli import commands
+from cloudseed.cli.encoder import encoder
 
 __all__ = ["app"]
 
@@ -27,6 +28,7 @@ database = typer.Typer(
     no_args_is_help=True, help="Look after the ledger: bring it up to date, check it."
 )
 app.add_typer(database, name="db")
+app.add_typer(encoder, name="encoder")
 
 Where = Annotated[
     str | None,
