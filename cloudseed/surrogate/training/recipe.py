@@ -85,7 +85,7 @@ class Recipe(BaseModel):
     weight_decay: float = Field(0.01, ge=0)
     clip: float = Field(1.0, gt=0)
     masked: float = Field(0.15, gt=0, lt=1)
-    labels: float = Field(1.0, ge=0)
+    labels: float = Field(5.0, ge=0)
     rehearsal: float = Field(0.5, ge=0, le=1)
     dropout: float = Field(0.0, ge=0, lt=1)
     validate_every: int = Field(500, ge=1)
