@@ -40,9 +40,8 @@ PADDED_TO, BATCH = 64, 32
 
 def main() -> None:
     options = arguments().parse_args()
-    print(
-        f"{options.threads} cores, torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}"
-    )
+    kind = torch.backends.cpu.get_cpu_capability()
+    print(f"{options.threads} cores, {kind}, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
         for label, encoder, strings in cases(options, Path(folder)):
             compare(label, encoder, strings, options)
@@ -53,9 +52,8 @@ def cases(options: argparse.Namespace, folder: Path) -> list[tuple[str, Path, li
         pd.read_csv(DATA / "scope_pretrain.csv.gz")["scope"].sample(20_000, random_state=0)
     )
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from tests.surrogate.checkpoints import write_published
-
     from cloudseed.surrogate.checkpoint import shipped_encoders
+    from tests.surrogate.checkpoints import write_published
 
     found = []
     if options.shipped:

@@ -9,6 +9,7 @@ import typer
 
 from cloudseed import __version__
 from cloudseed.cli import commands
+from cloudseed.cli import scope as scoping
 from cloudseed.cli.encoder import encoder
 
 __all__ = ["app"]
@@ -29,6 +30,7 @@ database = typer.Typer(
 )
 app.add_typer(database, name="db")
 app.add_typer(encoder, name="encoder")
+app.command(epilog=scoping.EPILOG)(scoping.scope)
 
 Where = Annotated[
     str | None,

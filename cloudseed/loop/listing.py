@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
     from cloudseed.crystal import Source
 
-__all__ = ["Listing", "read_listing"]
+__all__ = ["NAME_COLUMNS", "Listing", "read_listing", "read_table"]
 
-_NAMES = ("id", "name", "material_id", "formula")
+NAME_COLUMNS = ("id", "name", "material_id", "formula")
+"""Columns that say what to call a row, the first that is there."""
+
 _VALUES = "values.csv"
 _READERS = 2
 
@@ -125,7 +127,7 @@ def _read_folder(
                 hint=f"Put one there with the columns {columns}.",
                 path=str(path),
             )
-        frame = _frame(path / _VALUES)
+        frame = read_table(path / _VALUES)
         _require(frame, "file", path / _VALUES)
         frame = frame.drop_duplicates("file").set_index("file").reindex(names).reset_index()
         values = {name: _numbers(frame, name, path / _VALUES) for name in properties}
@@ -137,11 +139,11 @@ def _read_csv(
     properties: Sequence[str],
     how: _How,
 ) -> Listing:
-    frame = _frame(path)
+    frame = read_table(path)
     if how.most is not None and len(frame) > how.most:
         frame = frame.sample(how.most, random_state=how.seed).sort_index()
     values = {name: _numbers(frame, name, path) for name in properties}
-    column = next((c for c in _NAMES if c in frame.columns), None)
+    column = next((c for c in NAME_COLUMNS if c in frame.columns), None)
     names = [str(v) for v in (frame[column] if column else range(1, len(frame) + 1))]
     if "cif" in frame.columns:
         texts = [(f"{path}, {n}", str(t)) for n, t in zip(names, frame["cif"], strict=True)]
@@ -215,7 +217,12 @@ def _skip(error: CloudseedError, where: str, skip_bad: bool) -> str:
     raise type(error)(message, hint=hint, **error.data) from error
 
 
-def _frame(path: Path) -> Any:
+def read_table(path: Path) -> Any:
+    """Reads a CSV, gzipped or not, as a pandas frame.
+
+    Raises:
+        InputError: If it is missing or no CSV.
+    """
     import pandas as pd
 
     try:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 
 from cloudseed.crystal import multiplicities
-from cloudseed.errors import EncoderError
+from cloudseed.errors import EncoderError, ScopeError
 from cloudseed.surrogate.checkpoint import DEFAULT_ENCODER, open_checkpoint, shipped_encoders
 from cloudseed.surrogate.forward import BertForward, Precision
 from cloudseed.surrogate.scope import DIALECTS, generators
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+    from transformers import BertModel
 
     from cloudseed.surrogate.checkpoint import Checkpoint
 
@@ -86,6 +87,7 @@ class CloudEncoder:
     threads: int
     _forward: BertForward = field(repr=False)
     _tokenizer: ScopeTokenizer = field(repr=False)
+    _checkpoint: Checkpoint = field(repr=False)
 
     @classmethod
     def load(
@@ -145,6 +147,7 @@ class CloudEncoder:
                     precision=precision,
                 ),
                 _tokenizer=tokenizer,
+                _checkpoint=checkpoint,
             )
 
         loaded = encoder(precision)
@@ -191,6 +194,24 @@ class CloudEncoder:
             return table
         where = {string: index for index, string in enumerate(unique)}
         return table[[where[string] for string in strings]]
+
+    def refusals(self, strings: Sequence[str]) -> dict[str, ScopeError]:
+        """Returns the strings that this encoder cannot read, each with the error that it gives."""
+        found = {}
+        for string in dict.fromkeys(strings):
+            try:
+                self._tokenizer.encode([string])
+            except ScopeError as error:
+                found[string] = error
+        return found
+
+    def bert(self) -> BertModel:
+        """Returns the checkpoint as a model of the transformers library, read anew, to train on."""
+        from transformers import BertConfig, BertModel
+
+        model = BertModel(BertConfig(**self._checkpoint.bert), add_pooling_layer=False)
+        model.load_state_dict(self._checkpoint.weights(), strict=True)
+        return model.eval()
 
     def _batches(self, strings: Sequence[str]) -> list[Batch]:
         """Returns the batches, each the places of its strings and their token numbers."""
