@@ -2,8 +2,9 @@
 
     python benchmarks/heat_capacity.py --encoder cloud-small
 
-Five-fold cross-validation on CLOUD's table of heat capacities (training and validation part; J/mol/K
-per primitive cell), grouped by composition, so that no polymorph of a tested crystal is trained on.
+Five-fold cross-validation on CLOUD's table of heat capacities (training and validation part;
+J/mol/K per primitive cell), grouped by composition, so that no polymorph of a tested crystal is
+trained on.
 Every network is trained end to end for the same number of epochs; nothing is chosen on the tested
 fold. Prints the mean absolute error over the mean absolute deviation (MAE/MAD) of every variant:
 
@@ -42,7 +43,9 @@ def main() -> None:
     strings, cv = list(table["scope"]), table["cv"].to_numpy()
     atoms = table["n_atoms"].to_numpy()
     parts = folds(strings, 5, seed=options.seed)
-    print(f"{len(table)} crystals, encoder {encoder.name} {encoder.id[:12]}, {options.epochs} epochs")
+    print(
+        f"{len(table)} crystals, encoder {encoder.name} {encoder.id[:12]}, {options.epochs} epochs"
+    )
     print("variant,weights,mae,mae_over_mad,sd_over_folds,seconds")
     references(cv, atoms, parts)
     for variant in options.variants:
@@ -100,8 +103,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--encoder", default="cloud-small")
     parser.add_argument("--table", type=Path, default=DATA / "cv_300k_train.csv.gz")
     parser.add_argument("--variants", nargs="+", default=["debye", "cell"], choices=VARIANTS)
-    parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--shuffle", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)
     return parser

@@ -7,6 +7,8 @@ from cloudseed.surrogate.deciding import decide, space_fill
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
 from cloudseed.surrogate.objectives import describe, is_feasible
 from cloudseed.surrogate.objectives import problem as parse_problem
+from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor
+from cloudseed.surrogate.prediction import resolve as resolve_property
 from cloudseed.surrogate.protocols import (
     Choice,
     Constraint,
@@ -22,6 +24,7 @@ from cloudseed.surrogate.scope import Scope, scope_string
 from cloudseed.surrogate.scope import parse as parse_scope
 
 __all__ = [
+    "NEEDS_ATOMS",
     "Choice",
     "CloudEncoder",
     "Constraint",
@@ -29,6 +32,8 @@ __all__ = [
     "Objective",
     "Observations",
     "OrderBy",
+    "Prediction",
+    "Predictor",
     "Problem",
     "RandomCurve",
     "Ranking",
@@ -42,6 +47,7 @@ __all__ = [
     "parse_problem",
     "parse_scope",
     "rank",
+    "resolve_property",
     "scope_string",
     "shipped_encoders",
     "space_fill",

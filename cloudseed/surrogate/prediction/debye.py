@@ -2,9 +2,9 @@
 
 The encoder says how stiff the lattice is, as a Debye temperature; physics says the rest (Debye,
 Ann. Phys. 344, 789 (1912), DOI 10.1002/andp.19123441404). The published CLOUD-Debye takes
-exp(theta / T) and overflows in single precision near theta / T = 88; here every exponent is negative
-and the range of integration ends where the integrand does, so any ratio from 0 to infinity is safe,
-with its gradient.
+exp(theta / T) and overflows in single precision near theta / T = 88; here every exponent is
+negative and the range of integration ends where the integrand does, so that any ratio is safe, with
+its gradient.
 
 With y = theta / T, both integrals are 3 * integral of s^2 f(y s) over s from 0 to 1, where f is
 1 at 0 and decays exponentially.
@@ -50,14 +50,14 @@ def heat_capacity(theta: Tensor, temperature: Tensor) -> Tensor:
 
     Args:
         theta: Debye temperatures in K, at least 0.
-        temperature: Temperatures in K, above 0; the two shapes are broadcast, so that `theta[:, None]`
-            with k temperatures gives n x k.
+        temperature: Temperatures in K, above 0; the two shapes are broadcast, so that
+            `theta[:, None]` with k temperatures gives n x k.
     """
     return 3 * GAS_CONSTANT * _mean(_einstein, theta, temperature)
 
 
 def energy(theta: Tensor, temperature: Tensor) -> Tensor:
-    """Returns the vibrational energy per mole of atoms, J/mol, with the zero-point energy 9/8 R theta.
+    """Returns the vibrational energy per mole of atoms, J/mol, zero-point energy included.
 
     Args:
         theta: Debye temperatures in K, at least 0.

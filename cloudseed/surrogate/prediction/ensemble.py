@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -50,7 +51,7 @@ class Ensemble(nn.Module):
         self.register_buffer("scale", torch.ones(width))
         sizes = (width, *hidden, outputs)
         self.weights = nn.ParameterList(
-            torch.randn(members, a, b) / a**0.5 for a, b in zip(sizes, sizes[1:], strict=False)
+            torch.randn(members, a, b) / a**0.5 for a, b in pairwise(sizes)
         )
         self.biases = nn.ParameterList(torch.zeros(members, 1, b) for b in sizes[1:])
 

@@ -50,9 +50,9 @@ class FineTuning:
         seed: Seeds weights, order and shuffling.
     """
 
-    epochs: int = 12
+    epochs: int = 8
     batch: int = 32
-    rate: float = 5e-4
+    rate: float = 3e-4
     shuffle: float = 0.3
     pretrained: bool = True
     seed: int = 0
@@ -69,7 +69,8 @@ class _LinearHead(nn.Module):
 
     def forward(self, features: Tensor, atoms: Tensor) -> Tensor:
         raw = self.shift + self.scale * self.linear(features).squeeze(-1)
-        return atoms * (raw.exp() if self.log else raw)
+        value: Tensor = atoms * (raw.exp() if self.log else raw)
+        return value
 
 
 class _DebyeAt(nn.Module):
@@ -173,11 +174,9 @@ def finetune_property(
         top = _DebyeAt(encoder.dimension, temperature)
     else:
         own = target / counts
-        top = _LinearHead(
-            encoder.dimension, own.log() if head == "log" else own, log=head == "log"
-        )
+        top = _LinearHead(encoder.dimension, own.log() if head == "log" else own, log=head == "log")
     tuned = FineTuned(model, top, encoder._tokenizer, encoder.pooling)
-    _train(tuned, strings, target, counts, how, progress, log=head == "log")
+    _train(tuned, strings, target, counts, how, log=head == "log", progress=progress)
     return tuned
 
 
@@ -225,9 +224,9 @@ def _train(
     target: Tensor,
     atoms: Tensor,
     how: FineTuning,
-    progress: Callable[[int, int], None],
     *,
     log: bool,
+    progress: Callable[[int, int], None],
 ) -> None:
     rng = np.random.default_rng(how.seed)
     optimizer = torch.optim.AdamW(

@@ -1,7 +1,7 @@
 """Trains property heads on an encoder's frozen embeddings.
 
-Which part of a table a material belongs to follows from its composition (`cloudseed.surrogate.splits`):
-a tenth is never trained on and gives the errors on the card, another tenth tells when to stop, how
+Which part of a table a material belongs to follows from its composition (`surrogate.splits`): a
+tenth is never trained on and gives the errors on the card, another tenth tells when to stop, how
 wide errors are, and which distance is far.
 """
 
@@ -129,9 +129,7 @@ def _check(name: str, table: PropertyTable) -> None:
             hint="Leave out rows without a value.",
             row=row,
         )
-    if LINKS[name] == "debye" and (
-        table.atoms is None or not (np.asarray(table.atoms) >= 1).all()
-    ):
+    if LINKS[name] == "debye" and (table.atoms is None or not (np.asarray(table.atoms) >= 1).all()):
         raise InputError(
             f"The table of {name} lacks the number of atoms in a cell.",
             hint="Give it for every row, for instance from a column n_atoms.",
@@ -192,7 +190,7 @@ def fit_head(
     found, sd = _values(link, raw)
     truth = values.numpy().astype(float)
     widening = _widening(np.abs(truth - found)[validation], sd[validation])
-    texts = [table.strings[i] for i in train]
+    texts = [table.strings[i] for i in train.tolist()]
     known = fit_novelty(texts, features[train], features[validation])
     errors = (truth - found)[test] * atoms[test]
     trivial = (truth - np.median(truth[train]))[test] * atoms[test]
@@ -209,9 +207,7 @@ def fit_head(
     return Head(name, link, ensemble, known, widening, card)
 
 
-def _values(
-    link: Link, raw: Tensor
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _values(link: Link, raw: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Returns values and standard deviations, of heat capacities at 300 K per mole of atoms."""
     import torch
 

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from cloudseed.surrogate.prediction.debye import bounded_theta, heat_capacity, sensitivity
 
-__all__ = ["LinkKind", "Link", "link_for"]
+__all__ = ["Link", "LinkKind", "link_for"]
 
 LinkKind = Literal["linear", "log", "hurdle", "debye"]
 

@@ -173,7 +173,8 @@ class Predictor:
         """Predicts a property.
 
         Args:
-            property: Its name, with dashes or underscores; "heat_capacity@500K" names one temperature.
+            property: Its name, with dashes or underscores; "heat_capacity@500K" names a
+                temperature.
             strings: SCOPE strings, n, best in the dialect of the encoder.
             temperature: In K, one or k; for a property that depends on it, 300 K by default.
             atoms: Atoms in the cell, n or one for all: for heat capacities in the cell that they
@@ -284,7 +285,11 @@ class Predictor:
         if len(used) == 1:
             return tuple(found[0])
         named = [
-            tuple(f"{head.replace('_', ' ')}: {why}" for head, row in zip(used, rows, strict=True) for why in row)
+            tuple(
+                f"{head.replace('_', ' ')}: {why}"
+                for head, row in zip(used, rows, strict=True)
+                for why in row
+            )
             for rows in zip(*found, strict=True)
         ]
         return tuple(named)
