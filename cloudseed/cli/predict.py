@@ -52,7 +52,7 @@ def predict(  # noqa: PLR0917  Typer passes options by name
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
-    """Predict a property of crystals, with uncertainty and a flag where they are unlike known ones."""
+    """Predict a property of crystals, with uncertainty and a flag on what is unlike known ones."""
     from rich.console import Console
 
     from cloudseed.cli.progress import progress_bar
