@@ -103,7 +103,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--encoder", default="cloud-small")
     parser.add_argument("--table", type=Path, default=DATA / "cv_300k_train.csv.gz")
     parser.add_argument("--variants", nargs="+", default=["debye", "cell"], choices=VARIANTS)
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--rate", type=float, default=3e-4)
     parser.add_argument("--shuffle", type=float, default=0.3)
     parser.add_argument("--seed", type=int, default=0)

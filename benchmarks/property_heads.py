@@ -3,11 +3,11 @@
     python benchmarks/property_heads.py --encoder cloud-small
 
 Formation energy, energy above hull and band gap of Materials Project crystals (18,711; see the
-data's README). The tenth is that of `cloudseed.surrogate.splits`: compositions whose SHA-256 falls
-below 0.1, of which no polymorph was trained on, neither by the heads nor by a fine-tuned encoder. The
-baseline is a random forest on Magpie's statistics (Ward et al., npj Comput. Mater. 2, 16028, 2016):
-mean, average deviation, minimum, maximum, range and mode of tabulated element properties, valence
-shares, and norms of the fractions, trained on all other nine tenths. It knows no structure, so that
+data's README). The tenth is that of `surrogate.splits`: compositions whose SHA-256 falls below 0.1,
+of which no polymorph was trained on, neither by the heads nor by a fine-tuned encoder. The baseline
+is a random forest on Magpie's statistics (Ward et al., npj Comput. Mater. 2, 16028, 2016): mean,
+average deviation, minimum, maximum, range and mode of tabulated element properties, valence shares,
+and norms of the fractions, trained on all other nine tenths. It knows no structure, so that
 polymorphs look alike to it.
 """
 

@@ -125,10 +125,10 @@ def _mean(function: Callable[[Tensor], Tensor], theta: Tensor, temperature: Tens
     ratio = theta / temperature
     nodes, weights = _quadrature()
     nodes, weights = nodes.to(ratio), weights.to(ratio)
-    # A clamp has no gradient beyond its bound; there the integral is constant and all of the
-    # dependence is in the cube.
-    end = ratio.clamp(max=_END)
-    share = _END / ratio.clamp(min=_END)
+    # Beyond the end the integral is constant and all of the dependence is in the cube.
+    inside = ratio < _END
+    end = torch.where(inside, ratio, _END)
+    share = torch.where(inside, 1.0, _END / ratio.clamp(min=_END))
     return share**3 * (function(end.unsqueeze(-1) * nodes) * weights).sum(dim=-1)
 
 

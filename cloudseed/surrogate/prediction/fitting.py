@@ -44,7 +44,7 @@ LINKS: Mapping[str, LinkKind] = MappingProxyType(
 )
 """Properties that heads can be trained for, and how their values are distributed."""
 
-STEPS = 3000
+STEPS = 1500
 _LEAST = 30
 
 
