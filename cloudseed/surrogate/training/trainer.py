@@ -1,7 +1,7 @@
 """The training loop: steps, validations, checkpoints, and going on after a kill.
 
-One process or several: `torchrun --nproc_per_node 8 -m cloudseed encoder pretrain ...` starts one per
-GPU of a machine, and so does `accelerate launch`.
+One process or several: `torchrun --nproc_per_node 8 -m cloudseed encoder pretrain ...` starts one
+for each GPU of a machine, and so does `accelerate launch`.
 What a step does follows from the seed and its number alone, so that a training that was killed and
 taken up again ends where an undisturbed one does, but for the rounding of sums.
 """
