@@ -63,7 +63,9 @@ class Link:
         if self.kind == "debye":
             theta = bounded_theta(raw[..., 0])
             room = theta.new_tensor(_ROOM)
-            width = torch.exp(spread) * sensitivity(theta, room).detach().abs() + _FLOOR
+            with torch.no_grad():
+                slope = sensitivity(theta, room).abs()
+            width = torch.exp(spread) * slope + _FLOOR
             return (values - heat_capacity(theta, room)).abs() / width + width.log()
         told = values.log() if self.kind == "log" else values
         error = ((told - self.shift) / self.scale - raw[..., 0]).abs()

@@ -1,4 +1,4 @@
-"""Lattice thermal conductivity from elastic and thermal properties: an estimate, often off by two.
+"""Lattice thermal conductivity from elastic and thermal properties: an estimate within a factor 4.
 
 Slack's model holds where heat is carried by acoustic phonons that scatter each other, above about
 half the Debye temperature: it knows no defects, grain boundaries or optical phonons (Slack, Solid

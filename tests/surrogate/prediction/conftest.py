@@ -21,5 +21,5 @@ NAMES = (
 def checkpoint(tmp_path_factory):
     """A copy of the shipped encoder with heads, which no test may change."""
     folder = copy_of_shipped(tmp_path_factory.mktemp("heads"))
-    fit_heads(encoder(), {name: made_up(name) for name in NAMES}, folder, steps=300)
+    fit_heads(encoder(), {name: made_up(name) for name in NAMES}, folder, steps=200)
     return folder

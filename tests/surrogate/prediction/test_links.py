@@ -35,6 +35,7 @@ def test_the_loss_is_least_at_the_truth(kind):
     raw = torch.zeros(1, 121, link.outputs)
     raw[..., 0] = places
     raw[..., 1] = -3.0
+    raw[..., 2:] = 12.0
     truth = {
         "linear": 1.0 + 2.0 * 0.5,
         "log": float(torch.tensor(1.0 + 2.0 * 0.5).exp()),

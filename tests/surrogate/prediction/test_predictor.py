@@ -89,7 +89,7 @@ def test_flags_name_the_reason(predictor):
 
 
 @pytest.mark.parametrize(
-    ("property", "options", "words", "hint"),
+    ("name", "options", "words", "hint"),
     [
         ("bandgap", {}, "bandgap", "band_gap"),
         ("hardness", {}, "hardness", "band_gap, bulk_modulus"),
@@ -109,9 +109,9 @@ def test_flags_name_the_reason(predictor):
         ("band_gap@300K", {}, "does not depend", "heat_capacity"),
     ],
 )
-def test_what_cannot_be_predicted_is_refused_with_a_hint(predictor, property, options, words, hint):
+def test_what_cannot_be_predicted_is_refused_with_a_hint(predictor, name, options, words, hint):
     with pytest.raises(InputError, match=words) as caught:
-        predictor.predict(property, STRINGS, **options)
+        predictor.predict(name, STRINGS, **options)
     assert hint in caught.value.hint
 
 

@@ -30,8 +30,8 @@ def conductivity(name, temperature=300.0):
 
 
 @pytest.mark.parametrize("name", CRYSTALS)
-def test_known_crystals_within_a_factor_of_three(name):
-    assert 1 / 3 < float(conductivity(name)) / CRYSTALS[name][-1] < 3
+def test_known_crystals_within_a_factor_of_four(name):
+    assert 1 / 4 < float(conductivity(name)) / CRYSTALS[name][-1] < 4
 
 
 def test_it_falls_as_one_over_temperature():
