@@ -253,7 +253,7 @@ class _Keeper:
         else:
             state.stale += 1
         if better and self.team.leads:
-            facts = self.run.facts | {"recipe": self.recipe.model_dump(), "outcome": vars(state)}
+            facts = {**self.run.facts, "recipe": self.recipe.model_dump(), "outcome": vars(state)}
             save_encoder(self.run.learner, self.folder, facts)
         self.log.write(state, found, self.recipe.rate_at(state.step))
         self.keep(state, optimizer)
