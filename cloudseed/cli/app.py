@@ -30,7 +30,6 @@ database = typer.Typer(
 )
 app.add_typer(database, name="db")
 app.add_typer(encoder, name="encoder")
-app.command(epilog=scoping.EPILOG)(scoping.scope)
 
 Where = Annotated[
     str | None,
@@ -173,6 +172,9 @@ def export(
 ) -> None:
     """Export every experiment: CSV or JSON, or the measured structures as CIF files."""
     commands.export(campaign, format, out)
+
+
+app.command(epilog=scoping.EPILOG)(scoping.scope)
 
 
 @database.command(epilog=_example("cloudseed db upgrade runs/stiff-perovskites"))

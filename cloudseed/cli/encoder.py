@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cloudseed.cli import training
+from cloudseed.cli import embed, training
 
 __all__ = ["encoder"]
 
@@ -93,7 +93,7 @@ def pretrain(  # noqa: PLR0917  Typer passes options by name
 
 @encoder.command(
     epilog=_example(
-        "cloudseed encoder finetune cloud-small data.csv --label band_gap=gap_pbe --out encoders/gap"
+        "cloudseed encoder finetune cloud-small data.csv --label band_gap=gap --out encoders/gap"
     )
 )
 def finetune(  # noqa: PLR0917  Typer passes options by name
@@ -131,8 +131,8 @@ def finetune(  # noqa: PLR0917  Typer passes options by name
         tables,
         out,
         label,
-        recipe,
-        schedule,
+        recipe=recipe,
+        changes=schedule,
         rehearse=rehearse,
         threads=threads,
         as_json=json,
@@ -142,7 +142,7 @@ def finetune(  # noqa: PLR0917  Typer passes options by name
 @encoder.command(
     epilog=_example("cloudseed encoder evaluate cloud-small data.csv --label formation_energy")
 )
-def evaluate(
+def evaluate(  # noqa: PLR0917  Typer passes options by name
     name: Annotated[
         str, typer.Argument(metavar="ENCODER", help="A shipped name, a folder, or a hub id.")
     ],
@@ -165,3 +165,6 @@ def card(
 ) -> None:
     """Print the model card: data, splits, figures, limits, and the command that made it."""
     training.card(name, as_json=json)
+
+
+encoder.command(epilog=embed.EPILOG)(embed.embed)

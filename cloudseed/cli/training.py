@@ -6,7 +6,6 @@ import json
 import os
 import shlex
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -19,6 +18,7 @@ from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from cloudseed.surrogate.training.trainer import Outcome
 
@@ -39,7 +39,8 @@ def pretrain(
     as_json: bool,
 ) -> None:
     """Trains an encoder on strings."""
-    from cloudseed.surrogate.training import pretraining, read_recipe, shards
+    from cloudseed.surrogate.training import pretraining, shards
+    from cloudseed.surrogate.training.recipe import read_recipe
     from cloudseed.surrogate.training.trainer import workers
 
     plan = read_recipe(recipe, **changes)
@@ -73,24 +74,24 @@ def finetune(
     tables: Sequence[Path],
     out: Path,
     labels: Sequence[str],
+    *,
     recipe: Path | None,
     changes: Mapping[str, Any],
-    *,
     rehearse: Path | None,
     threads: int,
     as_json: bool,
 ) -> None:
     """Trains an encoder on labels."""
-    from cloudseed.surrogate.encoder import locate
-    from cloudseed.surrogate.training import finetuning, read_recipe, shards
+    from cloudseed.surrogate.checkpoint import open_checkpoint
+    from cloudseed.surrogate.training import finetuning, shards
     from cloudseed.surrogate.training.labels import read_labelled
-    from cloudseed.surrogate.training.recipe import FINETUNING
+    from cloudseed.surrogate.training.recipe import FINETUNING, read_recipe
     from cloudseed.surrogate.training.sources import fingerprint
     from cloudseed.surrogate.training.trainer import workers
 
     plan = read_recipe(recipe, FINETUNING, **changes)
     columns = _labels(labels)
-    checkpoint = locate(start)
+    checkpoint = open_checkpoint(start).folder
     prepared = shards.TokenShards.open(rehearse) if rehearse else None
     team = workers(plan.precision)
     _use_threads(threads)
@@ -198,9 +199,7 @@ def evaluate(
     from cloudseed.loop.evaluating import evaluate_encoder
 
     with progress_bar() as show:
-        found = evaluate_encoder(
-            name, tables, _labels(labels), most=most, seed=seed, progress=show
-        )
+        found = evaluate_encoder(name, tables, _labels(labels), most=most, seed=seed, progress=show)
     if as_json:
         print_json(found.to_json())
         return
@@ -228,14 +227,14 @@ def evaluate(
 
 def card(name: str, *, as_json: bool) -> None:
     """Prints a model card."""
-    from cloudseed.surrogate.encoder import locate
+    from cloudseed.surrogate.checkpoint import open_checkpoint
     from cloudseed.surrogate.training.card import facts
 
     known = facts(name)
     if as_json:
         print_json(known)
         return
-    path = locate(name) / "README.md"
+    path = open_checkpoint(name).folder / "README.md"
     if path.exists():
         from rich.markdown import Markdown
 

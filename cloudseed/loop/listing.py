@@ -67,6 +67,8 @@ def read_listing(
     properties: Sequence[str] = (),
     *,
     skip_bad: bool = False,
+    most: int | None = None,
+    seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Listing:
     """Reads a list.
@@ -76,6 +78,8 @@ def read_listing(
             gzipped or not, with a column `cif` or `scope`.
         properties: Columns of values that must be there.
         skip_bad: Whether to leave out materials that cannot be used.
+        most: Rows of a CSV that are read at most, drawn at random; None for all.
+        seed: Seed of that draw.
         progress: Told the task, how much is done and how much there is.
 
     Raises:
@@ -83,7 +87,7 @@ def read_listing(
         StructureError, ScopeError: If a material cannot be used.
         EmptyPoolError: If there is no material.
     """
-    how = _How(skip_bad, progress)
+    how = _How(skip_bad, progress, most, seed)
     if path.is_dir():
         listing = _read_folder(path, properties, how)
     else:
@@ -97,6 +101,8 @@ def read_listing(
 class _How:
     skip_bad: bool
     progress: Callable[[str, int, int], None]
+    most: int | None
+    seed: int
 
 
 def _read_folder(
@@ -134,6 +140,8 @@ def _read_csv(
     how: _How,
 ) -> Listing:
     frame = read_table(path)
+    if how.most is not None and len(frame) > how.most:
+        frame = frame.sample(how.most, random_state=how.seed).sort_index()
     values = {name: _numbers(frame, name, path) for name in properties}
     column = next((c for c in NAME_COLUMNS if c in frame.columns), None)
     names = [str(v) for v in (frame[column] if column else range(1, len(frame) + 1))]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from cloudseed.surrogate.encoder import CloudEncoder, locate
+from cloudseed.surrogate.checkpoint import open_checkpoint
+from cloudseed.surrogate.encoder import CloudEncoder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,11 +21,12 @@ def facts(source: str | Path) -> dict[str, Any]:
         EncoderError: If it cannot be loaded.
     """
     encoder = CloudEncoder.load(source)
-    folder = locate(source)
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    checkpoint = open_checkpoint(source)
+    folder, config = checkpoint.folder, checkpoint.bert
     known: dict[str, Any] = {
         "name": encoder.name,
         "id": encoder.id,
+        "sha256": encoder.sha256,
         "dialect": encoder.dialect,
         "pooling": encoder.pooling,
         "dimension": encoder.dimension,
@@ -62,13 +64,17 @@ def _text(known: dict[str, Any], command: str) -> str:
     lines = [
         f"# {known['name'].rstrip('/').rpartition('/')[2]}",
         "",
-        f"A CLOUD encoder: reads SCOPE strings of the `{known['dialect']}` dialect, gives"
-        f" {known['dimension']} numbers.",
+        (
+            f"A CLOUD encoder: reads SCOPE strings of the `{known['dialect']}` dialect, gives"
+            f" {known['dimension']} numbers."
+        ),
         "",
         "| | |",
         "| --- | --- |",
-        f"| shape | {known['layers']} layers, {known['dimension']} wide, {known['heads']} heads,"
-        f" feed-forward {known['intermediate']}, at most {known['limit']} tokens |",
+        (
+            f"| shape | {known['layers']} layers, {known['dimension']} wide, {known['heads']} heads,"
+            f" feed-forward {known['intermediate']}, at most {known['limit']} tokens |"
+        ),
         f"| pooling | {known['pooling']} |",
         f"| weights | {known['bytes']:,} bytes |",
         f"| id | `{known['id']}` |",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cloudseed.errors import EncoderError
+from cloudseed.surrogate.checkpoint import seal
 from cloudseed.surrogate.tokenizer import SPECIAL, WHOLE, whole_vocabulary
 from cloudseed.surrogate.training.recipe import Shape
 
@@ -47,12 +48,13 @@ def save_encoder(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> No
         for name, value in learner.bert.state_dict().items()
         if not name.endswith("position_ids")
     }
+    config = learner.config.to_dict()
+    config |= {"hidden_dropout_prob": 0.0, "cloudseed": {"dialect": DIALECT, "pooling": "cls"}}
+    # Without a SHA-256 until the weights are there: a kill in between leaves a checkpoint that loads.
+    _write(folder / "config.json", {"architectures": ["BertModel"]} | config)
     partial = folder / "model.part"
     save_file(weights, partial, metadata={"format": "pt"})
     partial.replace(folder / "model.safetensors")
-    config = learner.config.to_dict()
-    config |= {"hidden_dropout_prob": 0.0, "cloudseed": {"dialect": DIALECT, "pooling": "cls"}}
-    _write(folder / "config.json", {"architectures": ["BertModel"]} | config)
     names = {f"{token[1:-1].lower()}_token": token for token in SPECIAL}
     _write(folder / "special_tokens_map.json", names)
     limit = learner.config.max_position_embeddings
@@ -62,6 +64,7 @@ def save_encoder(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> No
     )
     (folder / "vocab.txt").write_text("\n".join(whole_vocabulary()) + "\n", encoding="utf-8")
     _write(folder / "training.json", facts)
+    seal(folder)
 
 
 def _write(path: Path, content: object) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from cloudseed.errors import SpecError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["FINETUNING", "PUBLISHED", "Recipe", "Shape", "read_recipe"]
@@ -110,9 +110,7 @@ FINETUNING: Mapping[str, Any] = {
 """What fine-tuning does otherwise than pre-training, unless told."""
 
 
-def read_recipe(
-    path: Path | None, base: Mapping[str, Any] | None = None, **changes: Any
-) -> Recipe:
+def read_recipe(path: Path | None, base: Mapping[str, Any] | None = None, **changes: Any) -> Recipe:
     """Reads a recipe from YAML, with some values given beside it.
 
     Args:

@@ -107,7 +107,12 @@ def _guarded(path: Path, read: Callable[[], Any]) -> Any:
 
 
 def fingerprint(path: Path) -> str:
-    """Returns the SHA-256 of a file."""
+    """Returns the SHA-256 of a table.
+
+    Raises:
+        InputError: If it is missing.
+    """
+    _is_parquet(path)
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
