@@ -179,6 +179,9 @@ def export(
     commands.export(campaign, format, out)
 
 
+app.command(epilog=scoping.EPILOG)(scoping.scope)
+
+
 @database.command(epilog=_example("cloudseed db upgrade runs/stiff-perovskites"))
 def upgrade(
     target: Annotated[

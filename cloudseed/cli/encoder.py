@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cloudseed.cli import training
+from cloudseed.cli import embed, training
 
 __all__ = ["encoder"]
 
@@ -165,3 +165,6 @@ def card(
 ) -> None:
     """Print the model card: data, splits, figures, limits, and the command that made it."""
     training.card(name, as_json=json)
+
+
+encoder.command(epilog=embed.EPILOG)(embed.embed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +150,8 @@ def _whole(path: Path) -> Iterator[Path]:
             path=str(path),
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # moved away, or never made
+            partial.unlink()
 
 
 def _write_parquet(made: Embedded, path: Path) -> None:
@@ -168,15 +169,10 @@ def _write_parquet(made: Embedded, path: Path) -> None:
 
 
 def _write_npz(made: Embedded, path: Path) -> None:
-    texts = {key: np.array(value) for key, value in made.about.items()}
+    arrays: dict[str, Any] = {key: np.array(value) for key, value in made.about.items()}
+    arrays |= {"names": np.array(made.names), "scopes": np.array(made.strings)}
     with path.open("wb") as file:
-        np.savez(
-            file,
-            names=np.array(made.names),
-            scopes=np.array(made.strings),
-            embeddings=made.vectors,
-            **texts,
-        )
+        np.savez(file, embeddings=made.vectors, **arrays)
 
 
 def _write_csv(made: Embedded, path: Path) -> None:
