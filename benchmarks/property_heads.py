@@ -25,7 +25,7 @@ from sklearn.ensemble import RandomForestRegressor
 
 from cloudseed.crystal import Crystal, read_crystals
 from cloudseed.surrogate import Predictor
-from cloudseed.surrogate.descriptors import element_table
+from cloudseed.surrogate.element_table import element_table
 from cloudseed.surrogate.scope import ELEMENTS, scope_string
 from cloudseed.surrogate.splits import TEST, fold
 

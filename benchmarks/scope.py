@@ -1,17 +1,22 @@
 """Whether SCOPE strings are the published ones, what leaves them the same, and how fast they are.
 
-    python benchmarks/scope.py --structures mp_structures_*.csv.gz \
-        --strings scope_pretrain.csv.gz --tokenizer cloud_tokenizer
+    python benchmarks/scope.py
 
-Tables have the columns `cif` and `scope`, or `scope` alone. The tokenizer's folder is the published
-one. Prints one line per figure.
+Takes the development tables from the folder in CLOUDSEED_DATA, default ../shared/data. `exact`
+compares the `cloud` strings of all Materials Project crystals there with the published rule's;
+`settings` re-sets a sample of them in six ways and compares `canonical` strings, each that differs
+with what the symmetry search says; `swaps` exchanges A and B in all perovskites; `tokens` compares
+token numbers with the transformers library's on the published vocabulary; `rates` times strings of
+children.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 import warnings
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,17 +33,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+DATA = Path(os.environ.get("CLOUDSEED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+PARTS = ("exact", "settings", "swaps", "tokens", "rates")
+
+
 def main() -> None:
     options = arguments().parse_args()
     warnings.filterwarnings("ignore")
-    if options.structures:
-        table = pd.concat(pd.read_csv(path) for path in options.structures)
-        sample = table.sample(min(options.sample, len(table)), random_state=0)["cif"]
-        print_rates(sample.iloc[:200])
+    table = pd.concat(pd.read_csv(path) for path in sorted(DATA.glob("mp_structures_*.csv.gz")))
+    sample = table.sample(min(options.sample, len(table)), random_state=0)
+    if "rates" in options.parts:
+        print_rates(sample["cif"].iloc[:200])
+    if "swaps" in options.parts:
+        print_swaps(pd.read_csv(DATA / "perov5_dev.csv.gz"))
+    if "tokens" in options.parts:
+        strings = list(pd.read_csv(DATA / "scope_pretrain.csv.gz")["scope"])
+        print_tokens(strings, DATA / "cloud_tokenizer")
+    if "settings" in options.parts:
         print_invariance(sample)
+    if "exact" in options.parts:
         print_exactness(table)
-    if options.strings:
-        print_tokens(list(pd.read_csv(options.strings)["scope"]), options.tokenizer)
 
 
 def read(cifs: pd.Series) -> Iterator[Structure]:
@@ -56,31 +70,73 @@ def print_exactness(table: pd.DataFrame) -> None:
     print(f"exact: {same} of {len(table)}")
 
 
-def print_invariance(cifs: pd.Series) -> None:
+def print_invariance(table: pd.DataFrame) -> None:
     rng = np.random.default_rng(0)
     changes: dict[str, Callable[[Structure], Structure]] = {
-        "conventional": conventional,
         "primitive": lambda s: s.get_primitive_structure(),
         "Niggli": lambda s: s.get_reduced_structure("niggli"),
         "2x1x1": lambda s: s.make_supercell([2, 1, 1], in_place=False),
         "origin": lambda s: s.translate_sites(range(len(s)), rng.random(3), to_unit_cell=True),
         "site order": lambda s: Structure.from_sites([s[i] for i in rng.permutation(len(s))]),
+        "conventional": conventional,
     }
-    same = {name: dict.fromkeys(DIALECTS, 0) for name in changes}
-    total = 0
-    for structure in read(cifs):
+    same = {name: dict.fromkeys(("canonical", "canonical, full", "cloud"), 0) for name in changes}
+    for name, structure in zip(table["material_id"], read(table["cif"]), strict=True):
         before = Crystal.from_structure(structure)
-        total += 1
-        for name, change in changes.items():
-            try:
-                after = Crystal.from_structure(change(structure.copy()))
-            except (CloudseedError, ValueError) as error:
-                print(f"{name}: {error}")
-                continue
-            for dialect in DIALECTS:
-                same[name][dialect] += scope_string(before, dialect) == scope_string(after, dialect)
-    for name, counts in same.items():
-        print(f"same after {name}: {counts} of {total}")
+        for change, apply in changes.items():
+            after = Crystal.from_structure(apply(structure.copy()))
+            for form in same[change]:
+                one, other = (form_of(crystal, form) for crystal in (before, after))
+                same[change][form] += one == other
+                if form == "canonical" and one != other:
+                    print(f"differs after {change}: {name}, {explain(structure, before, after)}")
+    for change, counts in same.items():
+        print(f"same after {change}: {counts} of {len(table)}", flush=True)
+    five = sum(counts["canonical"] for counts in list(same.values())[:5])
+    print(f"canonical, first five: {five} of {5 * len(table)}")
+
+
+def form_of(crystal: Crystal, form: str) -> str:
+    dialect, _, full = form.partition(", ")
+    return scope_string(crystal, dialect, full=bool(full))
+
+
+def explain(structure: Structure, before: Crystal, after: Crystal) -> str:
+    """Returns what the symmetry search says of the two settings, and of looser and tighter ones."""
+    groups = [crystal.symmetry.space_group for crystal in (before, after)]
+    found = {
+        symprec: Crystal.from_structure(structure, symprec).symmetry.space_group
+        for symprec in (0.001, 0.005, 0.02, 0.05, 0.1)
+    }
+    return (
+        f"{before.formula}: group {groups[0]} -> {groups[1]}, keys {before.key} -> {after.key};"
+        f" group by tolerance {found}"
+    )
+
+
+def print_swaps(table: pd.DataFrame) -> None:
+    """Exchanges the cations of each perovskite; the table's coordinates carry a little noise."""
+    collisions = pairs = 0
+    seen: dict[str, set[str]] = {}
+    for structure in read(table["cif"]):
+        crystal = Crystal.from_structure(structure, symprec=0.1)
+        alone = [e for e, sites in Counter(crystal.colouring).items() if sites == 1]
+        cations = [e for e in alone if crystal.composition[e] == 1]
+        string = scope_string(crystal, "canonical")
+        seen.setdefault(string, set()).add(crystal.key)
+        if len(cations) < 2:
+            continue
+        a, b = cations[:2]
+        swapped = crystal.recoloured([{a: b, b: a}.get(e, e) for e in crystal.colouring])
+        if swapped.key == crystal.key:
+            continue
+        pairs += 1
+        collisions += string == scope_string(swapped, "canonical")
+        if string == scope_string(swapped, "canonical"):
+            print(f"collision: {string}")
+    shared = sum(len(keys) > 1 for keys in seen.values())
+    print(f"A and B exchanged: {collisions} collisions in {pairs} pairs of different crystals")
+    print(f"canonical strings that different crystals of the set share: {shared} of {len(seen)}")
 
 
 def conventional(structure: Structure) -> Structure:
@@ -109,7 +165,7 @@ def print_rates(cifs: pd.Series) -> None:
         print(f"inherited {dialect} strings per CPU-second: {rate:,.0f}")
 
 
-def print_tokens(strings: list[str], folder: Path | None) -> None:
+def print_tokens(strings: list[str], folder: Path) -> None:
     kept = []
     for string in strings:
         try:
@@ -122,21 +178,18 @@ def print_tokens(strings: list[str], folder: Path | None) -> None:
     longest = max(map(len, WholeTokenizer(whole_vocabulary(), 512).encode(kept)))
     rate = len(kept) / (time.process_time() - start)
     print(f"shipped tokenizer: at most {longest} tokens, {rate:,.0f} strings per CPU-second")
-    if folder:
-        from transformers import BertTokenizer
+    from transformers import BertTokenizer
 
-        reference = BertTokenizer.from_pretrained(folder)(kept)["input_ids"]
-        ours = load_tokenizer(folder, 512).encode(kept)
-        same = sum(a == b for a, b in zip(ours, reference, strict=True))
-        print(f"tokenized as published: {same} of {len(kept)}, longest {max(map(len, ours))}")
+    reference = BertTokenizer.from_pretrained(folder)(kept)["input_ids"]
+    ours = load_tokenizer(folder, 512).encode(kept)
+    same = sum(a == b for a, b in zip(ours, reference, strict=True))
+    print(f"tokenized as published: {same} of {len(kept)}, longest {max(map(len, ours))}")
 
 
 def arguments() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--structures", type=Path, nargs="+", default=[])
-    parser.add_argument("--strings", type=Path)
-    parser.add_argument("--tokenizer", type=Path)
-    parser.add_argument("--sample", type=int, default=300)
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("parts", nargs="*", default=PARTS, help=", ".join(PARTS))
+    parser.add_argument("--sample", type=int, default=600)
     return parser
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
-__all__ = ["multiplicities", "primitive_cell", "relabelings", "symmetry_dataset"]
+__all__ = ["freedoms", "multiplicities", "primitive_cell", "relabelings", "symmetry_dataset"]
 
 ANGLE_TOLERANCE = 5.0
 """Angle tolerance of a search in degrees; pymatgen's default, hence CLOUD's."""
@@ -104,17 +104,17 @@ def _no_symmetry(symprec: float) -> StructureError:
 
 
 @lru_cache(maxsize=1)
-def _prototype_tables() -> tuple[dict[str, Any], dict[str, Any]]:
-    """Wyckoff multiplicities and normaliser relabellings, from pymatgen's data files.
+def _prototype_tables() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Wyckoff multiplicities, normaliser relabellings and free coordinates: pymatgen's data files.
 
     Read as files because importing `pymatgen.analysis.prototypes` takes seconds.
     """
     folder = files("pymatgen") / "analysis" / "prototypes"
     tables = []
-    for name in ("multiplicities", "relabelings"):
+    for name in ("multiplicities", "relabelings", "params"):
         packed = (folder / f"wyckoff-position-{name}.json.gz").read_bytes()
         tables.append(json.loads(gzip.decompress(packed)))
-    return tables[0], tables[1]
+    return tables[0], tables[1], tables[2]
 
 
 def multiplicities(space_group: int) -> Mapping[str, int]:
@@ -135,3 +135,9 @@ def relabelings(space_group: int) -> tuple[Mapping[int, str], ...]:
     """
     maps = _prototype_tables()[1][str(space_group)]
     return tuple({int(k): str(v) for k, v in m.items()} for m in maps)
+
+
+@lru_cache(maxsize=230)
+def freedoms(space_group: int) -> Mapping[str, int]:
+    """Returns Wyckoff letter -> number of coordinates that are free on it, 0 to 3."""
+    return {k: int(v) for k, v in _prototype_tables()[2][str(space_group)].items()}

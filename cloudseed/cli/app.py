@@ -10,6 +10,8 @@ import typer
 from cloudseed import __version__
 from cloudseed.cli import commands
 from cloudseed.cli import predict as predicting
+from cloudseed.cli import scope as scoping
+from cloudseed.cli.encoder import encoder
 
 __all__ = ["app"]
 
@@ -28,6 +30,8 @@ database = typer.Typer(
     no_args_is_help=True, help="Look after the ledger: bring it up to date, check it."
 )
 app.add_typer(database, name="db")
+app.add_typer(encoder, name="encoder")
+app.command(epilog=scoping.EPILOG)(scoping.scope)
 
 Where = Annotated[
     str | None,

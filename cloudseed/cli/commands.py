@@ -20,7 +20,19 @@ if TYPE_CHECKING:
     from cloudseed.loop import Snapshot, Workspace
     from cloudseed.surrogate import OrderBy
 
-__all__ = ["db_check", "db_upgrade", "export", "init", "rank", "report", "resume", "run", "status"]
+__all__ = [
+    "db_check",
+    "db_upgrade",
+    "export",
+    "init",
+    "print_json",
+    "rank",
+    "report",
+    "resume",
+    "run",
+    "status",
+    "stop_signal",
+]
 
 _console = Console(highlight=False)
 
@@ -63,20 +75,20 @@ def _drive(
     from cloudseed.loop import open_campaign
 
     console = Console(stderr=True, highlight=False) if as_json else _console
-    with LiveView(console, title) as view, _stop_signal(view.note) as stopping:
+    with LiveView(console, title) as view, stop_signal(view.note) as stopping:
         workspace = prepare(view.stage)
         with log_file(workspace.path / "engine.log"), open_campaign(workspace, view.stage) as found:
             end = found.run(view.update, stopping, view.note)
     if end.measured:
         _write_results(workspace, console)
     if as_json:
-        _print_json({"run": str(workspace.path), **end.to_json()})
+        print_json({"run": str(workspace.path), **end.to_json()})
     else:
         _show_end(workspace, end)
 
 
 @contextmanager
-def _stop_signal(tell: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
+def stop_signal(tell: Callable[[str], None]) -> Iterator[Callable[[], bool]]:
     """Turns the first Ctrl-C or SIGTERM into a polite stop; a second one interrupts."""
     asked = threading.Event()
 
@@ -127,7 +139,7 @@ def status(campaign: str | None, *, as_json: bool) -> None:
         row, spec = campaign_of(ledger, workspace)
         now = take_snapshot(ledger, row, spec)
     if as_json:
-        _print_json({"run": str(workspace.path), **now.to_json()})
+        print_json({"run": str(workspace.path), **now.to_json()})
     else:
         _console.print(status_table(now, str(workspace.path)))
 
@@ -166,7 +178,7 @@ def rank(
     if out is not None:
         ranking.write_csv(out)
     if as_json:
-        _print_json(ranking.to_json(top))
+        print_json(ranking.to_json(top))
     else:
         _console.print(ranking_table(ranking, top))
         for note in ranking.notes:
@@ -231,7 +243,7 @@ def db_check(target: str | None, *, as_json: bool) -> None:
     finally:
         ledger.close()
     if as_json:
-        _print_json({"schema": state.value, "contradictions": found})
+        print_json({"schema": state.value, "contradictions": found})
     for line in found if not as_json else ():
         _console.print(f"contradiction: {line}", markup=False)
     if found:
@@ -248,7 +260,8 @@ def _url(target: str | None) -> str:
     return Workspace.find(target).ledger_url
 
 
-def _print_json(value: Any) -> None:
+def print_json(value: Any) -> None:
+    """Prints a value for machines."""
     try:
         text = json.dumps(value, indent=2, allow_nan=False)
     except ValueError as error:

@@ -267,7 +267,7 @@ def open_campaign(
             generation = propose(spec, parents, lab.describe().elements)
             record_pool(ledger, claim, generation, encoder.dialect)
         stage("embedding candidates")
-        pool = load_pool(ledger, row.id, encoder)
+        pool = load_pool(ledger, row.id, encoder, workspace.embeddings)
         yield Campaign(Context(ledger, claim, row, spec, lab, pool, CrystalShelf(ledger, parents)))
 
 

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
     from cloudseed.crystal import Source
 
-__all__ = ["Listing", "read_listing"]
+__all__ = ["NAME_COLUMNS", "Listing", "read_listing", "read_table"]
 
-_NAMES = ("id", "name", "material_id", "formula")
+NAME_COLUMNS = ("id", "name", "material_id", "formula")
+"""Columns that say what to call a row, the first that is there."""
+
 _VALUES = "values.csv"
 _READERS = 2
 
@@ -65,6 +67,8 @@ def read_listing(
     properties: Sequence[str] = (),
     *,
     skip_bad: bool = False,
+    most: int | None = None,
+    seed: int = 0,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Listing:
     """Reads a list.
@@ -74,6 +78,8 @@ def read_listing(
             gzipped or not, with a column `cif` or `scope`.
         properties: Columns of values that must be there.
         skip_bad: Whether to leave out materials that cannot be used.
+        most: Rows of a CSV that are read at most, drawn at random; None for all.
+        seed: Seed of that draw.
         progress: Told the task, how much is done and how much there is.
 
     Raises:
@@ -81,7 +87,7 @@ def read_listing(
         StructureError, ScopeError: If a material cannot be used.
         EmptyPoolError: If there is no material.
     """
-    how = _How(skip_bad, progress)
+    how = _How(skip_bad, progress, most, seed)
     if path.is_dir():
         listing = _read_folder(path, properties, how)
     else:
@@ -95,6 +101,8 @@ def read_listing(
 class _How:
     skip_bad: bool
     progress: Callable[[str, int, int], None]
+    most: int | None
+    seed: int
 
 
 def _read_folder(
@@ -119,7 +127,7 @@ def _read_folder(
                 hint=f"Put one there with the columns {columns}.",
                 path=str(path),
             )
-        frame = _frame(path / _VALUES)
+        frame = read_table(path / _VALUES)
         _require(frame, "file", path / _VALUES)
         frame = frame.drop_duplicates("file").set_index("file").reindex(names).reset_index()
         values = {name: _numbers(frame, name, path / _VALUES) for name in properties}
@@ -131,9 +139,11 @@ def _read_csv(
     properties: Sequence[str],
     how: _How,
 ) -> Listing:
-    frame = _frame(path)
+    frame = read_table(path)
+    if how.most is not None and len(frame) > how.most:
+        frame = frame.sample(how.most, random_state=how.seed).sort_index()
     values = {name: _numbers(frame, name, path) for name in properties}
-    column = next((c for c in _NAMES if c in frame.columns), None)
+    column = next((c for c in NAME_COLUMNS if c in frame.columns), None)
     names = [str(v) for v in (frame[column] if column else range(1, len(frame) + 1))]
     if "cif" in frame.columns:
         texts = [(f"{path}, {n}", str(t)) for n, t in zip(names, frame["cif"], strict=True)]
@@ -207,7 +217,12 @@ def _skip(error: CloudseedError, where: str, skip_bad: bool) -> str:
     raise type(error)(message, hint=hint, **error.data) from error
 
 
-def _frame(path: Path) -> Any:
+def read_table(path: Path) -> Any:
+    """Reads a CSV, gzipped or not, as a pandas frame.
+
+    Raises:
+        InputError: If it is missing or no CSV.
+    """
     import pandas as pd
 
     try:

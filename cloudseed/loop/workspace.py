@@ -51,6 +51,11 @@ class Workspace:
         """Where the best structures are written."""
         return self.path / "winners"
 
+    @property
+    def embeddings(self) -> Path:
+        """Where embeddings are kept when the pool is too large for the ledger."""
+        return self.path / "embeddings"
+
     @classmethod
     def refuse_existing(cls, path: Path, campaign: str) -> None:
         """Raises a UsageError if a folder already holds a campaign."""

@@ -4,6 +4,7 @@ torch, transformers and BoTorch load when an encoder or a model is first used.
 """
 
 from cloudseed.surrogate.deciding import decide, space_fill
+from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
 from cloudseed.surrogate.objectives import describe, is_feasible
 from cloudseed.surrogate.objectives import problem as parse_problem
@@ -20,7 +21,7 @@ from cloudseed.surrogate.protocols import (
 )
 from cloudseed.surrogate.random_search import RandomCurve, exact_random_best, expected_random_best
 from cloudseed.surrogate.ranking import OrderBy, Ranking, rank
-from cloudseed.surrogate.scope import Scope, scope_string
+from cloudseed.surrogate.scope import Scope, full_string, scope_string
 from cloudseed.surrogate.scope import parse as parse_scope
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Choice",
     "CloudEncoder",
     "Constraint",
+    "EmbeddingStore",
     "Encoder",
     "Objective",
     "Observations",
@@ -43,6 +45,7 @@ __all__ = [
     "describe",
     "exact_random_best",
     "expected_random_best",
+    "full_string",
     "is_feasible",
     "parse_problem",
     "parse_scope",

@@ -1,50 +1,62 @@
 """The CLOUD encoder: SCOPE strings in, embeddings out.
 
-A BERT over SCOPE tokens; the state of [CLS] in the last layer is the embedding (Xu, Wang &
-Viswanathan, "CLOUD", 2025). It loads the published checkpoint, from a folder or from the Hugging
-Face hub, and the small encoder that ships with cloudseed. A checkpoint is data: weights come from
-safetensors, and nothing in it is executed.
+A BERT over SCOPE tokens; the state of [CLS] in the last layer is the embedding (Xu, Zhu &
+Viswanathan, Nat. Commun. 17, 4074 (2026), doi:10.1038/s41467-026-70467-3). It loads the published
+checkpoint, from a folder or from the Hugging Face hub, and the small encoder that ships with
+cloudseed.
 """
 
 from __future__ import annotations
 
-import difflib
-import hashlib
-import json
-import re
+import os
 from collections import defaultdict
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-from cloudseed.errors import EncoderError
-from cloudseed.surrogate.scope import DIALECTS
-from cloudseed.surrogate.tokenizer import ScopeTokenizer, load_tokenizer
+from cloudseed.crystal import multiplicities
+from cloudseed.errors import EncoderError, ScopeError
+from cloudseed.surrogate.checkpoint import DEFAULT_ENCODER, open_checkpoint, shipped_encoders
+from cloudseed.surrogate.forward import BertForward, Precision
+from cloudseed.surrogate.scope import DIALECTS, generators
+from cloudseed.surrogate.tokenizer import PublishedTokenizer, ScopeTokenizer, load_tokenizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     import numpy.typing as npt
-    import torch
     from transformers import BertModel
 
-__all__ = ["DEFAULT_ENCODER", "CloudEncoder", "Pooling", "shipped_encoders"]
+    from cloudseed.surrogate.checkpoint import Checkpoint
+
+    Batch = tuple[npt.NDArray[np.intp], npt.NDArray[np.int32]]
+
+__all__ = [
+    "DEFAULT_ENCODER",
+    "CloudEncoder",
+    "Pooling",
+    "Precision",
+    "available_cores",
+    "shipped_encoders",
+]
 
 Pooling = Literal["cls", "mean"]
 
-DEFAULT_ENCODER = "cloud-small"
-"""The encoder that ships with cloudseed and needs no network."""
+TOKENS_PER_BATCH = {"cpu": 2048, "gpu": 65_536}
+"""Tokens in one forward pass; bounds memory, and more is not faster."""
 
-FILES = ("config.json", "model.safetensors", "vocab.txt", "*token*.json")
-"""What is fetched from the hub."""
+ENCODED_AT_ONCE = 16_384
+"""Strings that are held as Python lists of token numbers; the rest are arrays."""
 
-TOKENS_PER_BATCH = 4096
-"""Tokens in one forward pass; bounds memory, and more is not faster on a CPU."""
+UNSET_VOCABULARY = 30_522
+"""Rows of the word table in the published checkpoint: BERT's default, of which it uses 564."""
 
-_LAYER_FREE = ("pooler.", "cls.", "embeddings.position_ids")
-_BYSTANDERS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
+LEAST_COSINE = 0.999
+"""How close embeddings of reduced precision must be to those in single precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +64,16 @@ class CloudEncoder:
     """An encoder that is loaded and ready; make one with `CloudEncoder.load`.
 
     Attributes:
-        id: SHA-256 over weights, configuration, vocabulary, dialect and pooling; keys every cached
-            embedding.
+        id: SHA-256 over weights, configuration, vocabulary, dialect, pooling and a reduced
+            precision; keys every cached embedding.
         name: The name, folder or hub id it was loaded by.
         dimension: Length d of an embedding.
         dialect: The SCOPE dialect that candidates should be written in. It reads both.
         pooling: "cls" takes the state of [CLS], "mean" the mean over all tokens.
+        sha256: SHA-256 of the weights' file.
+        revision: The hub's commit, if the checkpoint came from there.
+        precision: "float32", "int8" or "bfloat16".
+        threads: Batches that are computed at the same time, on as many cores.
     """
 
     id: str
@@ -65,8 +81,13 @@ class CloudEncoder:
     dimension: int
     dialect: str
     pooling: Pooling
-    _model: BertModel
-    _tokenizer: ScopeTokenizer
+    sha256: str
+    revision: str | None
+    precision: Precision
+    threads: int
+    _forward: BertForward = field(repr=False)
+    _tokenizer: ScopeTokenizer = field(repr=False)
+    _checkpoint: Checkpoint = field(repr=False)
 
     @classmethod
     def load(
@@ -75,7 +96,11 @@ class CloudEncoder:
         *,
         revision: str | None = None,
         offline: bool = False,
+        sha256: str | None = None,
         pooling: Pooling | None = None,
+        device: str = "auto",
+        precision: Precision = "float32",
+        threads: int | None = None,
     ) -> CloudEncoder:
         """Loads a checkpoint.
 
@@ -84,41 +109,51 @@ class CloudEncoder:
             revision: Commit, tag or branch on the hub.
             offline: Whether to use only what the hub's cache already holds; so does the environment
                 variable `HF_HUB_OFFLINE=1`.
+            sha256: What the weights' file must have.
             pooling: Overrides what the checkpoint declares; "cls" where it declares nothing.
+            device: A torch device; "auto" takes a GPU if there is one.
+            precision: "float32"; "int8" on processors or "bfloat16" on GPUs is faster, and refused
+                where a probe of strings shows a cosine below 0.999.
+            threads: Cores to use; all that this process may use if None. The environment's
+                OMP_NUM_THREADS does not matter here.
 
         Raises:
             EncoderError: If the checkpoint cannot be found, read or trusted.
         """
-        folder = _locate(source, revision, offline)
-        config = _read_config(folder)
-        own = config.get("cloudseed", {})
-        dialect, chosen = own.get("dialect", "cloud"), pooling or own.get("pooling", "cls")
-        if dialect not in DIALECTS or chosen not in ("cls", "mean"):
-            raise EncoderError(
-                f"{folder.name} declares dialect {dialect!r} and pooling {chosen!r}.",
-                hint=f"Dialects: {', '.join(DIALECTS)}. Pooling: cls, mean.",
-                path=str(folder),
+        checkpoint = open_checkpoint(source, revision=revision, offline=offline, sha256=sha256)
+        dialect, chosen = _declared(checkpoint, pooling)
+        tokenizer = load_tokenizer(checkpoint.folder, checkpoint.bert["max_position_embeddings"])
+        _check_vocabulary(checkpoint, tokenizer)
+        weights, place = checkpoint.weights(), _resolve(device)
+
+        def encoder(precision: Precision) -> CloudEncoder:
+            extra = () if precision == "float32" else (precision,)
+            version = f"{dialect}-{DIALECTS[dialect]}"
+            return cls(
+                id=checkpoint.identity(tokenizer.fingerprint, version, chosen, *extra),
+                name=str(source),
+                dimension=int(checkpoint.bert["hidden_size"]),
+                dialect=dialect,
+                pooling=chosen,
+                sha256=checkpoint.sha256,
+                revision=checkpoint.revision,
+                precision=precision,
+                threads=max(1, threads or available_cores()),
+                _forward=BertForward(
+                    checkpoint.bert,
+                    weights,
+                    tokens=len(tokenizer.vocabulary),
+                    device=place,
+                    precision=precision,
+                ),
+                _tokenizer=tokenizer,
+                _checkpoint=checkpoint,
             )
-        tokenizer = load_tokenizer(folder, config["max_position_embeddings"])
-        if len(tokenizer.vocabulary) != config["vocab_size"]:
-            raise EncoderError(
-                f"{folder.name} has {len(tokenizer.vocabulary)} tokens in its vocabulary, but a"
-                f" model of {config['vocab_size']}.",
-                hint="Use the vocab.txt and added_tokens.json that belong to the checkpoint.",
-                path=str(folder),
-            )
-        weights = folder / "model.safetensors"
-        model = _build(folder.name, config, _read_weights(weights))
-        version = f"{dialect}-{DIALECTS[dialect]}"
-        return cls(
-            id=_identity(weights, config, tokenizer.fingerprint, version, chosen),
-            name=str(source),
-            dimension=int(config["hidden_size"]),
-            dialect=dialect,
-            pooling=cast("Pooling", chosen),
-            _model=model,
-            _tokenizer=tokenizer,
-        )
+
+        loaded = encoder(precision)
+        if precision != "float32":
+            _check_precision(loaded, encoder("float32"))
+        return loaded
 
     def embed(
         self,
@@ -129,7 +164,8 @@ class CloudEncoder:
         """Returns embeddings, n x d.
 
         Equal strings are computed once, and strings of one length together, so that nothing is
-        padded and no embedding depends on what else is asked for.
+        padded and no embedding depends on what else is asked for. Each core computes whole batches
+        by itself.
 
         Args:
             strings: SCOPE strings of either dialect.
@@ -140,18 +176,12 @@ class CloudEncoder:
             EncoderError: If an embedding is not finite.
         """
         unique = list(dict.fromkeys(strings))
-        lengths: dict[int, list[int]] = defaultdict(list)
-        rows = self._tokenizer.encode(unique)
-        for index, row in enumerate(rows):
-            lengths[len(row)].append(index)
         table = np.empty((len(unique), self.dimension), dtype=np.float32)
         done = 0
-        for length, members in sorted(lengths.items()):
-            size = max(1, TOKENS_PER_BATCH // length)
-            for start in range(0, len(members), size):
-                chosen = members[start : start + size]
-                table[chosen] = self._forward([rows[i] for i in chosen])
-                done += len(chosen)
+        with _workers(self.threads if self._forward.device.type == "cpu" else 1) as run:
+            for members, vectors in run(self._compute, self._batches(unique)):
+                table[members] = vectors
+                done += len(members)
                 if progress is not None:
                     progress(done, len(unique))
         if not np.isfinite(table).all():
@@ -160,150 +190,145 @@ class CloudEncoder:
                 hint="The weights are broken; fetch the checkpoint again.",
                 encoder=self.id,
             )
+        if len(unique) == len(strings):
+            return table
         where = {string: index for index, string in enumerate(unique)}
         return table[[where[string] for string in strings]]
 
-    def _forward(self, rows: list[list[int]]) -> npt.NDArray[np.float32]:
+    def refusals(self, strings: Sequence[str]) -> dict[str, ScopeError]:
+        """Returns the strings that this encoder cannot read, each with the error that it gives."""
+        found = {}
+        for string in dict.fromkeys(strings):
+            try:
+                self._tokenizer.encode([string])
+            except ScopeError as error:
+                found[string] = error
+        return found
+
+    def bert(self) -> BertModel:
+        """Returns the checkpoint as a model of the transformers library, read anew, to train on."""
+        from transformers import BertConfig, BertModel
+
+        model = BertModel(BertConfig(**self._checkpoint.bert), add_pooling_layer=False)
+        model.load_state_dict(self._checkpoint.weights(), strict=True)
+        return model.eval()
+
+    def _batches(self, strings: Sequence[str]) -> list[Batch]:
+        """Returns the batches, each the places of its strings and their token numbers."""
+        places: dict[int, list[npt.NDArray[np.intp]]] = defaultdict(list)
+        numbers: dict[int, list[npt.NDArray[np.int32]]] = defaultdict(list)
+        for start in range(0, len(strings), ENCODED_AT_ONCE):
+            rows = self._tokenizer.encode(strings[start : start + ENCODED_AT_ONCE])
+            lengths = np.array([len(row) for row in rows])
+            for length in np.unique(lengths).tolist():
+                members = np.flatnonzero(lengths == length)
+                places[length].append(members + start)
+                numbers[length].append(np.array([rows[i] for i in members], dtype=np.int32))
+        limit = TOKENS_PER_BATCH["cpu" if self._forward.device.type == "cpu" else "gpu"]
+        batches: list[Batch] = []
+        for length in sorted(places):
+            members, tokens = np.concatenate(places[length]), np.concatenate(numbers[length])
+            size = max(1, limit // length)
+            cuts = range(size, len(members), size)
+            batches += zip(np.split(members, cuts), np.split(tokens, cuts), strict=True)
+        return batches
+
+    def _compute(self, batch: Batch) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32]]:
         import torch
 
-        with torch.inference_mode():
-            states = self._model(input_ids=torch.tensor(rows)).last_hidden_state
-            pooled = states[:, 0] if self.pooling == "cls" else states.mean(dim=1)
-            return cast("npt.NDArray[np.float32]", pooled.numpy())
+        members, tokens = batch
+        cls_only = self.pooling == "cls"
+        states = self._forward(torch.from_numpy(tokens.astype(np.int64)), cls_only=cls_only)
+        vectors = states[:, 0] if cls_only else states.mean(dim=1)
+        return members, cast("npt.NDArray[np.float32]", vectors.numpy())
 
 
-def shipped_encoders() -> Mapping[str, Path]:
-    """Returns name -> folder of the encoders inside the package."""
-    folder = Path(__file__).parent / "weights"
-    return {path.parent.name: path.parent for path in sorted(folder.glob("*/config.json"))}
+def available_cores() -> int:
+    """Returns how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
-def _locate(source: str | Path, revision: str | None, offline: bool) -> Path:
-    shipped = shipped_encoders()
-    if str(source) in shipped:
-        return shipped[str(source)]
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return path
-    if path.is_file() or path.suffix in {".bin", ".pt", ".pth", ".ckpt", ".safetensors"}:
-        raise EncoderError(
-            f"{source} is not a folder.",
-            hint="Give the folder that holds config.json, model.safetensors and vocab.txt.",
-            path=str(source),
-        )
-    if isinstance(source, Path) or not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
-        near = difflib.get_close_matches(str(source), list(shipped), n=1)
-        raise EncoderError(
-            f"There is no encoder {str(source)!r}.",
-            hint=f"Did you mean {near[0]!r}?"
-            if near
-            else f"Give a folder, a hub id owner/name, or one of: {', '.join(shipped)}.",
-            source=str(source),
-        )
-    return _fetch(source, revision, offline)
+@contextmanager
+def _workers(count: int) -> Iterator[Callable[..., Iterator[tuple[np.ndarray, np.ndarray]]]]:
+    """Gives a `map` that runs on so many threads, each of which keeps PyTorch to one core.
 
-
-def _fetch(source: str, revision: str | None, offline: bool) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(
-            snapshot_download(
-                source, revision=revision, allow_patterns=list(FILES), local_files_only=offline
-            )
-        )
-    except Exception as error:
-        raise EncoderError(
-            f"{source} cannot be fetched from the Hugging Face hub.",
-            hint="Check the name and the network, or give the folder of a copy. Without a network,"
-            f" {DEFAULT_ENCODER!r} ships with cloudseed.",
-            source=source,
-            revision=revision,
-        ) from error
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        kind = config["model_type"]
-        sizes = {name: int(config[name]) for name in ("vocab_size", "hidden_size")}
-        sizes["max_position_embeddings"] = int(config["max_position_embeddings"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise EncoderError(
-            f"{folder.name} has no readable config.json.",
-            hint="The folder needs config.json, model.safetensors and vocab.txt.",
-            path=str(folder),
-        ) from error
-    if kind != "bert":
-        raise EncoderError(
-            f"{folder.name} holds a {kind!r} model; a CLOUD encoder is a BERT.", path=str(folder)
-        )
-    return {**config, **sizes}
-
-
-def _read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Returns the BERT's own tensors, in single precision, without prefix."""
-    if not path.exists():
-        legacy = [p for p in path.parent.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".ckpt"}]
-        raise EncoderError(
-            f"{legacy[0].name} is a pickle, which can run code when it is read."
-            if legacy
-            else f"{path.parent.name} has no model.safetensors.",
-            hint="Convert it where you trust it: safetensors.torch.save_file(state_dict,"
-            " 'model.safetensors').",
-            path=str(path),
-        )
-    from safetensors.torch import load_file
-
-    try:
-        loaded = load_file(path)
-    except Exception as error:
-        raise EncoderError(
-            f"{path.parent.name}/model.safetensors is truncated or broken.",
-            hint="Fetch the checkpoint again.",
-            path=str(path),
-        ) from error
-    short = {name.removeprefix("bert."): value.float() for name, value in loaded.items()}
-    return {n: v for n, v in short.items() if not n.startswith(_LAYER_FREE)}
-
-
-def _build(name: str, config: dict[str, Any], weights: dict[str, torch.Tensor]) -> BertModel:
-    """Returns the model, its shapes checked against the weights before any memory is taken."""
+    Threads that share out batches need not wait for one another inside each multiplication, and
+    the result does not depend on their number.
+    """
     import torch
-    from transformers import BertConfig, BertModel
 
+    before = torch.get_num_threads()
+    executor = ThreadPoolExecutor(
+        count, "cloudseed-encoder", initializer=torch.set_num_threads, initargs=(1,)
+    )
     try:
-        with torch.device("meta"):
-            model = BertModel(BertConfig(**config), add_pooling_layer=False)
-        wanted = {key: value.shape for key, value in model.state_dict().items()}
-        wrong = sorted(
-            {k for k, shape in wanted.items() if k not in weights or weights[k].shape != shape}
-            | (weights.keys() - wanted.keys())
-        )
-        if not wrong:
-            model.load_state_dict(weights, assign=True)
-    except Exception as error:
-        raise EncoderError(
-            f"The configuration of {name} makes no BERT.", hint="Fetch the checkpoint again."
-        ) from error
-    if wrong or not all(bool(torch.isfinite(value).all()) for value in weights.values()):
-        raise EncoderError(
-            f"The weights of {name} do not fit its configuration: {wrong[0]}."
-            if wrong
-            else f"The weights of {name} are not finite.",
-            hint="Fetch the checkpoint again; config.json and model.safetensors belong together.",
-            tensors=wrong,
-        )
-    positions = torch.arange(int(config["max_position_embeddings"])).expand((1, -1))
-    model.embeddings.position_ids = positions
-    model.embeddings.token_type_ids = torch.zeros_like(positions)
-    return cast("BertModel", model.eval().requires_grad_(requires_grad=False))
+        yield executor.map
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
+        torch.set_num_threads(before)
 
 
-def _identity(weights: Path, config: dict[str, Any], *rest: str) -> str:
-    told = {key: value for key, value in config.items() if key not in _BYSTANDERS}
-    told.pop("cloudseed", None)
-    digest = hashlib.sha256(json.dumps([told, *rest], sort_keys=True).encode())
-    with weights.open("rb") as handle:
-        digest.update(hashlib.file_digest(handle, "sha256").digest())
-    return digest.hexdigest()
+def _declared(checkpoint: Checkpoint, pooling: Pooling | None) -> tuple[str, Pooling]:
+    own = checkpoint.declared
+    dialect, chosen = own.get("dialect", "cloud"), pooling or own.get("pooling", "cls")
+    if dialect not in DIALECTS or chosen not in ("cls", "mean"):
+        raise EncoderError(
+            f"{checkpoint.name} declares dialect {dialect!r} and pooling {chosen!r}.",
+            hint=f"Dialects: {', '.join(DIALECTS)}. Pooling: cls, mean.",
+            path=str(checkpoint.folder),
+        )
+    return dialect, chosen
+
+
+def _check_vocabulary(checkpoint: Checkpoint, tokenizer: ScopeTokenizer) -> None:
+    """Refuses another number of tokens than the word table has rows.
+
+    The published model was made with BERT's default of 30,522 rows for its 564 tokens.
+    """
+    tokens, rows = len(tokenizer.vocabulary), int(checkpoint.bert["vocab_size"])
+    unset = isinstance(tokenizer, PublishedTokenizer) and rows == UNSET_VOCABULARY
+    if tokens > rows or (tokens < rows and not unset):
+        raise EncoderError(
+            f"{checkpoint.name} has {tokens} tokens in its vocabulary, but a model of {rows}.",
+            hint="Use the vocab.txt and added_tokens.json that belong to the checkpoint.",
+            path=str(checkpoint.folder),
+        )
+
+
+def _resolve(device: str) -> str:
+    import torch
+
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _check_precision(reduced: CloudEncoder, single: CloudEncoder) -> None:
+    """Refuses a reduced precision that bends the embeddings of a probe of strings."""
+    a, b = (encoder.embed(_probe()) for encoder in (reduced, single))
+    cosine = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    if not cosine.min() >= LEAST_COSINE:
+        raise EncoderError(
+            f"{reduced.name} in {reduced.precision} is off: cosine {cosine.min():.4f} to single"
+            f" precision, at least {LEAST_COSINE} is asked.",
+            hint="Use precision 'float32'.",
+            cosine=float(cosine.min()),
+        )
+
+
+def _probe() -> list[str]:
+    """Returns strings of many groups, elements and lengths, made from tables."""
+    heads = generators()
+    salts = [("Na", "Cl"), ("Mg", "O"), ("Fe", "S"), ("Ga", "As"), ("La", "N"), ("U", "C")]
+    strings = []
+    for step, group in enumerate((2, 14, 62, 123, 139, 166, 194, 216, 221, 225, 227, 230)):
+        first, second = salts[step % len(salts)]
+        letters = multiplicities(group)
+        a, b = (f"{letters[letter]}{letter}" for letter in ("a", "b"))
+        head = " ".join(heads[group])
+        strings.append(f"{head} | {a} {b} | {first} 0.5 {second} 0.5")
+        strings.append(f"{head} | {a} {first} {b} {second} | {first} 0.25 {second} 0.75")
+        strings.append(f"{head} | {a} | {first} 1.0")
+    return strings

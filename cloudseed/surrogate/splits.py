@@ -17,11 +17,21 @@ from cloudseed.errors import InputError
 from cloudseed.surrogate.scope import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
-__all__ = ["TEST", "VALIDATION", "fold", "folds", "group", "is_held_out", "is_validation"]
+__all__ = [
+    "TEST",
+    "VALIDATION",
+    "fold",
+    "fold_of",
+    "folds",
+    "group",
+    "group_of",
+    "is_held_out",
+    "is_validation",
+]
 
 #: Folds below this are held out from all training,
 TEST = 0.1
@@ -50,8 +60,15 @@ def group(material: str) -> str:
     >>> group("SrTiO3")
     'O0.6 Sr0.2 Ti0.2'
     """
-    amounts = dict(parse(material).composition) if "|" in material else _fractions(material)
-    return " ".join(f"{element}{amounts[element]}" for element in sorted(amounts))
+    if "|" in material:
+        amounts = dict(parse(material).composition)
+        return group_of(amounts)
+    return group_of(_fractions(material))
+
+
+def group_of(fractions: Mapping[str, float | str]) -> str:
+    """Returns the group of a composition, element -> atomic fraction of two decimals."""
+    return " ".join(f"{element}{fractions[element]}" for element in sorted(fractions))
 
 
 def _fractions(formula: str) -> dict[str, float]:
@@ -83,7 +100,12 @@ def fold(material: str) -> float:
     >>> 0 <= fold("SrTiO3") < 1
     True
     """
-    digest = hashlib.sha256(group(material).encode()).digest()
+    return fold_of(group(material))
+
+
+def fold_of(group: str) -> float:
+    """Returns where a group falls in [0, 1)."""
+    digest = hashlib.sha256(group.encode()).digest()
     return (int.from_bytes(digest[:8], "big") >> (64 - _BITS)) / (1 << _BITS)
 
 

@@ -28,20 +28,28 @@ def published_vocabulary(size: int = 463) -> list[str]:
 
 
 def write_published(
-    folder: Path, *, layers: int = 12, hidden: int = 768, prefix: str = "bert."
+    folder: Path,
+    *,
+    layers: int = 12,
+    hidden: int = 768,
+    prefix: str = "bert.",
+    rows: int | None = None,
 ) -> Path:
-    """Writes a BertForMaskedLM checkpoint with random weights, 463 + 101 tokens."""
+    """Writes a BertForMaskedLM checkpoint with random weights, 463 + 101 tokens.
+
+    Its word table has a row per token, or `rows`; the published one has 30,522.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tokens = published_vocabulary()
     added = {fraction: len(tokens) + i for i, fraction in enumerate(FRACTIONS)}
     config = BertConfig(
-        vocab_size=len(tokens) + len(added),
+        vocab_size=rows or len(tokens) + len(added),
         hidden_size=hidden,
         num_hidden_layers=layers,
         num_attention_heads=hidden // 64,
         intermediate_size=4 * hidden,
         max_position_embeddings=64,
-        pad_token_id=1,
+        type_vocab_size=1,
     )
     torch.manual_seed(0)
     model = BertForMaskedLM(config)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from cloudseed.errors import EncoderError, ScopeError
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
 from cloudseed.surrogate.protocols import Encoder
+from cloudseed.surrogate.scope import ELEMENTS
 from tests.surrogate.checkpoints import write_published
 
 HEAD = "1 4 b O O O c O O O d O O O e O O O 0"
@@ -26,8 +27,8 @@ STRINGS = [
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Layout and size of the published checkpoint: 12 layers, 768 wide, 564 tokens."""
-    return write_published(tmp_path_factory.mktemp("checkpoints") / "cloud")
+    """Layout and size of the published one: 12 layers, 768 wide, 30,522 rows for 564 tokens."""
+    return write_published(tmp_path_factory.mktemp("checkpoints") / "cloud", rows=30_522)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def test_shipped_encoder_is_small_and_documented() -> None:
 
 
 def test_shipped_encoder_reads_every_element_and_group() -> None:
-    from cloudseed.surrogate.scope import ELEMENTS, generators
+    from cloudseed.surrogate.scope import generators
 
     strings = [f"0 0 0 | 1a | {element} 1.0" for element in ELEMENTS]
     from cloudseed.crystal import multiplicities
@@ -268,6 +269,60 @@ def test_a_pickle_is_refused(copy: Path) -> None:
     with pytest.raises(EncoderError, match="pickle") as caught:
         CloudEncoder.load(copy)
     assert "save_file" in caught.value.hint
+
+
+def test_the_forward_pass_is_that_of_transformers(tiny: Path) -> None:
+    from transformers import BertModel
+
+    encoder = CloudEncoder.load(tiny, pooling="mean")
+    model = BertModel.from_pretrained(tiny, add_pooling_layer=False).eval()
+    tokens = encoder._tokenizer.encode(STRINGS)
+    for row, vector in zip(tokens, encoder.embed(STRINGS), strict=True):
+        with torch.inference_mode():
+            states = model(input_ids=torch.tensor([row])).last_hidden_state
+        np.testing.assert_allclose(vector, states[0].mean(dim=0).numpy(), atol=2e-6)
+
+
+def test_threads_change_no_bit(tiny: Path) -> None:
+    strings = [f"0 0 0 | 1a | {element} 1.0" for element in ELEMENTS[:90]] * 2 + STRINGS
+    before = torch.get_num_threads()
+    one, three = (CloudEncoder.load(tiny, threads=n).embed(strings) for n in (1, 3))
+    np.testing.assert_array_equal(one, three)
+    assert torch.get_num_threads() == before
+
+
+def test_reduced_precision(tiny: Path) -> None:
+    single = CloudEncoder.load(tiny)
+    for precision in ("int8", "bfloat16"):
+        encoder = CloudEncoder.load(tiny, precision=precision)
+        a, b = encoder.embed(STRINGS), single.embed(STRINGS)
+        cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+        assert cosine.min() > 0.999
+        assert not np.array_equal(a, b)
+        assert encoder.id != single.id
+
+
+def test_precision_that_bends_embeddings_is_refused(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cloudseed.surrogate.encoder.LEAST_COSINE", 1.0)
+    with pytest.raises(EncoderError, match="int8 is off"):
+        CloudEncoder.load(tiny, precision="int8")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_no_such_device(tiny: Path) -> None:
+    for device in ("cuda", "abacus"):
+        with pytest.raises(EncoderError, match="no device"):
+            CloudEncoder.load(tiny, device=device)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_gpu_gives_the_same(tiny: Path) -> None:
+    ours = CloudEncoder.load(tiny, device="cuda").embed(STRINGS)
+    np.testing.assert_allclose(
+        ours, CloudEncoder.load(tiny, device="cpu").embed(STRINGS), atol=1e-4
+    )
 
 
 def test_unknown_names(tmp_path: Path) -> None:

@@ -1,6 +1,10 @@
+import json
 import os
 import time
+from collections import Counter
+from collections.abc import Callable
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +13,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pymatgen.core import Lattice, Structure
+from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
 
-from cloudseed.crystal import Crystal, GeometryRoot, Orbit
+from cloudseed.crystal import Cell, Crystal, GeometryRoot, Orbit, multiplicities
 from cloudseed.errors import ScopeError
-from cloudseed.surrogate.scope import DIALECTS, ELEMENTS, generators, parse, scope_string
+from cloudseed.surrogate.scope import (
+    DIALECTS,
+    ELEMENTS,
+    full_string,
+    generators,
+    parse,
+    scope_string,
+)
 
 DATA = Path(os.environ.get("CLOUDSEED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -52,6 +64,8 @@ COLOURS = [
 ]
 CASES = [(name, i) for name in PROTOTYPES for i in range(len(COLOURS))]
 
+
+Change = Callable[[Structure, np.random.Generator], Structure]
 
 STAND_INS = {"A": "Rb", "B": "Sc", "X": "Te", "C": "Au"}
 
@@ -103,22 +117,81 @@ def test_canonical_equal_letters_are_settled_by_elements() -> None:
     assert "4a Na 4b Cl" in both(salt)["canonical"]
 
 
+def conventional(structure: Structure, rng: np.random.Generator) -> Structure:
+    return SpacegroupAnalyzer(structure).get_conventional_standard_structure()
+
+
+def primitive(structure: Structure, rng: np.random.Generator) -> Structure:
+    return structure.get_primitive_structure()
+
+
+def niggli(structure: Structure, rng: np.random.Generator) -> Structure:
+    return structure.get_reduced_structure("niggli")
+
+
+def supercell(structure: Structure, rng: np.random.Generator) -> Structure:
+    return structure.make_supercell(rng.permutation([1, 1, 2]), in_place=False)
+
+
+def sheared(structure: Structure, rng: np.random.Generator) -> Structure:
+    """The same crystal in another cell of the same volume."""
+    return structure.make_supercell([[1, 0, 0], [1, 1, 0], [0, -1, 1]], in_place=False)
+
+
+def moved(structure: Structure, rng: np.random.Generator) -> Structure:
+    return structure.translate_sites(range(len(structure)), rng.random(3), to_unit_cell=True)
+
+
+def shuffled(structure: Structure, rng: np.random.Generator) -> Structure:
+    return Structure.from_sites([structure[i] for i in rng.permutation(len(structure))])
+
+
+CHANGES = (conventional, primitive, niggli, supercell, sheared, moved, shuffled)
+
+
+@pytest.mark.parametrize("full", [False, True])
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-@given(case=st.sampled_from(CASES), seed=st.integers(0, 2**32 - 1))
-def test_canonical_does_not_depend_on_the_setting(case: tuple[str, int], seed: int) -> None:
+@given(
+    case=st.sampled_from(CASES),
+    changes=st.lists(st.sampled_from(CHANGES), min_size=1, max_size=3, unique=True),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_canonical_does_not_depend_on_the_setting(
+    full: bool, case: tuple[str, int], changes: list[Change], seed: int
+) -> None:
     structure = make(case[0], COLOURS[case[1]])
-    expected = both(structure)["canonical"]
+    expected = scope_string(Crystal.from_structure(structure), "canonical", full=full)
     rng = np.random.default_rng(seed)
-    change = rng.integers(4)
-    if change == 0:
-        structure = structure.get_primitive_structure()
-    elif change == 1:
-        structure = structure.get_reduced_structure("niggli")
-    elif change == 2:
-        structure.make_supercell(rng.permutation([1, 1, 2]))
-    structure.translate_sites(range(len(structure)), rng.random(3))
-    structure = Structure.from_sites([structure[i] for i in rng.permutation(len(structure))])
-    assert both(structure)["canonical"] == expected
+    for change in changes:
+        structure = change(structure.copy(), rng)
+    assert scope_string(Crystal.from_structure(structure), "canonical", full=full) == expected
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(case=st.sampled_from(CASES), seed=st.integers(0, 2**32 - 1))
+def test_full_names_every_site_in_order(case: tuple[str, int], seed: int) -> None:
+    structure = shuffled(make(case[0], COLOURS[case[1]]), np.random.default_rng(seed))
+    full = parse(full_string(Cell.from_structure(structure)))
+    reduced = parse(scope_string(Crystal.from_structure(structure)))
+    assert len(full.symbols) == len(structure)
+    assert tuple(dict.fromkeys(full.symbols)) == reduced.symbols
+    assert (full.space_group, full.composition) == (reduced.space_group, reduced.composition)
+    counts = Counter(full.symbols)
+    assert all(counts[symbol] % int(symbol[:-1]) == 0 for symbol in counts)
+
+
+def test_full_forms() -> None:
+    structure = make("tilted perovskite", COLOURS[0])
+    crystal = Crystal.from_structure(structure)
+    canonical = scope_string(crystal, "canonical", full=True)
+    assert " | 4a Ti 4c Sr 4c O 8d O | " in canonical
+    assert parse(canonical).is_full
+    assert parse(canonical).orbits[1:3] == (("4c", ("Sr",)), ("4c", ("O",)))
+    assert parse(scope_string(crystal, "canonical")).orbits[1] == ("4c", ("Sr", "O"))
+    assert not parse(scope_string(crystal)).is_full
+    cells = [Cell.from_structure(structure), crystal.build()]
+    assert [len(parse(full_string(cell)).symbols) for cell in cells] == [20, 20]
+    assert full_string(crystal.build()) == scope_string(crystal, full=True)
 
 
 @pytest.mark.parametrize("name", PROTOTYPES)
@@ -191,6 +264,24 @@ def test_generators() -> None:
     assert table[225] == "16aODDaDODbOOOcOOOdOOOeOOO0"
 
 
+@pytest.mark.skipif(not DATA.is_dir(), reason="set CLOUDSEED_DATA to the folder of reference data")
+def test_both_published_tables() -> None:
+    folder = DATA / "cloud_tables"
+    published = json.loads((folder / "generator.json").read_text())
+    assert generators() == {int(number): text for number, text in published.items()}
+    counts = json.loads((folder / "wyckoff-position-multiplicities.json").read_text())
+    for number in range(1, 231):
+        expected = {letter: int(count) for letter, count in counts[str(number)].items()}
+        assert multiplicities(number) == expected
+
+
+def test_three_generators_differ_from_the_standard() -> None:
+    path = files("pymatgen.symmetry") / "symm_data.json"
+    groups = json.loads(path.read_text(encoding="utf-8"))["space_group_encoding"].values()
+    standard = {int(group["int_number"]): group["enc"] for group in groups}
+    assert {n for n, text in generators().items() if text != standard[n]} == {39, 131, 222}
+
+
 def test_elements() -> None:
     assert len(ELEMENTS) == len(set(ELEMENTS)) == 118
     assert (ELEMENTS[0], ELEMENTS[25], ELEMENTS[117]) == ("H", "Fe", "Og")
@@ -220,9 +311,11 @@ HEAD = "1 4 b O O O c O O O d O O O e O O O 0"
         ("", ""),
         (f"{HEAD} | 1a 1b 3c", f"{HEAD} | 1a 1b 3c"),
         ("1 4 b O O O | 1a | Po 1.0", "1 4 b O O O"),
+        ("1 4 b O Q O | 1a | Po 1.0", "Q"),
+        (f"{HEAD[:-1]}7 | 1a | Po 1.0", "7"),
         (f"{HEAD} | 1a 1b 3e | Sr 0.2 Ti 0.2 O 0.6", "3e"),
         (f"{HEAD} | 1a 2b | Cs 0.5 Cl 0.5", "2b"),
-        (f"{HEAD} | 1a 1a | Cs 0.5 Cl 0.5", "1a"),
+        (f"{HEAD} | 1a Cs 1a Cl | Cs 0.5 Cl 0.5", "1a"),
         (f"{HEAD} |  | Cs 0.5 Cl 0.5", ""),
         (f"{HEAD} | 1a 1b | Cs 0.5 Xx 0.5", "Xx"),
         (f"{HEAD} | 1a 1b | Cs 0.5 Cs 0.5", "Cs"),
@@ -240,6 +333,35 @@ def test_parse_names_the_offender(string: str, token: str) -> None:
         parse(string)
     assert caught.value.data["token"] == token
     assert caught.value.hint
+    position = caught.value.data["position"]
+    assert string[position : position + len(token)] == token
+
+
+def test_parse_shows_the_offender() -> None:
+    string = f"{HEAD} | 1a 1b 3e | Sr 0.2 Ti 0.2 O 0.6"
+    with pytest.raises(ScopeError) as caught:
+        parse(string)
+    first, shown, carets = caught.value.message.split("\n")
+    assert caught.value.data["position"] == string.index("3e")
+    assert "'3e', at character" in first
+    assert shown[carets.index("^") : carets.rindex("^") + 1] == "3e"
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(case=st.sampled_from(CASES), full=st.booleans(), data=st.data())
+def test_parse_points_at_any_spoilt_token(
+    case: tuple[str, int], full: bool, data: st.DataObject
+) -> None:
+    dialect = data.draw(st.sampled_from(sorted(DIALECTS)))
+    crystal = Crystal.from_structure(make(case[0], COLOURS[case[1]]))
+    tokens = scope_string(crystal, dialect, full=full).split(" ")
+    good = [i for i, token in enumerate(tokens) if token != "|"]
+    place = data.draw(st.sampled_from(good))
+    tokens[place] = "?"
+    with pytest.raises(ScopeError) as caught:
+        parse(" ".join(tokens))
+    assert caught.value.data["token"] == "?"
+    assert caught.value.data["position"] == len(" ".join(tokens[:place])) + (place > 0)
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), 3])

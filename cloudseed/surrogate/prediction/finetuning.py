@@ -8,7 +8,6 @@ pre-training is worth.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from cloudseed.errors import FitError, InputError
+from cloudseed.surrogate.checkpoint import open_checkpoint
 from cloudseed.surrogate.prediction.debye import DebyeHead
 
 if TYPE_CHECKING:
@@ -181,11 +181,8 @@ def finetune_property(
 
 
 def _network(encoder: CloudEncoder, *, pretrained: bool) -> BertModel:
-    if pretrained:
-        return copy.deepcopy(encoder._model).requires_grad_(requires_grad=True)
-    from transformers import BertModel
-
-    return BertModel(encoder._model.config, add_pooling_layer=False)
+    checkpoint = open_checkpoint(encoder.name, revision=encoder.revision, sha256=encoder.sha256)
+    return checkpoint.trainable(pretrained=pretrained)
 
 
 def _targets(values: npt.ArrayLike, strings: Sequence[str], head: HeadKind) -> Tensor:

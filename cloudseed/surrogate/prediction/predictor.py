@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cloudseed.errors import InputError
-from cloudseed.surrogate.encoder import DEFAULT_ENCODER, CloudEncoder, _locate
+from cloudseed.surrogate.checkpoint import DEFAULT_ENCODER, open_checkpoint
+from cloudseed.surrogate.encoder import CloudEncoder
 from cloudseed.surrogate.prediction.heads import Head, read_heads
 from cloudseed.surrogate.prediction.slack import thermal_conductivity
 from cloudseed.surrogate.scope import ELEMENTS, parse
@@ -149,7 +150,7 @@ class Predictor:
                 another encoder or were changed.
         """
         encoder = CloudEncoder.load(source, revision=revision, offline=offline)
-        folder = _locate(source, revision, offline)
+        folder = open_checkpoint(source, revision=revision, offline=offline).folder
         return cls(encoder, read_heads(folder, encoder.id, encoder.dimension))
 
     @property

@@ -1,0 +1,179 @@
+"""What a training leaves on disk: the encoder in the Hugging Face layout, and its own state.
+
+Both are safetensors and JSON. The state is written whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from cloudseed.errors import EncoderError
+from cloudseed.surrogate.checkpoint import seal
+from cloudseed.surrogate.tokenizer import SPECIAL, WHOLE, whole_vocabulary
+from cloudseed.surrogate.training.recipe import Shape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from cloudseed.surrogate.training.learner import Learner
+
+__all__ = ["DIALECT", "keep_state", "load_weights", "save_encoder", "shape_of", "take_up"]
+
+DIALECT = "canonical"
+"""The dialect that a trained encoder declares: it ties elements to sites."""
+
+STATE = "training.safetensors"
+
+
+def save_encoder(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> None:
+    """Writes the encoder without its heads, in half precision, in the Hugging Face layout.
+
+    Args:
+        learner: The encoder with its heads.
+        folder: Receives `model.safetensors`, `config.json`, the tokenizer's files and
+            `training.json`.
+        facts: What `training.json` tells of the training.
+    """
+    from safetensors.torch import save_file
+
+    weights = {
+        name: value.detach().to("cpu", torch.float16).contiguous()
+        for name, value in learner.bert.state_dict().items()
+        if not name.endswith("position_ids")
+    }
+    config = learner.config.to_dict()
+    config |= {"hidden_dropout_prob": 0.0, "cloudseed": {"dialect": DIALECT, "pooling": "cls"}}
+    # Without a SHA-256 until the weights are there, so that a kill in between leaves no mismatch.
+    _write(folder / "config.json", {"architectures": ["BertModel"]} | config)
+    partial = folder / "model.part"
+    save_file(weights, partial, metadata={"format": "pt"})
+    partial.replace(folder / "model.safetensors")
+    names = {f"{token[1:-1].lower()}_token": token for token in SPECIAL}
+    _write(folder / "special_tokens_map.json", names)
+    limit = learner.config.max_position_embeddings
+    _write(
+        folder / "tokenizer_config.json",
+        names | {"tokenizer_class": WHOLE, "model_max_length": limit},
+    )
+    (folder / "vocab.txt").write_text("\n".join(whole_vocabulary()) + "\n", encoding="utf-8")
+    _write(folder / "training.json", facts)
+    seal(folder)
+
+
+def _write(path: Path, content: object) -> None:
+    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def keep_state(folder: Path, learner: Learner, optimizer: Any, progress: Mapping[str, Any]) -> None:
+    """Writes all that a later process needs to go on."""
+    from safetensors.torch import save_file
+
+    tensors = {f"learner.{name}": t.cpu().clone() for name, t in learner.state_dict().items()}
+    for index, slots in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{slot}": t.cpu().clone() for slot, t in slots.items()}
+    partial = folder / "training.part"
+    save_file(tensors, partial, metadata={"progress": json.dumps(dict(progress))})
+    with partial.open("rb") as handle:
+        os.fsync(handle.fileno())
+    partial.replace(folder / STATE)
+
+
+def take_up(folder: Path, learner: Learner, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Takes up what `keep_state` wrote; returns how far that training had come.
+
+    Raises:
+        EncoderError: If it is broken, or of another shape.
+    """
+    from safetensors import safe_open
+
+    path = folder / STATE
+    if not path.exists():
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            progress = dict(json.loads(file.metadata()["progress"]))
+        learner.load_state_dict(_under(tensors, "learner."))
+    except Exception as error:
+        raise EncoderError(
+            f"{path} cannot be taken up.",
+            hint="It is broken, or was written with another recipe; name another folder.",
+            path=str(path),
+        ) from error
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in _under(tensors, "optimizer.").items():
+        index, _, slot = name.partition(".")
+        slots.setdefault(int(index), {})[slot] = tensor
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": slots, "param_groups": groups})
+    return progress
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def shape_of(folder: Path) -> Shape:
+    """Reads the shape of a checkpoint.
+
+    Raises:
+        EncoderError: If it has no readable configuration, or another vocabulary than this
+            project's, whose tokens the targets are read from.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        tokens = (folder / "vocab.txt").read_text(encoding="utf-8").splitlines()
+        shape = Shape(
+            layers=config["num_hidden_layers"],
+            hidden=config["hidden_size"],
+            heads=config["num_attention_heads"],
+            intermediate=config["intermediate_size"],
+            limit=config["max_position_embeddings"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise EncoderError(
+            f"{folder} holds no checkpoint that can be fine-tuned.",
+            hint="Give a folder that `cloudseed encoder pretrain` made, or a shipped name.",
+            path=str(folder),
+        ) from error
+    if tokens != whole_vocabulary():
+        raise EncoderError(
+            f"{folder.name} has another vocabulary than this project's.",
+            hint="Only encoders that cloudseed pre-trained can be fine-tuned.",
+            path=str(folder),
+        )
+    return shape
+
+
+def load_weights(folder: Path, learner: Learner) -> None:
+    """Puts the encoder of a checkpoint of this project's vocabulary into a learner.
+
+    Raises:
+        EncoderError: If the weights cannot be read or do not fit.
+    """
+    from safetensors.torch import load_file
+
+    try:
+        weights = {
+            name: value.float() for name, value in load_file(folder / "model.safetensors").items()
+        }
+        learner.bert.load_state_dict(weights, strict=False)
+        wanted = {n for n in learner.bert.state_dict() if not n.endswith("position_ids")}
+    except Exception as error:
+        raise EncoderError(
+            f"The weights of {folder.name} cannot be taken up.",
+            hint="Give a checkpoint that `cloudseed encoder pretrain` made.",
+            path=str(folder),
+        ) from error
+    if missing := wanted - weights.keys():
+        raise EncoderError(f"The weights of {folder.name} lack {min(missing)}.", path=str(folder))

@@ -1,0 +1,95 @@
+"""Embeddings of small and large pools, through the ledger and through shards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from cloudseed.db import open_ledger
+from cloudseed.errors import StorageError
+from cloudseed.loop import pool
+from cloudseed.loop.pool import embed_all
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from cloudseed.db import Ledger
+
+STRINGS = [f"string {i % 70}" for i in range(100)]
+
+
+@dataclass
+class Counter:
+    """An encoder that counts what it is asked for."""
+
+    id: str = "e" * 64
+    name: str = "counter"
+    dimension: int = 2
+    dialect: str = "canonical"
+    asked: list[str] = field(default_factory=list)
+
+    def embed(self, strings: Sequence[str]) -> np.ndarray:
+        self.asked += strings
+        return np.array([[len(s), int(s.split()[1])] for s in strings], dtype=np.float32)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}")
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "LARGE_POOL", 50)
+    monkeypatch.setattr(pool, "SHARD", 16)
+
+
+def right(table: np.ndarray, strings: Sequence[str] = STRINGS) -> bool:
+    return bool((table == Counter().embed(strings)).all())
+
+
+def test_a_large_pool_goes_to_shards(tmp_path: Path, ledger: Ledger) -> None:
+    folder = tmp_path / "embeddings"
+    first, second = Counter(), Counter()
+    assert right(embed_all(first, STRINGS, ledger, folder))
+    assert sorted(first.asked) == sorted(set(STRINGS))
+    assert len(list(folder.rglob("*.shard"))) == 5
+    assert not ledger.get_embeddings(first.id, STRINGS)
+    assert right(embed_all(second, STRINGS[::-1], ledger, folder), STRINGS[::-1])
+    assert second.asked == []
+
+
+def test_a_small_pool_stays_in_the_ledger(tmp_path: Path, ledger: Ledger) -> None:
+    folder = tmp_path / "embeddings"
+    assert right(embed_all(Counter(), STRINGS[:40], ledger, folder), STRINGS[:40])
+    assert not folder.exists()
+    grown = Counter()
+    assert right(embed_all(grown, STRINGS, ledger, folder))
+    assert set(grown.asked) == set(STRINGS) - set(STRINGS[:40])
+
+
+def test_a_kill_loses_one_shard(tmp_path: Path) -> None:
+    class Dying(Counter):
+        def embed(self, strings: Sequence[str]) -> np.ndarray:
+            if len(self.asked) >= 32:
+                raise KeyboardInterrupt
+            return super().embed(strings)
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_all(Dying(), STRINGS, None, tmp_path)
+    after = Counter()
+    assert right(embed_all(after, STRINGS, None, tmp_path))
+    assert len(after.asked) == 70 - 32
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError) as caught:
+        embed_all(Counter(), STRINGS, None, tmp_path / "file")
+    assert caught.value.hint
