@@ -28,9 +28,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from transformers import BertModel
 
 from cloudseed.surrogate.encoder import CloudEncoder
+from cloudseed.surrogate.forward import BertForward
 from cloudseed.surrogate.prediction.debye import heat_capacity
 from cloudseed.surrogate.prediction.ensemble import train_ensemble
 from cloudseed.surrogate.prediction.finetuning import FineTuning, finetune_property
@@ -58,7 +58,7 @@ def main() -> None:
     options = arguments().parse_args()
     torch.set_num_threads(1)
     table = pd.read_csv(options.table).drop_duplicates("scope")
-    encoder = CloudEncoder.load(options.encoder)
+    encoder = CloudEncoder.load(options.encoder, threads=1)
     strings = list(table["scope"])
     parts = folds(strings, 5, seed=options.seed)
     data = Data(strings, table["cv"].to_numpy(), table["n_atoms"].to_numpy(), parts)
@@ -68,9 +68,11 @@ def main() -> None:
     references(data)
     if "heads" in options.trained:
         torch.manual_seed(options.seed)
-        blank = BertModel(encoder._model.config, add_pooling_layer=False).eval()
+        blank = encoder._checkpoint.trainable(pretrained=False).state_dict()
+        tokens = len(encoder._tokenizer.vocabulary)
+        forward = BertForward(encoder._checkpoint.bert, blank, tokens=tokens)
         heads("pre-trained", encoder, data, options)
-        heads("random", replace(encoder, _model=blank), data, options)
+        heads("random", replace(encoder, _forward=forward), data, options)
     if "network" in options.trained:
         for variant in options.variants:
             for pretrained in (True, False):

@@ -51,7 +51,7 @@ def main() -> None:
     options = arguments().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     torch.set_num_threads(options.threads)
-    encoder = CloudEncoder.load(options.encoder)
+    encoder = CloudEncoder.load(options.encoder, threads=options.threads)
     folder = Path(shipped_encoders().get(options.encoder, options.encoder))
     mp = read_structures(options.structures, options.cache)
     tables = structure_tables(mp, options.dialects)
