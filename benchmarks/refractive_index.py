@@ -31,7 +31,7 @@ def main() -> None:
     options = arguments().parse_args()
     torch.set_num_threads(1)
     table = pd.read_csv(options.table).drop_duplicates("scope")
-    encoder = CloudEncoder.load(options.encoder)
+    encoder = CloudEncoder.load(options.encoder, threads=1)
     strings, n = list(table["scope"]), table["n"].to_numpy()
     parts = folds(strings, 5, seed=options.seed)
     print(f"{len(n)} crystals, encoder {encoder.name} {encoder.id[:12]}, {options.epochs} epochs")

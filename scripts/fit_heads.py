@@ -30,6 +30,7 @@ from cloudseed.crystal import Crystal
 from cloudseed.errors import CloudseedError
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
 from cloudseed.surrogate.prediction import Head, PropertyTable, fit_heads
+from cloudseed.surrogate.prediction.fitting import STEPS
 from cloudseed.surrogate.scope import scope_string
 
 log = logging.getLogger("fit_heads")
@@ -50,7 +51,7 @@ def main() -> None:
     options = arguments().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     torch.set_num_threads(options.threads)
-    encoder = CloudEncoder.load(options.encoder)
+    encoder = CloudEncoder.load(options.encoder, threads=options.threads)
     folder = Path(shipped_encoders().get(options.encoder, options.encoder))
     mp = read_structures(options.structures, options.cache)
     tables = structure_tables(mp, options.dialects)
@@ -67,7 +68,14 @@ def main() -> None:
             tasks.setdefault(name, bar.add_task(name, total=total) if name not in tasks else None)
             bar.update(tasks[name], completed=done)
 
-        heads = fit_heads(encoder, tables, options.out or folder, seed=options.seed, progress=show)
+        heads = fit_heads(
+            encoder,
+            tables,
+            options.out or folder,
+            seed=options.seed,
+            steps=options.steps,
+            progress=show,
+        )
     for head in heads.values():
         log.info("%s", line(head))
 
@@ -152,6 +160,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--dialects", nargs="+", default=["canonical", "cloud"], choices=["canonical", "cloud"]
     )
+    parser.add_argument("--steps", type=int, default=STEPS, help="training steps per head")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     return parser

@@ -273,17 +273,18 @@ def _readable(
     predictor: Predictor, found: Sequence[_Material], strings: Sequence[str], *, skip_bad: bool
 ) -> tuple[list[int], list[str]]:
     """Returns which strings the encoder can read and what is wrong with the others, or raises."""
+    refused = predictor.encoder.refusals(strings)
     kept, notes = [], []
     for row, (material, string) in enumerate(zip(found, strings, strict=True)):
-        try:
-            predictor.encoder.embed([string])
+        if string not in refused:
             kept.append(row)
-        except ScopeError as error:
-            message = f"{material.name}: {error.message}"
-            if not skip_bad:
-                hint = f"{error.hint} Or leave such materials out with --skip-bad."
-                raise ScopeError(message, hint=hint, **error.data) from error
-            notes.append(message)
+            continue
+        error = refused[string]
+        message = f"{material.name}: {error.message}"
+        if not skip_bad:
+            hint = f"{error.hint} Or leave such materials out with --skip-bad."
+            raise ScopeError(message, hint=hint, **error.data) from error
+        notes.append(message)
     if not kept:
         raise EmptyPoolError("The encoder can read none of the materials.", hint=notes[0])
     return kept, notes

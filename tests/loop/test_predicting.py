@@ -86,7 +86,7 @@ def test_cloud_strings_are_predicted_and_flagged(files, checkpoint):
 def test_csv_and_json_say_the_same(files, checkpoint, tmp_path):
     found = predict("heat_capacity", files, checkpoint, "folder", temperature=KELVIN)
     found.write_csv(tmp_path / "out.csv")
-    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
     assert len(rows) == 6
     told = json.loads(json.dumps(found.to_json()))
     assert told["temperatures"] == KELVIN
