@@ -31,7 +31,6 @@ database = typer.Typer(
 )
 app.add_typer(database, name="db")
 app.add_typer(encoder, name="encoder")
-app.command(epilog=scoping.EPILOG)(scoping.scope)
 
 Where = Annotated[
     str | None,

@@ -175,18 +175,24 @@ class LabelledBatches:
         self._size = min(size, len(labelled.strings))
         self._seed = seed
         self._rows = [np.array(r) for r in lexicon.tokenizer.encode(labelled.strings)]
+        self._lengths = np.array([len(row) for row in self._rows])
         self._groups = np.array([lexicon.space_group(text) for text in labelled.strings])
 
     def __call__(self, number: int) -> Batch:
         """Returns the `number`-th batch; the sites of `cloud` strings are named in any order."""
-        epoch, place = divmod(number, len(self._rows) // self._size)
-        order = np.random.default_rng((self._seed, 5, epoch)).permutation(len(self._rows))
-        index = order[place * self._size : (place + 1) * self._size]
+        pieces = len(self._rows) // self._size
+        epoch, place = divmod(number, pieces)
+        rng = np.random.default_rng((self._seed, 5, epoch))
+        # Strings of like length together: padding costs as much as tokens.
+        order = np.argsort(self._lengths + rng.random(len(self._rows)), kind="stable")
+        left_out = len(order) - pieces * self._size
+        order = np.delete(order, rng.permutation(len(order))[:left_out])
+        index = order.reshape(pieces, self._size)[rng.permutation(pieces)[place]]
         return self._batch(index, np.random.default_rng((self._seed, 6, number)))
 
     def all(self, size: int = 256) -> list[Batch]:
         """Returns every string once, as it is, those of like length together."""
-        order = np.argsort([len(row) for row in self._rows], kind="stable")
+        order = np.argsort(self._lengths, kind="stable")
         return [self._batch(order[i : i + size], None) for i in range(0, len(order), size)]
 
     def _batch(self, index: npt.NDArray[np.int64], rng: np.random.Generator | None) -> Batch:
