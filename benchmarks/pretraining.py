@@ -166,9 +166,8 @@ def project(measured: float, tokens: float, utilisation: float) -> None:
     gpu = H100 * utilisation / (6 * parameters)
     print(f"published shape: {parameters / 1e6:.0f} M parameters without the word table")
     print(f"published recipe: {total:.3g} tokens")
-    print(
-        f"  this processor, one thread, measured {measured:,.0f} tokens/s: {total / measured / 3600:,.0f} h"
-    )
+    hours = total / measured / 3600
+    print(f"  this processor, one thread, measured {measured:,.0f} tokens/s: {hours:,.0f} h")
     for count, share in ((1, 1.0), (8, 0.9)):
         rate = count * share * gpu
         scaling = " and nine tenths of the scaling" if count > 1 else ""

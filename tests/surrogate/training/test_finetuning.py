@@ -76,7 +76,7 @@ def test_what_is_learned_can_be_read_and_nothing_is_forgotten(tmp_path: Path) ->
     # A value per pair of A and B that their order in the table decides: no physics tells it.
     path = table(tmp_path / "labels.csv", band_gap=labels())
     labelled = read_labelled([path], {"band_gap": "band_gap"}, tmp_path)
-    recipe = small(steps=250, validate_every=50, rehearsal=0.0, labels=10.0)
+    recipe = small(steps=250, validate_every=50, rehearsal=0.0, labels=60.0)
     ended = finetune(tmp_path / "before", labelled, tmp_path / "after", recipe, team, shards=shards)
     assert ended.stopped == "steps"
     r2 = {}
