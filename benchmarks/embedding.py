@@ -157,7 +157,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--shipped", type=int, default=2000, help="strings for cloud-small")
     parser.add_argument("--published", type=int, default=384, help="strings for the large model")
-    parser.add_argument("--precision", nargs="+", default=["float32", "int8", "bfloat16"])
+    parser.add_argument("--precision", nargs="+", default=["float32", "int8"])
     parser.add_argument("--threads", type=int, default=available_cores())
     parser.add_argument("--turns", type=int, default=3)
     return parser

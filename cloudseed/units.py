@@ -52,6 +52,7 @@ PROPERTIES: Mapping[str, Property] = MappingProxyType(
             Property("volume", "angstrom^3/atom", "volume per atom", 0.0),
             Property("density", "g/cm^3", "mass density", 0.0),
             Property("heat_capacity", "J/mol/K", "heat capacity at constant volume", 0.0),
+            Property("debye_temperature", "K", "Debye temperature", 0.0),
             Property("refractive_index", "", "refractive index", 0.0),
             Property("thermal_conductivity", "W/m/K", "lattice thermal conductivity", 0.0),
         )

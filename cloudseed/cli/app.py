@@ -9,6 +9,7 @@ import typer
 
 from cloudseed import __version__
 from cloudseed.cli import commands
+from cloudseed.cli import predict as predicting
 from cloudseed.cli import scope as scoping
 from cloudseed.cli.encoder import encoder
 
@@ -146,6 +147,9 @@ def rank(  # noqa: PLR0917  Typer passes options by name
         as_json=json,
         skip_bad=skip_bad,
     )
+
+
+app.command(epilog=predicting.EPILOG)(predicting.predict)
 
 
 @app.command(epilog=_example("cloudseed report runs/stiff-perovskites"))

@@ -74,8 +74,8 @@ def pretrain(  # noqa: PLR0917  Typer passes options by name
 ) -> None:
     """Train an encoder on strings, without labels.
 
-    It goes on where it was after Ctrl-C or a kill. `accelerate launch -m cloudseed encoder pretrain
-    ...` trains on several GPUs.
+    It goes on where it was after Ctrl-C or a kill. `torchrun --nproc_per_node 8 -m cloudseed
+    encoder pretrain ...` trains on eight GPUs.
     """
     shape = {"layers": layers, "hidden": hidden, "heads": heads, "intermediate": intermediate}
     schedule = {"steps": steps, "batch": batch, "rate": rate, "patience": patience, "seed": seed}

@@ -8,6 +8,8 @@ from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
 from cloudseed.surrogate.objectives import describe, is_feasible
 from cloudseed.surrogate.objectives import problem as parse_problem
+from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor
+from cloudseed.surrogate.prediction import resolve as resolve_property
 from cloudseed.surrogate.protocols import (
     Choice,
     Constraint,
@@ -23,6 +25,7 @@ from cloudseed.surrogate.scope import Scope, full_string, scope_string
 from cloudseed.surrogate.scope import parse as parse_scope
 
 __all__ = [
+    "NEEDS_ATOMS",
     "Choice",
     "CloudEncoder",
     "Constraint",
@@ -31,6 +34,8 @@ __all__ = [
     "Objective",
     "Observations",
     "OrderBy",
+    "Prediction",
+    "Predictor",
     "Problem",
     "RandomCurve",
     "Ranking",
@@ -45,6 +50,7 @@ __all__ = [
     "parse_problem",
     "parse_scope",
     "rank",
+    "resolve_property",
     "scope_string",
     "shipped_encoders",
     "space_fill",

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import torch
+    from transformers import BertModel
 
 __all__ = ["DEFAULT_ENCODER", "Checkpoint", "open_checkpoint", "seal", "shipped_encoders"]
 
@@ -139,6 +140,22 @@ class Checkpoint:
                     tensors=[name],
                 )
         return tensors
+
+    def trainable(self, *, pretrained: bool = True) -> BertModel:
+        """Returns the encoder as a model of the transformers library, to train further.
+
+        Args:
+            pretrained: Whether it gets the checkpoint's weights or random ones.
+
+        Raises:
+            EncoderError: As `weights`.
+        """
+        from transformers import BertConfig, BertModel
+
+        model = BertModel(BertConfig(**self.bert), add_pooling_layer=False)
+        if pretrained:
+            model.load_state_dict(self.weights(), strict=False)
+        return model
 
     def _check_shapes(self, found: Mapping[str, tuple[int, ...]]) -> None:
         wanted = _shapes(self.bert)

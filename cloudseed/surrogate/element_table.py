@@ -71,8 +71,9 @@ def oxidation_states() -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
             for state in entry.get(kind) or ():
                 if state:
                     ranked.setdefault(int(state), float(cost))
-        for column, (state, cost) in enumerate(list(ranked.items())[:_STATES]):
-            states[row, column], costs[row, column] = state, cost
+        for column, state in enumerate(list(ranked)[:_STATES]):
+            states[row, column] = state
+            costs[row, column] = ranked[state]
     return states, costs
 
 

@@ -8,7 +8,8 @@ The grammar, one line each:
 
 A measurement cannot tell `<` from `<=`, so both mean `<=`. Bounds are converted to the property's
 own unit (`cloudseed.units`). A property that the table of units does not know is allowed, without
-a unit.
+a unit. A property at a temperature, such as `heat_capacity@500K`, is one of its own, with the unit
+of its base; `@500.0K` is written `@500K`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ __all__ = [
     "problem",
 ]
 
-_PROPERTY = re.compile(r"[A-Za-z_]\w*(@\d+(\.\d+)?K)?", re.ASCII)
+_PROPERTY = re.compile(r"(?P<base>[A-Za-z_]\w*)(@(?P<kelvin>\d+(\.\d+)?)K)?", re.ASCII)
+_HOTTEST = 10_000.0
 _CONSTRAINT = re.compile(r"\s*(?P<name>[^\s<>=≤≥]+)\s*(?P<relation>[<>=≤≥!~]+)\s*(?P<right>.*)")
 _NUMBER = re.compile(r"(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)(?P<unit>.*)")
 _RELATIONS: Mapping[str, Literal["<=", ">="]] = MappingProxyType(
@@ -214,8 +216,18 @@ def best_so_far(
 
 
 def _property_name(name: str, text: str) -> str:
-    if _PROPERTY.fullmatch(name):
+    match = _PROPERTY.fullmatch(name)
+    if match and match["kelvin"] is None:
         return name
+    if match and 0 < float(match["kelvin"]) <= _HOTTEST:
+        return f"{match['base']}@{float(match['kelvin']):.12g}K"
+    if match or (re.match(r"[A-Za-z_]\w*@", name, re.ASCII) and not name.endswith("@K")):
+        temperature = name.split("@", 1)[1]
+        raise ObjectiveError(
+            f"{temperature!r} in {text!r} is no temperature above 0 K and up to {_HOTTEST:g} K.",
+            hint="Write it in kelvin, for instance heat_capacity@500K.",
+            text=text,
+        )
     raise ObjectiveError(
         f"{name!r} in {text!r} is not a property name.",
         hint="Use letters, digits and underscores, for instance band_gap or heat_capacity@500K.",

@@ -82,6 +82,27 @@ def test_bad_objective_is_refused_with_a_hint(text, hint):
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize("kelvin", ["0K", "-5K", "0.0K", "20000K", "500C", "500", "hotK"])
+def test_temperatures_that_are_none_are_refused(kelvin):
+    with pytest.raises(ObjectiveError, match="no temperature") as caught:
+        objective(f"max heat_capacity@{kelvin}")
+    assert "heat_capacity@500K" in caught.value.hint
+
+
+@pytest.mark.parametrize("kelvin", ["500K", "500.0K", "0500.00K"])
+def test_one_temperature_has_one_name(kelvin):
+    assert objective(f"max heat_capacity@{kelvin}").property == "heat_capacity@500K"
+
+
+def test_a_property_at_a_temperature_has_its_bases_unit():
+    bound = constraint("heat_capacity@500.5K >= 0.2 kJ/mol/K")
+    assert bound == Constraint("heat_capacity@500.5K", ">=", pytest.approx(200.0))
+    found = problem("max heat_capacity@500K", ["heat_capacity@300K <= 90"])
+    assert describe(found) == "max heat_capacity@500K (J/mol/K), heat_capacity@300K <= 90.0 J/mol/K"
+    with pytest.raises(ObjectiveError, match="never below 0"):
+        constraint("heat_capacity@300K <= -1")
+
+
 @pytest.mark.parametrize(
     ("text", "hint"),
     [

@@ -72,7 +72,8 @@ def _text(known: dict[str, Any], command: str) -> str:
         "| | |",
         "| --- | --- |",
         (
-            f"| shape | {known['layers']} layers, {known['dimension']} wide, {known['heads']} heads,"
+            f"| shape | {known['layers']} layers, {known['dimension']} wide,"
+            f" {known['heads']} heads,"
             f" feed-forward {known['intermediate']}, at most {known['limit']} tokens |"
         ),
         f"| pooling | {known['pooling']} |",

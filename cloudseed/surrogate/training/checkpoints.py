@@ -50,7 +50,7 @@ def save_encoder(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> No
     }
     config = learner.config.to_dict()
     config |= {"hidden_dropout_prob": 0.0, "cloudseed": {"dialect": DIALECT, "pooling": "cls"}}
-    # Without a SHA-256 until the weights are there: a kill in between leaves a checkpoint that loads.
+    # Without a SHA-256 until the weights are there, so that a kill in between leaves no mismatch.
     _write(folder / "config.json", {"architectures": ["BertModel"]} | config)
     partial = folder / "model.part"
     save_file(weights, partial, metadata={"format": "pt"})

@@ -64,7 +64,7 @@ def probe(
         known = np.flatnonzero(np.isfinite(column))
         if len(known) < _FEWEST:
             continue
-        deal = folds([strings[i] for i in known], _FOLDS)
+        deal = folds([strings[i] for i in known.tolist()], _FOLDS)
         true = np.asarray(column[known], dtype=np.float64)
         guessed = _crossed(np.asarray(embeddings[known], dtype=np.float64), true, deal)
         plain = _crossed(composition[known], true, deal)

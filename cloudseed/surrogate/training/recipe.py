@@ -30,11 +30,11 @@ class Shape(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    layers: int = Field(4, ge=1)
-    hidden: int = Field(192, ge=8)
-    heads: int = Field(6, ge=1)
-    intermediate: int = Field(384, ge=8)
-    limit: int = Field(64, ge=16, le=4096)
+    layers: int = Field(default=4, ge=1)
+    hidden: int = Field(default=192, ge=8)
+    heads: int = Field(default=6, ge=1)
+    intermediate: int = Field(default=384, ge=8)
+    limit: int = Field(default=64, ge=16, le=4096)
 
     @model_validator(mode="after")
     def _divides(self) -> Shape:
@@ -77,21 +77,21 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    shape: Shape = Shape()  # type: ignore[call-arg]
-    steps: int = Field(6_000, ge=1)
-    batch: int = Field(128, ge=2)
-    rate: float = Field(1e-3, gt=0, lt=1)
-    warmup: int = Field(300, ge=0)
-    weight_decay: float = Field(0.01, ge=0)
-    clip: float = Field(1.0, gt=0)
-    masked: float = Field(0.15, gt=0, lt=1)
-    labels: float = Field(1.0, ge=0)
-    rehearsal: float = Field(0.5, ge=0, le=1)
-    dropout: float = Field(0.0, ge=0, lt=1)
-    validate_every: int = Field(500, ge=1)
-    patience: int = Field(0, ge=0)
+    shape: Shape = Shape()
+    steps: int = Field(default=6_000, ge=1)
+    batch: int = Field(default=128, ge=2)
+    rate: float = Field(default=1e-3, gt=0, lt=1)
+    warmup: int = Field(default=300, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
+    clip: float = Field(default=1.0, gt=0)
+    masked: float = Field(default=0.15, gt=0, lt=1)
+    labels: float = Field(default=5.0, ge=0)
+    rehearsal: float = Field(default=0.5, ge=0, le=1)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    validate_every: int = Field(default=500, ge=1)
+    patience: int = Field(default=0, ge=0)
     precision: Literal["auto", "no", "bf16", "fp16"] = "auto"
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
 
     def rate_at(self, step: int) -> float:
         """Returns the learning rate of a step."""

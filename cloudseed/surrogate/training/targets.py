@@ -148,8 +148,8 @@ def _neutral(elements: npt.NDArray[np.int64], amounts: Array, tried: int) -> Arr
     for place in range(size):
         charge, element = states[elements[:, place]], elements[:, place]
         share = amounts[:, place, None].astype(np.float32)
-        total = _paired(total, charge * share)
-        rounding = _paired(rounding, 0.005 * np.abs(charge))
+        total = _paired(total, (charge * share).astype(np.float32))
+        rounding = _paired(rounding, np.float32(0.005) * np.abs(charge))
         cost = _paired(cost, costs[element] + 0.01 * charge * electronegativity[element, None])
     cost[np.abs(total) > rounding + 1e-6] = np.inf
     cost += 0.1 * np.abs(total)

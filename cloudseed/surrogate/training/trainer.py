@@ -1,6 +1,7 @@
 """The training loop: steps, validations, checkpoints, and going on after a kill.
 
-One process or several: `accelerate launch -m cloudseed encoder pretrain ...` starts one per GPU.
+One process or several: `torchrun --nproc_per_node 8 -m cloudseed encoder pretrain ...` starts one
+for each GPU of a machine, and so does `accelerate launch`.
 What a step does follows from the seed and its number alone, so that a training that was killed and
 taken up again ends where an undisturbed one does, but for the rounding of sums.
 """
@@ -60,7 +61,7 @@ class Workers:
 
 
 def workers(precision: str) -> Workers:
-    """Joins the other processes, if `accelerate launch` started any.
+    """Joins the other processes, if a launcher started any.
 
     Raises:
         MissingDependencyError: If accelerate is not installed.
@@ -252,7 +253,7 @@ class _Keeper:
         else:
             state.stale += 1
         if better and self.team.leads:
-            facts = self.run.facts | {"recipe": self.recipe.model_dump(), "outcome": vars(state)}
+            facts = {**self.run.facts, "recipe": self.recipe.model_dump(), "outcome": vars(state)}
             save_encoder(self.run.learner, self.folder, facts)
         self.log.write(state, found, self.recipe.rate_at(state.step))
         self.keep(state, optimizer)

@@ -193,17 +193,17 @@ def test_a_kill_costs_only_the_steps_since_the_last_checkpoint(tmp_path: Path) -
 @pytest.mark.slow
 def test_two_processes_train_one_encoder(tmp_path: Path) -> None:
     out = tmp_path / "encoder"
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
-    quiet = ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     run = subprocess.run(
-        [sys.executable, *launch, *quiet, *command(tmp_path, out, "--steps", "10")],
+        [sys.executable, *launch, *command(tmp_path, out, "--steps", "10")],
         capture_output=True,
         text=True,
         check=False,
         timeout=240,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
     )
     assert run.returncode == 0, run.stderr[-2000:]
     told = json.loads(run.stdout)
     assert told["step"] == 10
-    assert told["tokens"] > 1.9 * 10 * 32 * 15
+    assert told["tokens"] > 12_000
     assert CloudEncoder.load(out).dimension == 32
