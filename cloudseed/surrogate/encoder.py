@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
-    from transformers import BertModel
 
     from cloudseed.surrogate.checkpoint import Checkpoint
 
@@ -87,7 +86,6 @@ class CloudEncoder:
     threads: int
     _forward: BertForward = field(repr=False)
     _tokenizer: ScopeTokenizer = field(repr=False)
-    _checkpoint: Checkpoint = field(repr=False)
 
     @classmethod
     def load(
@@ -147,7 +145,6 @@ class CloudEncoder:
                     precision=precision,
                 ),
                 _tokenizer=tokenizer,
-                _checkpoint=checkpoint,
             )
 
         loaded = encoder(precision)
@@ -204,14 +201,6 @@ class CloudEncoder:
             except ScopeError as error:
                 found[string] = error
         return found
-
-    def bert(self) -> BertModel:
-        """Returns the checkpoint as a model of the transformers library, read anew, to train on."""
-        from transformers import BertConfig, BertModel
-
-        model = BertModel(BertConfig(**self._checkpoint.bert), add_pooling_layer=False)
-        model.load_state_dict(self._checkpoint.weights(), strict=True)
-        return model.eval()
 
     def _batches(self, strings: Sequence[str]) -> list[Batch]:
         """Returns the batches, each the places of its strings and their token numbers."""
