@@ -160,16 +160,8 @@ def fit_head(
     from cloudseed.surrogate.prediction.ensemble import train_ensemble
     from cloudseed.surrogate.prediction.links import link_for
 
-    folds = np.array([fold(string) for string in table.strings])
-    parts = folds >= VALIDATION, (folds >= TEST) & (folds < VALIDATION), folds < TEST
-    train, validation, test = (np.flatnonzero(part) for part in parts)
-    if min(len(train), len(validation), len(test)) < _LEAST:
-        raise FitError(
-            f"{name} has {len(train)} materials to train on, {len(validation)} to validate on and"
-            f" {len(test)} to test on; each must be {_LEAST} or more.",
-            hint="Give a larger table, or leave the property out.",
-        )
-    atoms = np.ones(len(folds)) if table.atoms is None else np.asarray(table.atoms, dtype=float)
+    train, validation, test = _parts(name, table.strings)
+    atoms = np.ones(len(features)) if table.atoms is None else np.asarray(table.atoms, dtype=float)
     values = torch.from_numpy(np.asarray(table.values, dtype=float) / atoms).float()
     link = link_for(LINKS[name], values[train])
     x = torch.from_numpy(features)
@@ -186,25 +178,39 @@ def fit_head(
     for parameter in ensemble.parameters():
         # As it will be read back.
         parameter.data = parameter.data.half().float()
-    raw = ensemble(x)
-    found, sd = _values(link, raw)
+    found, sd = _values(link, ensemble(x))
     truth = values.numpy().astype(float)
     widening = _widening(np.abs(truth - found)[validation], sd[validation])
     texts = [table.strings[i] for i in train.tolist()]
     known = fit_novelty(texts, features[train], features[validation])
-    errors = (truth - found)[test] * atoms[test]
-    trivial = (truth - np.median(truth[train]))[test] * atoms[test]
-    ratio = np.abs(errors) / np.maximum(widening * sd[test] * atoms[test], 1e-12)
+    errors = np.abs(truth - found)[test]
+    trivial = np.abs(truth - np.median(truth[train]))[test]
+    ratio = errors / np.maximum(widening * sd[test], 1e-12)
     card: dict[str, Any] = {
         "rows": {"train": len(train), "validation": len(validation), "test": len(test)},
-        "mae": float(np.abs(errors).mean()),
-        "mae_of_median": float(np.abs(trivial).mean()),
+        "mae": float((errors * atoms[test]).mean()),
+        "mae_of_median": float((trivial * atoms[test]).mean()),
         "within_1_sd": float((ratio <= 1).mean()),
         "within_1.96_sd": float((ratio <= 1.96).mean()),
         "far": float((known.distances(features[test]) > known.limit).mean()),
         "seed": seed,
     }
     return Head(name, link, ensemble, known, widening, card)
+
+
+def _parts(name: str, strings: Sequence[str]) -> tuple[npt.NDArray[np.int64], ...]:
+    """Returns the rows to train on, to validate on and to test on."""
+    folds = np.array([fold(string) for string in strings])
+    masks = folds >= VALIDATION, (folds >= TEST) & (folds < VALIDATION), folds < TEST
+    parts = tuple(np.flatnonzero(mask) for mask in masks)
+    counts = [len(part) for part in parts]
+    if min(counts) < _LEAST:
+        raise FitError(
+            f"{name} has {counts[0]} materials to train on, {counts[1]} to validate on and"
+            f" {counts[2]} to test on; each must be {_LEAST} or more.",
+            hint="Give a larger table, or leave the property out.",
+        )
+    return parts
 
 
 def _values(link: Link, raw: Tensor) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:

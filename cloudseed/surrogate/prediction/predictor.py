@@ -186,35 +186,26 @@ class Predictor:
             ScopeError: If a string cannot be read.
         """
         name, named = resolve(property, self.properties)
-        if named is not None and temperature is not None:
-            raise InputError(
-                f"{property} names a temperature, and another was given.", hint="Give one of them."
-            )
-        if name not in NEEDS_ATOMS and (named is not None or temperature is not None):
-            raise InputError(
-                f"{name} does not depend on temperature here.",
-                hint=f"Leave the temperature out; those that do: {', '.join(NEEDS_ATOMS)}.",
-            )
-        asked = temperatures_of(named if named is not None else temperature)
+        asked = _asked(name, named, temperature)
         features = self.encoder.embed(strings)
-        if name in NEEDS_ATOMS:
+        if name == "heat_capacity":
             cells = _cells(atoms, len(strings), name)
-            several = name == "heat_capacity"
-            method = self._heat_capacity if several else self._conductivity
-            values, sd = method(strings, features, np.array(asked), cells)
-            if temperature is None or np.ndim(temperature) == 0:
-                values, sd = values[:, 0], sd[:, 0]
+            values, sd = self._heat_capacity(features, np.array(asked), cells)
+        elif name == "thermal_conductivity":
+            cells = _cells(atoms, len(strings), name)
+            values, sd = self._conductivity(strings, features, np.array(asked), cells)
         elif name == "debye_temperature":
             log, spread = self._summary("heat_capacity", features)
             values, sd = np.exp(log), np.exp(log) * spread
         else:
             values, sd = self._summary(name, features)
+        one = values.ndim == 2 and (temperature is None or np.ndim(temperature) == 0)
         return Prediction(
             property=name,
             unit=PROPERTIES[name].unit,
-            values=values,
-            sd=sd,
-            temperatures=asked if name in NEEDS_ATOMS else (),
+            values=values[:, 0] if one else values,
+            sd=sd[:, 0] if one else sd,
+            temperatures=asked,
             flags=self._flags(name, strings, features),
             note=_NOTES.get(name, ""),
         )
@@ -232,7 +223,6 @@ class Predictor:
 
     def _heat_capacity(
         self,
-        strings: Sequence[str],
         features: npt.NDArray[np.float32],
         temperatures: npt.NDArray[np.float64],
         atoms: npt.NDArray[np.float64],
@@ -242,7 +232,6 @@ class Predictor:
 
         from cloudseed.surrogate.prediction.debye import heat_capacity, sensitivity
 
-        del strings
         log, spread = self._summary("heat_capacity", features)
         theta, kelvin = torch.from_numpy(np.exp(log))[:, None], torch.from_numpy(temperatures)
         value = heat_capacity(theta, kelvin).numpy()
@@ -294,6 +283,25 @@ class Predictor:
             for rows in zip(*found, strict=True)
         ]
         return tuple(named)
+
+
+def _asked(
+    name: str, named: float | None, temperature: float | Sequence[float] | None
+) -> tuple[float, ...]:
+    """Returns the temperatures that are asked for, in K; none for a property without them."""
+    if named is not None and temperature is not None:
+        raise InputError(
+            f"The property names {named:g} K, and another temperature was given.",
+            hint="Give one of them.",
+        )
+    if name in NEEDS_ATOMS:
+        return temperatures_of(named if named is not None else temperature)
+    if named is not None or temperature is not None:
+        raise InputError(
+            f"{name} does not depend on temperature here.",
+            hint=f"Leave the temperature out; those that do: {', '.join(NEEDS_ATOMS)}.",
+        )
+    return ()
 
 
 def _cells(atoms: npt.ArrayLike | None, count: int, name: str) -> npt.NDArray[np.float64]:
