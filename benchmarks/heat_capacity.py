@@ -31,10 +31,8 @@ import torch
 
 from cloudseed.surrogate.encoder import CloudEncoder
 from cloudseed.surrogate.forward import BertForward
-from cloudseed.surrogate.prediction.debye import heat_capacity
-from cloudseed.surrogate.prediction.ensemble import train_ensemble
 from cloudseed.surrogate.prediction.finetuning import FineTuning, finetune_property
-from cloudseed.surrogate.prediction.links import link_for
+from cloudseed.surrogate.prediction.fitting import cross_validated
 from cloudseed.surrogate.splits import folds
 
 DATA = Path(os.environ.get("CLOUDSEED_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -67,16 +65,21 @@ def main() -> None:
     print("trained,variant,weights,mae,mae_over_mad,sd_over_folds,seconds")
     references(data)
     if "heads" in options.trained:
-        torch.manual_seed(options.seed)
-        blank = encoder._checkpoint.trainable(pretrained=False).state_dict()
-        tokens = len(encoder._tokenizer.vocabulary)
-        forward = BertForward(encoder._checkpoint.bert, blank, tokens=tokens)
         heads("pre-trained", encoder, data, options)
-        heads("random", replace(encoder, _forward=forward), data, options)
+        heads("random", untrained(encoder, options.seed), data, options)
     if "network" in options.trained:
         for variant in options.variants:
             for pretrained in (True, False):
                 network(variant, pretrained, encoder, data, options)
+
+
+def untrained(encoder: CloudEncoder, seed: int) -> CloudEncoder:
+    """Returns the encoder with random weights."""
+    torch.manual_seed(seed)
+    checkpoint = encoder._checkpoint
+    weights = checkpoint.trainable(pretrained=False).state_dict()
+    tokens = len(encoder._tokenizer.vocabulary)
+    return replace(encoder, _forward=BertForward(checkpoint.bert, weights, tokens=tokens))
 
 
 def references(data: Data) -> None:
@@ -91,23 +94,14 @@ def references(data: Data) -> None:
 
 def heads(weights: str, encoder: CloudEncoder, data: Data, options: argparse.Namespace) -> None:
     """Trains small networks on frozen embeddings."""
-    features = torch.from_numpy(encoder.embed(data.strings))
+    features = encoder.embed(data.strings)
     for variant in options.variants:
         began = time.perf_counter()
         factor = np.ones(len(data.cv)) if variant == "cell" else data.atoms
-        values = torch.from_numpy(data.cv / factor).float()
-        predicted = np.empty(len(data.cv))
-        for part in range(5):
-            test, stop = data.parts == part, data.parts == (part + 1) % 5
-            train, stopping = (torch.from_numpy(np.flatnonzero(m)) for m in (~test & ~stop, stop))
-            link = link_for("debye" if variant == "debye" else "linear", values[train])
-            ensemble = train_ensemble(
-                features, values, link, train, stopping, steps=options.steps, seed=options.seed
-            )
-            found, _ = link.summarise(ensemble(features[torch.from_numpy(test)]))
-            if variant == "debye":
-                found = heat_capacity(found.exp(), torch.tensor(300.0))
-            predicted[test] = found.numpy() * factor[test]
+        kind = "debye" if variant == "debye" else "linear"
+        predicted = factor * cross_validated(
+            kind, features, data.cv / factor, data.parts, steps=options.steps, seed=options.seed
+        )
         report(f"heads,{variant},{weights}", data, predicted, time.perf_counter() - began)
 
 

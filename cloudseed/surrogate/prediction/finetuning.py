@@ -186,7 +186,7 @@ def _network(encoder: CloudEncoder, *, pretrained: bool) -> BertModel:
 
 
 def _targets(values: npt.ArrayLike, strings: Sequence[str], head: HeadKind) -> Tensor:
-    table = np.asarray(values, dtype=np.float64)
+    table = np.array(values, dtype=np.float64)
     if table.shape != (len(strings),) or len(table) < 2:
         raise InputError(
             f"{len(strings)} strings came with values of shape {table.shape}.",
@@ -206,7 +206,7 @@ def _targets(values: npt.ArrayLike, strings: Sequence[str], head: HeadKind) -> T
 def _counts(atoms: npt.ArrayLike | None, count: int) -> Tensor:
     if atoms is None:
         return torch.ones(count)
-    table = np.asarray(atoms, dtype=np.float64)
+    table = np.array(atoms, dtype=np.float64)
     if table.shape != (count,) or not (table >= 1).all():
         raise InputError(
             "The number of atoms in the cell is missing or below 1.",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from cloudseed.surrogate.encoder import CloudEncoder
     from cloudseed.surrogate.prediction.links import Link, LinkKind
 
-__all__ = ["LINKS", "PropertyTable", "fit_head", "fit_heads"]
+__all__ = ["LINKS", "PropertyTable", "cross_validated", "fit_head", "fit_heads"]
 
 LINKS: Mapping[str, LinkKind] = MappingProxyType(
     {
@@ -196,6 +196,47 @@ def fit_head(
         "seed": seed,
     }
     return Head(name, link, ensemble, known, widening, card)
+
+
+def cross_validated(
+    kind: LinkKind,
+    features: npt.NDArray[np.float32],
+    values: npt.NDArray[np.float64],
+    parts: npt.NDArray[np.int64],
+    *,
+    steps: int = STEPS,
+    seed: int = 0,
+) -> npt.NDArray[np.float64]:
+    """Returns what heads predict of each material that were not trained on its fold, n.
+
+    The fold after the tested one tells when to stop.
+
+    Args:
+        kind: How the values are distributed; "debye" for heat capacities at 300 K per mole of
+            atoms.
+        features: Embeddings, n x d.
+        values: True values, n.
+        parts: The fold of each material, from 0; see `cloudseed.surrogate.splits.folds`.
+        steps: Training steps per head, at most.
+        seed: Seed of all randomness.
+    """
+    import torch
+
+    from cloudseed.surrogate.prediction.ensemble import train_ensemble
+    from cloudseed.surrogate.prediction.links import link_for
+
+    # Copies, because a column of a pandas table may not be written to.
+    x, y = torch.tensor(features), torch.tensor(np.array(values)).float()
+    predicted = np.empty(len(values))
+    count = int(parts.max()) + 1
+    for part in range(count):
+        test, stop = parts == part, parts == (part + 1) % count
+        train = torch.from_numpy(np.flatnonzero(~test & ~stop))
+        stopping = torch.from_numpy(np.flatnonzero(stop))
+        link = link_for(kind, y[train])
+        ensemble = train_ensemble(x, y, link, train, stopping, steps=steps, seed=seed)
+        predicted[test], _ = _values(link, ensemble(x[torch.from_numpy(test)]))
+    return predicted
 
 
 def _parts(name: str, strings: Sequence[str]) -> tuple[npt.NDArray[np.int64], ...]:

@@ -5,6 +5,10 @@ half the Debye temperature: it knows no defects, grain boundaries or optical pho
 State Phys. 34, 1 (1979); Morelli & Slack in "High Thermal Conductivity Materials", Springer 2006,
 DOI 10.1007/0-387-25100-6_2). The Grueneisen parameter comes from Poisson's ratio (Belomestnykh &
 Tesleva, Tech. Phys. 49, 1098 (2004), DOI 10.1134/1.1787679).
+
+A Debye temperature from heat capacities counts optical phonons too, which are far stiffer than the
+acoustic ones in large cells and molecular crystals; so it is used only as far as the sound
+velocities allow (Anderson, J. Phys. Chem. Solids 24, 909 (1963), DOI 10.1016/0022-3697(63)90067-2).
 """
 
 from __future__ import annotations
@@ -16,9 +20,13 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["grueneisen", "poisson", "thermal_conductivity"]
+__all__ = ["elastic_debye", "grueneisen", "poisson", "thermal_conductivity"]
 
 _POISSON = (0.0, 0.45)
+_KELVIN_SECONDS = 7.638232e-12
+"""The reduced Planck constant over Boltzmann's constant, K s."""
+_DENSITY = 1660.539
+"""kg/m^3 in one u per cubic angstrom."""
 _PREFACTOR = 2.43e-6
 """W/m/K per (u angstrom K^2), with masses in u and lengths in angstrom."""
 
@@ -38,6 +46,25 @@ def grueneisen(ratio: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Returns the Grueneisen parameter of a Poisson's ratio."""
     nu = np.asarray(ratio, dtype=float)
     return np.asarray(1.5 * (1 + nu) / (2 - 3 * nu))
+
+
+def elastic_debye(
+    bulk: npt.ArrayLike, shear: npt.ArrayLike, volume: npt.ArrayLike, mass: npt.ArrayLike
+) -> npt.NDArray[np.float64]:
+    """Returns the Debye temperature in K that the sound velocities give.
+
+    Args:
+        bulk: Bulk modulus in GPa.
+        shear: Shear modulus in GPa.
+        volume: Volume per atom in cubic angstrom.
+        mass: Mean atomic mass in u.
+    """
+    k, g = np.asarray(bulk, dtype=float), np.asarray(shear, dtype=float)
+    density = _DENSITY * np.asarray(mass, dtype=float) / np.asarray(volume, dtype=float)
+    along, across = (np.sqrt(1e9 * m / density) for m in (k + 4 / 3 * g, g))
+    mean = ((2 / across**3 + 1 / along**3) / 3) ** (-1 / 3)
+    wave = np.cbrt(6 * np.pi**2 / np.asarray(volume)) * 1e10
+    return np.asarray(_KELVIN_SECONDS * wave * mean)
 
 
 def thermal_conductivity(
@@ -63,7 +90,8 @@ def thermal_conductivity(
     """
     gamma = grueneisen(poisson(bulk, shear))
     prefactor = _PREFACTOR / (1 - 0.514 / gamma + 0.228 / gamma**2)
-    theta, cell = np.asarray(debye, dtype=float), np.asarray(atoms, dtype=float)
+    theta = np.minimum(np.asarray(debye, dtype=float), elastic_debye(bulk, shear, volume, mass))
+    cell = np.asarray(atoms, dtype=float)
     carried = np.asarray(mass) * theta**3 * np.cbrt(volume)
     found: Any = prefactor * carried / (gamma**2 * cell ** (2 / 3) * np.asarray(temperature))
     return np.asarray(found)

@@ -9,9 +9,9 @@ import pytest
 
 from cloudseed.errors import FitError, InputError
 from cloudseed.surrogate.prediction import PropertyTable
-from cloudseed.surrogate.prediction.fitting import fit_head, fit_heads
+from cloudseed.surrogate.prediction.fitting import cross_validated, fit_head, fit_heads
 from cloudseed.surrogate.prediction.heads import read_heads
-from cloudseed.surrogate.splits import TEST, VALIDATION, fold
+from cloudseed.surrogate.splits import TEST, VALIDATION, fold, folds
 from tests.surrogate.prediction.kit import encoder, made_up
 
 
@@ -33,6 +33,17 @@ def test_the_tested_tenth_changes_nothing_that_is_learnt():
     assert all((states[0][key] == states[1][key]).all() for key in states[0])
     assert heads[0].widening == heads[1].widening
     assert heads[1].card["mae"] > 50 > heads[0].card["mae"]
+
+
+def test_cross_validation_never_sees_the_tested_fold():
+    table = made_up("volume")
+    features = encoder().embed(table.strings)
+    parts = folds(table.strings, 3)
+    found = cross_validated("log", features, table.values, parts, steps=60)
+    other = np.where(parts == 0, table.values * 5, table.values)
+    again = cross_validated("log", features, other, parts, steps=60)
+    np.testing.assert_array_equal(found[parts == 0], again[parts == 0])
+    assert (found[parts == 1] != again[parts == 1]).any()
 
 
 def test_rows_are_counted_by_fold(checkpoint):

@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cloudseed.surrogate.prediction.slack import grueneisen, poisson, thermal_conductivity
+from cloudseed.surrogate.prediction.slack import (
+    elastic_debye,
+    grueneisen,
+    poisson,
+    thermal_conductivity,
+)
 
 # Debye temperature, bulk and shear modulus, volume per atom, mass, atoms, W/m/K at 300 K.
 CRYSTALS = {
@@ -37,6 +42,18 @@ def test_known_crystals_within_a_factor_of_four(name):
 def test_it_falls_as_one_over_temperature():
     cold, hot = conductivity("Si", np.array([300.0, 600.0]))
     assert cold == pytest.approx(2 * hot)
+
+
+@pytest.mark.parametrize("name", CRYSTALS)
+def test_sound_gives_the_debye_temperature_of_simple_crystals(name):
+    debye, bulk, shear, volume, mass, _, _ = CRYSTALS[name]
+    assert float(elastic_debye(bulk, shear, volume, mass)) == pytest.approx(debye, rel=0.06)
+
+
+def test_stiff_optical_phonons_carry_no_heat():
+    soft = {"bulk": 20.0, "shear": 10.0, "volume": 12.0, "mass": 15.0, "atoms": 50}
+    found = [thermal_conductivity(debye=d, temperature=300.0, **soft) for d in (900.0, 1800.0)]
+    assert found[0] == found[1]
 
 
 def test_poisson_and_grueneisen():
