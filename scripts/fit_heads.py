@@ -5,16 +5,14 @@
         --refractive-index refractive_index_train.csv.gz
 
 Structures are CSV tables with the columns of `data/README.md`: `material_id`, `cif`, `scope` and
-labels. Their canonical strings and volumes are worked out once, which takes minutes, and kept in
-`--cache`. The other two tables know `cloud` strings only; where the structures hold the same
-string, its canonical form is added. Prints what each head reaches on the tenth that was never
-trained on.
+labels. They are refined once, which takes minutes, and kept in the folder `--cache`. The other two
+tables know `cloud` strings only; where the structures hold the same string, its canonical form is
+added. Prints what each head reaches on the tenth that was never trained on.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import math
 import sys
@@ -24,14 +22,14 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.console import Console
-from rich.progress import Progress, track
+from rich.progress import Progress
 
-from cloudseed.crystal import Crystal
-from cloudseed.errors import CloudseedError
-from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
+from cloudseed.surrogate.checkpoint import shipped_encoders
+from cloudseed.surrogate.encoder import CloudEncoder, available_cores
 from cloudseed.surrogate.prediction import Head, PropertyTable, fit_heads
 from cloudseed.surrogate.prediction.fitting import STEPS
 from cloudseed.surrogate.scope import scope_string
+from cloudseed.surrogate.training.sources import refine
 
 log = logging.getLogger("fit_heads")
 
@@ -81,34 +79,29 @@ def main() -> None:
 
 
 def read_structures(paths: list[Path], cache: Path) -> pd.DataFrame:
-    """Returns the tables with columns `canonical` and `volume`, from the cache if there is one."""
-    table = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
-    if not cache.exists():
-        from pymatgen.core import Structure
-
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        partial = cache.with_suffix(".part")
-        with partial.open("w", encoding="utf-8") as handle:
-            rows = list(zip(table["material_id"], table["cif"], strict=True))
-            for name, cif in track(rows, "refining", console=Console(file=sys.stderr)):
-                try:
-                    crystal = Crystal.from_structure(Structure.from_str(cif, fmt="cif"))
-                except CloudseedError as error:
-                    log.info("left out: %s: %s", name, error)
-                    continue
-                cell = crystal.build()
-                row = {
-                    "id": name,
-                    "canonical": scope_string(crystal, "canonical"),
-                    "volume": cell.volume / len(cell.species),
-                }
-                handle.write(json.dumps(row) + "\n")
-        partial.rename(cache)
-    with cache.open(encoding="utf-8") as handle:
-        known = {row["id"]: row for row in map(json.loads, handle)}
-    for name, empty in (("canonical", None), ("volume", math.nan)):
-        table[name] = [known[i][name] if i in known else empty for i in table["material_id"]]
-    return table[table["canonical"].notna()]
+    """Returns the tables with columns `canonical` and `volume`; what cannot be used is left out."""
+    parts = []
+    with Progress(console=Console(file=sys.stderr)) as bar:
+        for path in paths:
+            task = bar.add_task(f"refining {path.name}")
+            crystals = refine(
+                path,
+                cache,
+                workers=available_cores(),
+                progress=lambda _, done, total, task=task: bar.update(
+                    task, completed=done, total=total
+                ),
+            )
+            table = pd.read_csv(path)
+            table["canonical"] = [c and scope_string(c, "canonical") for c in crystals]
+            table["volume"] = [
+                c.build().volume / len(c.root.frac_coords) if c else math.nan for c in crystals
+            ]
+            parts.append(table)
+    whole = pd.concat(parts, ignore_index=True)
+    good = whole[whole["canonical"].notna()]
+    log.info("%d of %d structures can be used", len(good), len(whole))
+    return good
 
 
 def structure_tables(mp: pd.DataFrame, dialects: list[str]) -> dict[str, PropertyTable]:
@@ -156,7 +149,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--heat-capacity", type=Path)
     parser.add_argument("--refractive-index", type=Path)
     parser.add_argument("--out", type=Path, help="default: the encoder's folder")
-    parser.add_argument("--cache", type=Path, default=Path("build/structures.jsonl"))
+    parser.add_argument("--cache", type=Path, default=Path("build/structures"))
     parser.add_argument(
         "--dialects", nargs="+", default=["canonical", "cloud"], choices=["canonical", "cloud"]
     )

@@ -39,6 +39,7 @@ def pretrain(
     as_json: bool,
 ) -> None:
     """Trains an encoder on strings."""
+    from cloudseed.surrogate.encoder import available_cores
     from cloudseed.surrogate.training import pretraining, shards
     from cloudseed.surrogate.training.recipe import read_recipe
     from cloudseed.surrogate.training.trainer import workers
@@ -54,7 +55,7 @@ def pretrain(
                 limit=plan.shape.limit,
                 children=children,
                 seed=plan.seed,
-                workers=os.cpu_count() or 1,
+                workers=available_cores(),
                 progress=show,
             )
         outcome = pretraining.pretrain(
@@ -83,7 +84,9 @@ def finetune(
 ) -> None:
     """Trains an encoder on labels."""
     from cloudseed.surrogate.checkpoint import open_checkpoint
+    from cloudseed.surrogate.encoder import available_cores
     from cloudseed.surrogate.training import finetuning, shards
+    from cloudseed.surrogate.training.checkpoints import shape_of
     from cloudseed.surrogate.training.labels import read_labelled
     from cloudseed.surrogate.training.recipe import FINETUNING, read_recipe
     from cloudseed.surrogate.training.sources import fingerprint
@@ -98,7 +101,12 @@ def finetune(
     with progress_bar() as show, stop_signal(_tell) as stopping:
         with team.accelerator.main_process_first():
             labelled = read_labelled(
-                tables, columns, out / "data", workers=os.cpu_count() or 1, progress=show
+                tables,
+                columns,
+                out / "data",
+                limit=shape_of(checkpoint).limit,
+                workers=available_cores(),
+                progress=show,
             )
         data = {path.name: fingerprint(path) for path in tables}
         outcome = finetuning.finetune(
@@ -118,7 +126,13 @@ def finetune(
             stop=stopping,
         )
     if team.leads:
-        _close(out, outcome, as_json=as_json, strings=len(labelled.strings), left_out={})
+        _close(
+            out,
+            outcome,
+            as_json=as_json,
+            strings=len(labelled.strings),
+            left_out=labelled.left_out,
+        )
 
 
 def _training(checkpoint: Path) -> Any:
@@ -142,7 +156,10 @@ def _labels(given: Sequence[str]) -> dict[str, str]:
 def _use_threads(threads: int) -> None:
     import torch
 
-    torch.set_num_threads(threads or os.cpu_count() or 1)
+    from cloudseed.surrogate.encoder import available_cores
+
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    torch.set_num_threads(threads or max(1, available_cores() // processes))
 
 
 def _tell(text: str) -> None:

@@ -31,8 +31,16 @@ DEFAULT_ENCODER = "cloud-small"
 
 WEIGHTS = "model.safetensors"
 
-FILES = ("config.json", WEIGHTS, "vocab.txt", "*token*.json")
-"""What is fetched from the hub."""
+FILES = (
+    "config.json",
+    WEIGHTS,
+    "vocab.txt",
+    "*token*.json",
+    "heads.*",
+    "training.json",
+    "README.md",
+)
+"""What is fetched from the hub; the last three are not needed to embed."""
 
 PUBLISHED_FOLDER = "ckpt"
 """Where the published repository, ChangwenXu/CLOUD, keeps its checkpoint."""
@@ -234,7 +242,9 @@ def seal(folder: Path) -> str:
     with (folder / WEIGHTS).open("rb") as handle:
         found = hashlib.file_digest(handle, "sha256").hexdigest()
     config["cloudseed"] = {**config.get("cloudseed", {}), "sha256": found}
-    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    partial.replace(path)
     return found
 
 

@@ -33,7 +33,7 @@ __all__ = [
     "is_validation",
 ]
 
-#: Folds below this are held out from all training,
+#: The labels of folds below this are held out from all training (strings without labels are not),
 TEST = 0.1
 #: and folds from there to this tell when to stop and how wide errors are.
 VALIDATION = 0.2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from cloudseed.errors import EncoderError
-from cloudseed.surrogate.checkpoint import seal
+from cloudseed.surrogate.checkpoint import open_checkpoint, seal
 from cloudseed.surrogate.tokenizer import SPECIAL, WHOLE, whole_vocabulary
 from cloudseed.surrogate.training.recipe import Shape
 
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
     from cloudseed.surrogate.training.learner import Learner
 
-__all__ = ["DIALECT", "keep_state", "load_weights", "save_encoder", "shape_of", "take_up"]
+__all__ = [
+    "DIALECT",
+    "keep_state",
+    "load_weights",
+    "save_encoder",
+    "shape_of",
+    "take_up",
+    "write_facts",
+]
 
 DIALECT = "canonical"
 """The dialect that a trained encoder declares: it ties elements to sites."""
@@ -62,37 +70,72 @@ def save_encoder(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> No
         folder / "tokenizer_config.json",
         names | {"tokenizer_class": WHOLE, "model_max_length": limit},
     )
-    (folder / "vocab.txt").write_text("\n".join(whole_vocabulary()) + "\n", encoding="utf-8")
-    _write(folder / "training.json", facts)
+    _put(folder / "vocab.txt", "\n".join(whole_vocabulary()) + "\n")
+    write_facts(folder, facts)
     seal(folder)
 
 
+def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Writes `training.json`: what a checkpoint tells of its training."""
+    _write(folder / "training.json", facts)
+
+
 def _write(path: Path, content: object) -> None:
-    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    _put(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+
+def _put(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 
-def keep_state(folder: Path, learner: Learner, optimizer: Any, progress: Mapping[str, Any]) -> None:
-    """Writes all that a later process needs to go on."""
+def keep_state(
+    folder: Path,
+    learner: Learner,
+    optimizer: Any,
+    *,
+    progress: Mapping[str, Any],
+    binding: Mapping[str, Any],
+) -> None:
+    """Writes all that a later process needs to go on.
+
+    Args:
+        folder: Receives `training.safetensors`.
+        learner: The encoder with its heads.
+        optimizer: Its optimiser.
+        progress: How far the training has come.
+        binding: What a training that goes on must share: recipe, data, labels, processes.
+    """
     from safetensors.torch import save_file
 
     tensors = {f"learner.{name}": t.cpu().clone() for name, t in learner.state_dict().items()}
     for index, slots in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{slot}": t.cpu().clone() for slot, t in slots.items()}
     partial = folder / "training.part"
-    save_file(tensors, partial, metadata={"progress": json.dumps(dict(progress))})
+    save_file(
+        tensors,
+        partial,
+        metadata={"progress": json.dumps(dict(progress)), "binding": _told(binding)},
+    )
     with partial.open("rb") as handle:
         os.fsync(handle.fileno())
     partial.replace(folder / STATE)
 
 
-def take_up(folder: Path, learner: Learner, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def _told(binding: Mapping[str, Any]) -> str:
+    return json.dumps(dict(binding), sort_keys=True, default=str)
+
+
+def take_up(
+    folder: Path, learner: Learner, optimizer: torch.optim.Optimizer, binding: Mapping[str, Any]
+) -> dict[str, Any]:
     """Takes up what `keep_state` wrote; returns how far that training had come.
 
     Raises:
-        EncoderError: If it is broken, or of another shape.
+        EncoderError: If it is broken, or was written by another training; the hint names what
+            differs.
     """
     from safetensors import safe_open
 
@@ -103,7 +146,19 @@ def take_up(folder: Path, learner: Learner, optimizer: torch.optim.Optimizer) ->
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             progress = dict(json.loads(file.metadata()["progress"]))
+            before = dict(json.loads(file.metadata()["binding"]))
+        now = json.loads(_told(binding))
+        if other := sorted(
+            key for key in now.keys() | before.keys() if now.get(key) != before.get(key)
+        ):
+            raise EncoderError(
+                f"{folder} holds a training with other {other[0].replace('_', ' ')}.",
+                hint=f"It had {before.get(other[0])}. Name another folder, or delete this one.",
+                path=str(path),
+            )
         learner.load_state_dict(_under(tensors, "learner."))
+    except EncoderError:
+        raise
     except Exception as error:
         raise EncoderError(
             f"{path} cannot be taken up.",
@@ -159,21 +214,9 @@ def load_weights(folder: Path, learner: Learner) -> None:
     """Puts the encoder of a checkpoint of this project's vocabulary into a learner.
 
     Raises:
-        EncoderError: If the weights cannot be read or do not fit.
+        EncoderError: If the weights cannot be read, are not finite or do not fit.
     """
-    from safetensors.torch import load_file
-
-    try:
-        weights = {
-            name: value.float() for name, value in load_file(folder / "model.safetensors").items()
-        }
-        learner.bert.load_state_dict(weights, strict=False)
-        wanted = {n for n in learner.bert.state_dict() if not n.endswith("position_ids")}
-    except Exception as error:
-        raise EncoderError(
-            f"The weights of {folder.name} cannot be taken up.",
-            hint="Give a checkpoint that `cloudseed encoder pretrain` made.",
-            path=str(folder),
-        ) from error
-    if missing := wanted - weights.keys():
-        raise EncoderError(f"The weights of {folder.name} lack {min(missing)}.", path=str(folder))
+    missing = learner.bert.load_state_dict(open_checkpoint(folder).weights(), strict=False)
+    names = [n for n in missing.missing_keys if not n.endswith(("position_ids", "token_type_ids"))]
+    if names:
+        raise EncoderError(f"The weights of {folder.name} lack {min(names)}.", path=str(folder))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from cloudseed.errors import InputError
 from cloudseed.surrogate.training.checkpoints import load_weights, shape_of
 from cloudseed.surrogate.training.labels import Labelled, LabelledBatches
 from cloudseed.surrogate.training.learner import Learner, Scale, Scales
@@ -22,7 +23,7 @@ from cloudseed.surrogate.training.targets import describe
 from cloudseed.surrogate.training.trainer import Outcome, Run, Workers, train
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from cloudseed.surrogate.training.recipe import Recipe
@@ -70,6 +71,7 @@ def finetune(
     lexicon = Lexicon(shape.limit)
     torch.manual_seed(recipe.seed)
     trained, validated = labelled.trained, labelled.validated
+    _check_parts(trained, validated, labelled.asked)
     batches = LabelledBatches(trained, lexicon, recipe.batch, recipe.seed + team.rank)
     scale = target_scale(shards, lexicon) if shards else _scale(trained, lexicon)
     learner = Learner(
@@ -83,15 +85,26 @@ def finetune(
         learner=learner,
         batches=lambda taken: _mixed(batches, stream, share, taken, len(labelled.names)),
         validation=LabelledBatches(validated, lexicon, recipe.batch, recipe.seed).all(),
-        scales=Scales(scale, Scale.of(trained.values, floor=1e-6)),
-        score=_score,
+        scales=Scales(scale, Scale.of(trained.values, floor=1e-6), labelled.names),
+        score=lambda found: _score(found, labelled.asked),
         facts={"kind": "fine-tuning", "labels": list(labelled.names), **(facts or {})},
     )
     return train(run, recipe, folder, team, progress=progress, stop=stop)
 
 
-def _score(found: Mapping[str, float]) -> float:
-    return float(np.mean([value for name, value in found.items() if name.startswith("label_")]))
+def _check_parts(trained: Labelled, validated: Labelled, asked: Sequence[str]) -> None:
+    for part, task in ((trained, "train on"), (validated, "validate on")):
+        columns = [part.names.index(name) for name in asked]
+        if not len(part.strings) or np.isnan(part.values[:, columns]).all():
+            raise InputError(
+                f"No labelled string is left to {task}.",
+                hint="Of all compositions a tenth is held out and a tenth validates: give more.",
+            )
+
+
+def _score(found: Mapping[str, float], asked: Sequence[str]) -> float:
+    """Returns the mean over the labels that were asked for and that validation strings have."""
+    return float(np.mean([found[f"label_{n}"] for n in asked if f"label_{n}" in found]))
 
 
 def _scale(labelled: Labelled, lexicon: Lexicon) -> Scale:

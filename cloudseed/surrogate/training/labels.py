@@ -7,12 +7,14 @@ is decided by composition (`splits`), the same for every table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cloudseed.errors import InputError
+from cloudseed.errors import CloudseedError, InputError
 from cloudseed.surrogate.scope import scope_string
 from cloudseed.surrogate.splits import TEST, VALIDATION, fold
 from cloudseed.surrogate.training.lexicon import Lexicon, pad
@@ -20,12 +22,14 @@ from cloudseed.surrogate.training.sources import chunks, columns, refine
 from cloudseed.surrogate.training.stream import Batch, batch_of, shuffle_sites
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
 
     from cloudseed.crystal import Crystal
+
+_log = logging.getLogger(__name__)
 
 __all__ = ["LOGARITHMIC", "Labelled", "LabelledBatches", "read_labelled"]
 
@@ -43,16 +47,20 @@ class Labelled:
         strings: SCOPE strings, n; a crystal may stand in both dialects.
         values: Labels as they are learned, n x p, NaN where there is none.
         names: The p properties.
+        asked: Those of them that were asked for; the volume of structures comes by itself.
+        left_out: Reason -> number of rows left out.
     """
 
     strings: Sequence[str]
     values: npt.NDArray[np.float32]
     names: tuple[str, ...]
+    asked: tuple[str, ...]
+    left_out: Mapping[str, int] = field(default_factory=dict)
 
     def part(self, low: float, high: float) -> Labelled:
         """Returns the strings whose fold lies in [low, high)."""
         index = [i for i, text in enumerate(self.strings) if low <= fold(text) < high]
-        return Labelled([self.strings[i] for i in index], self.values[index], self.names)
+        return replace(self, strings=[self.strings[i] for i in index], values=self.values[index])
 
     @property
     def trained(self) -> Labelled:
@@ -70,6 +78,7 @@ def read_labelled(
     labels: Mapping[str, str],
     cache: Path,
     *,
+    limit: int = 64,
     workers: int = 1,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Labelled:
@@ -80,6 +89,7 @@ def read_labelled(
         labels: Property -> column that holds it, in the property's own unit; each column must
             stand in one of the tables at least.
         cache: Where refined structures are kept.
+        limit: Most tokens of a string; longer ones are left out and counted, never cut.
         workers: Processes that parse structures.
         progress: Told the task, how much is done, and of how much.
 
@@ -98,9 +108,10 @@ def read_labelled(
     names = (*labels, VOLUME) if structures and VOLUME not in labels else tuple(labels)
     strings: list[str] = []
     rows: list[npt.NDArray[np.float32]] = []
+    reader = _Reader(limit, cache, workers, progress)
     for path in tables:
         values = _values(path, labels, names)
-        for row, texts, volume in _strings(path, cache, workers, progress):
+        for row, texts, volume in reader.strings(path):
             line = values[row].copy()
             if volume is not None and VOLUME not in labels:
                 line[names.index(VOLUME)] = np.log(volume)
@@ -109,7 +120,9 @@ def read_labelled(
                 rows.extend([line] * len(texts))
     if not strings:
         raise InputError("No row has a label.", hint=f"Columns read: {', '.join(labels.values())}.")
-    return Labelled(strings, np.stack(rows), names)
+    return Labelled(
+        strings, np.stack(rows), names, tuple(labels), dict(reader.left_out.most_common())
+    )
 
 
 def _values(path: Path, labels: Mapping[str, str], names: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -137,26 +150,48 @@ def _values(path: Path, labels: Mapping[str, str], names: Sequence[str]) -> npt.
     return values
 
 
-def _strings(
-    path: Path, cache: Path, workers: int, progress: Callable[[str, int, int], None]
-) -> list[tuple[int, list[str], float | None]]:
-    """Returns row, strings and volume per atom of what can be used."""
-    lexicon = Lexicon(64)
-    if "cif" in columns(path):
-        crystals = refine(path, cache, workers=workers, progress=progress)
-        return [(i, *_both(crystal)) for i, crystal in enumerate(crystals) if crystal is not None]
-    rows: list[tuple[int, list[str], float | None]] = []
-    for chunk in chunks(path, ["scope"]):
-        for row, text in zip(chunk.index, chunk["scope"], strict=True):
-            lexicon.tokenizer.encode([str(text)])
-            rows.append((int(row), [str(text)], None))
-    return rows
+class _Reader:
+    """Reads strings, and counts what cannot be used."""
+
+    def __init__(
+        self, limit: int, cache: Path, workers: int, progress: Callable[[str, int, int], None]
+    ) -> None:
+        self._tokenizer = Lexicon(limit).tokenizer
+        self._cache = cache
+        self._workers = workers
+        self._progress = progress
+        self.left_out: Counter[str] = Counter()
+
+    def strings(self, path: Path) -> Iterator[tuple[int, list[str], float | None]]:
+        """Yields row, strings and volume per atom of what can be used."""
+        if "cif" in columns(path):
+            crystals = refine(path, self._cache, workers=self._workers, progress=self._progress)
+            for row, crystal in enumerate(crystals):
+                if crystal is None:
+                    self.left_out["The structure cannot be used"] += 1
+                elif texts := self._usable(_both(crystal), f"{path.name}, row {row + 1}"):
+                    cell = crystal.build()
+                    yield row, texts, cell.volume / len(cell.species)
+            return
+        for chunk in chunks(path, ["scope"]):
+            for row, text in zip(chunk.index, chunk["scope"], strict=True):
+                if texts := self._usable([str(text)], f"{path.name}, row {row + 1}"):
+                    yield int(row), texts, None
+
+    def _usable(self, texts: list[str], where: str) -> list[str]:
+        kept = []
+        for text in texts:
+            try:
+                self._tokenizer.encode([text])
+                kept.append(text)
+            except CloudseedError as error:
+                self.left_out[error.message.partition(":")[0]] += 1
+                _log.warning("left out: %s: %s", where, error.message)
+        return kept
 
 
-def _both(crystal: Crystal) -> tuple[list[str], float]:
-    cell = crystal.build()
-    texts = [scope_string(crystal, dialect) for dialect in ("canonical", "cloud")]
-    return texts, cell.volume / len(cell.species)
+def _both(crystal: Crystal) -> list[str]:
+    return [scope_string(crystal, dialect) for dialect in ("canonical", "cloud")]
 
 
 class LabelledBatches:

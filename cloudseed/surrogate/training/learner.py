@@ -166,10 +166,12 @@ class Scales:
     Attributes:
         targets: Of the physics-informed targets.
         labels: Of the labels, or None.
+        names: Names of the labels.
     """
 
     targets: Scale
     labels: Scale | None = None
+    names: tuple[str, ...] = ()
 
 
 def losses(
@@ -193,7 +195,7 @@ def losses(
         rng: Draws what is masked.
         device: Where to compute.
     """
-    rows = batch.real & (rng.random(len(batch.real)) < 0.5)
+    rows = batch.real & (rng.random(len(batch.real)) < 0.5) & (masked > 0)
     if rows.all():
         rows[0] = False
     tokens, hidden = _mask(batch.tokens, rows, masked, batch.symbols.shape[1], rng)
@@ -214,17 +216,19 @@ def losses(
         true = torch.from_numpy(batch.tokens[hidden]).to(device)
         found["masked"] = functional.cross_entropy(said["masked"], true)
     if scales.labels is not None and batch.labels.shape[1]:
-        found |= _label_losses(said["labels"][whole], batch, scales.labels, whole)
+        values = torch.from_numpy(batch.labels).to(device)[whole]
+        found |= _label_losses(said["labels"][whole], values, scales.labels, scales.names)
     return found
 
 
-def _label_losses(said: Tensor, batch: Batch, scale: Scale, whole: Tensor) -> dict[str, Tensor]:
-    values = torch.from_numpy(batch.labels).to(said.device)[whole]
+def _label_losses(
+    said: Tensor, values: Tensor, scale: Scale, names: Sequence[str]
+) -> dict[str, Tensor]:
     known = ~torch.isnan(values)
     wanted = torch.where(known, scale(values), said.detach())
     error = functional.huber_loss(said, wanted, reduction="none", delta=_HUBER)
     mean = (error * known).sum(dim=0) / known.sum(dim=0).clamp(min=1)
-    return {f"label_{i}": mean[i] for i in range(len(mean)) if bool(known[:, i].any())}
+    return {f"label_{name}": mean[i] for i, name in enumerate(names) if bool(known[:, i].any())}
 
 
 def _mask(
@@ -235,6 +239,8 @@ def _mask(
     rng: np.random.Generator,
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Hides a share of the tokens of some rows: 8 in 10 masked, 1 random, 1 left as it is."""
+    if not share:
+        return tokens, np.zeros(tokens.shape, dtype=bool)
     ordinary = (tokens >= len(SPECIAL)) & rows[:, None]
     dice = rng.random(tokens.shape) / share
     hidden = ordinary & (dice < 1)

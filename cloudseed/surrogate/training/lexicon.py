@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cloudseed.surrogate.scope import ELEMENTS, generators
+from cloudseed.surrogate.splits import fold_of, group_of
 from cloudseed.surrogate.tokenizer import SPECIAL, WholeTokenizer, whole_vocabulary
 
 if TYPE_CHECKING:
@@ -88,6 +89,20 @@ class Lexicon:
         elements[rows, place[rows, columns]] = self.element[tokens[rows, columns]]
         amounts[rows, place[rows, columns]] = self.fraction[tokens[rows, columns + 1]]
         return Compositions(elements, amounts)
+
+    def folds(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Returns the fold of each row's composition (`splits.fold`), n."""
+        found = self.compositions(tokens)
+        return np.array(
+            [
+                fold_of(
+                    group_of(
+                        {ELEMENTS[e]: float(x) for e, x in zip(row, part, strict=True) if e >= 0}
+                    )
+                )
+                for row, part in zip(found.elements, found.amounts, strict=True)
+            ]
+        )
 
     def tied(self, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         """Returns which rows tie elements to sites, as the `canonical` dialect does."""

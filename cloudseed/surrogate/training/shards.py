@@ -184,6 +184,8 @@ def prepare(
             prepared from something else.
     """
     sources: dict[str, Any] = {path.name: fingerprint(path) for path in tables}
+    if len(sources) < len(tables):
+        raise InputError("Two tables have the same name.", hint="Rename one, or give it once.")
     sources |= {"children": children, "seed": seed}
     if (folder / "manifest.json").exists():
         shards = TokenShards.open(folder)
@@ -282,17 +284,21 @@ class _Writer:
         self, sources: dict[str, Any], progress: Callable[[str, int, int], None]
     ) -> TokenShards:
         """Writes the shards, and the manifest last."""
-        counts, held = [], []
+        counts: list[int] = []
+        held: list[_Row] = []
         for shard in range(len(self._waiting)):
             train, validation = self._tokenize(self._raw / str(shard))
-            _write(self._folder / f"train-{shard:05d}.parquet", train)
-            counts.append(len(train))
+            if train:
+                _write(self._folder / f"train-{len(counts):05d}.parquet", train)
+                counts.append(len(train))
             held.extend(validation)
             progress("tokenizing", shard + 1, len(self._waiting))
-        if not sum(counts):
-            first = next(iter(self._left_out), "the tables are empty")
+        if not sum(counts) or not held:
+            first = next(iter(self._left_out), "the tables hold too few")
             raise InputError(
-                f"No string is left to train on: {first}", hint="Look at the column `scope`."
+                f"{sum(counts)} strings are left to train on and {len(held)} to validate on:"
+                f" {first}.",
+                hint="Look at the column `scope`; a fiftieth of the compositions validates.",
             )
         _write(self._folder / "validation.parquet", held)
         shards = TokenShards(

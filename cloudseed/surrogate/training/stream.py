@@ -16,6 +16,7 @@ import numpy as np
 
 from cloudseed.surrogate.training.children import Substitution
 from cloudseed.surrogate.training.lexicon import Lexicon, pad
+from cloudseed.surrogate.training.shards import VALIDATION_SHARE
 from cloudseed.surrogate.training.targets import describe
 
 if TYPE_CHECKING:
@@ -141,8 +142,11 @@ class Stream:
         real = shard.real[index].copy()
         loose = np.flatnonzero(~self.lexicon.tied(tokens))
         swapped = loose[rng.random(len(loose)) < _SWAPPED]
+        before = tokens[swapped]
         _swap(tokens, swapped, self.lexicon, substitution, rng)
-        real[swapped] = False
+        validated = self.lexicon.folds(tokens[swapped]) < VALIDATION_SHARE
+        tokens[swapped[validated]] = before[validated]
+        real[swapped[~validated]] = False
         shuffle_sites(tokens, loose[rng.random(len(loose)) < _SHUFFLED], self.lexicon, rng)
         return batch_of(tokens, shard.groups[index], real, self.lexicon)
 

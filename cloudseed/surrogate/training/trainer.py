@@ -10,16 +10,25 @@ from __future__ import annotations
 
 import csv
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import nn
 
-from cloudseed.errors import MissingDependencyError
-from cloudseed.surrogate.training.checkpoints import keep_state, save_encoder, take_up
+from cloudseed.errors import EncoderError, FitError, MissingDependencyError
+from cloudseed.surrogate.training.checkpoints import (
+    keep_state,
+    save_encoder,
+    take_up,
+    write_facts,
+)
 from cloudseed.surrogate.training.learner import losses, total
+from cloudseed.surrogate.training.lexicon import PAD
 from cloudseed.surrogate.training.stream import ahead
 
 if TYPE_CHECKING:
@@ -33,6 +42,10 @@ if TYPE_CHECKING:
     from cloudseed.surrogate.training.stream import Batch
 
 __all__ = ["Outcome", "Run", "Workers", "train", "validate", "workers"]
+
+_LONGEST_PREPARATION = timedelta(hours=24)
+_ASK_EVERY = 10
+"""Steps after which several processes ask each other whether one was told to stop."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,19 @@ class Workers:
         """Where this process computes."""
         return torch.device(self.accelerator.device)
 
+    def mean(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Returns the mean over the processes, the same for all to the last bit."""
+        if self.world == 1:
+            return dict(values)
+        names = sorted(values)
+        mine = torch.tensor([values[name] for name in names], device=self.device)
+        shared = self.accelerator.reduce(mine, reduction="mean").tolist()
+        return dict(zip(names, shared, strict=True))
+
+    def any(self, asked: bool) -> bool:
+        """Returns whether any process was asked; all must call it together."""
+        return self.mean({"asked": float(asked)})["asked"] > 0
+
 
 def workers(precision: str) -> Workers:
     """Joins the other processes, if a launcher started any.
@@ -67,7 +93,7 @@ def workers(precision: str) -> Workers:
         MissingDependencyError: If accelerate is not installed.
     """
     try:
-        from accelerate import Accelerator, DistributedDataParallelKwargs
+        from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
     except ImportError as error:
         raise MissingDependencyError(
             "Training an encoder needs accelerate.", hint="pip install 'cloudseed[train]'"
@@ -76,7 +102,9 @@ def workers(precision: str) -> Workers:
         precision = "bf16" if torch.cuda.is_available() else "no"
     # A step without masked strings, or without one of the labels, leaves that head's weights out.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
-    accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[unused])
+    # The others wait while one prepares the data, which takes hours for millions of structures.
+    patient = InitProcessGroupKwargs(timeout=_LONGEST_PREPARATION)
+    accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=[unused, patient])
     return Workers(accelerator, accelerator.process_index, accelerator.num_processes)
 
 
@@ -150,12 +178,46 @@ def train(
         How far it came. The folder holds the encoder of the best validation.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    with _alone(folder, team):
+        return _train(run, recipe, folder, team, progress, stop)
+
+
+@contextmanager
+def _alone(folder: Path, team: Workers) -> Iterator[None]:
+    """Keeps a second training out of a folder."""
+    if not team.leads:
+        yield
+        return
+    lock = FileLock(folder / "training.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise EncoderError(
+            f"Another training writes to {folder}.", hint="Wait for it, or name another folder."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _train(  # noqa: PLR0917  what `train` was called with
+    run: Run,
+    recipe: Recipe,
+    folder: Path,
+    team: Workers,
+    progress: Callable[[int, int, float], None],
+    stop: Callable[[], bool],
+) -> Outcome:
     optimizer = _optimizer(run.learner, recipe)
-    state = Outcome(**take_up(folder, run.learner, optimizer))
+    binding = _binding(run, recipe, team)
+    state = Outcome(**take_up(folder, run.learner, optimizer, binding))
+    if state.stopped == "patience" and recipe.patience and state.stale >= recipe.patience:
+        return state
     state.stopped = ""
     model, optimizer = team.accelerator.prepare(run.learner, optimizer)
     log = _Log(folder / "training.csv", state.step, team.leads)
-    keeper = _Keeper(run, recipe, folder, team, log)
+    keeper = _Keeper(run, recipe, folder, team, log, binding)
     batches = ahead(run.batches(state.step))
     while not state.stopped and state.step < recipe.steps:
         began = time.monotonic()
@@ -163,19 +225,25 @@ def train(
         log.add(_step(_Stepped(run, recipe, team, model, optimizer), batch, state.step))
         state.step += 1
         state.seconds += time.monotonic() - began
-        state.tokens += batch.tokens.size * team.world
+        state.tokens += int((batch.tokens != PAD).sum()) * team.world
         if state.step % recipe.validate_every == 0 or state.step == recipe.steps:
             keeper.validated(state, model, optimizer)
-            if recipe.patience and state.stale >= recipe.patience:
-                state.stopped = "patience"
-        # Several processes stop together or wait for each other for ever.
-        elif team.world == 1 and stop():
+        # Several processes stop together, or they would wait for each other for ever.
+        elif (team.world == 1 or state.step % _ASK_EVERY == 0) and team.any(stop()):
             state.stopped = "asked"
             keeper.keep(state, optimizer)
         if team.leads:
             progress(state.step, recipe.steps, state.best)
     state.stopped = state.stopped or "steps"
+    if team.leads:
+        keeper.tell(state)
     return state
+
+
+def _binding(run: Run, recipe: Recipe, team: Workers) -> dict[str, Any]:
+    """Returns what a training that goes on must share with the one that it goes on with."""
+    plan = recipe.model_dump(exclude={"steps", "patience", "validate_every"})
+    return {**plan, "labels_learned": run.learner.labels, "processes": team.world, **run.facts}
 
 
 class _Stepped(NamedTuple):
@@ -193,7 +261,10 @@ def _step(what: _Stepped, batch: Batch, number: int) -> dict[str, Tensor]:
         group["lr"] = recipe.rate_at(number)
     rng = np.random.default_rng((recipe.seed, 3, number, team.rank))
     model.train()
-    with team.accelerator.autocast():
+    devices = [team.device] if team.device.type == "cuda" else []
+    # What is dropped follows from the step's number too, and no global seed is left behind.
+    with torch.random.fork_rng(devices=devices), team.accelerator.autocast():
+        torch.manual_seed(int(rng.integers(2**31)))
         found = losses(model, batch, run.scales, masked=recipe.masked, rng=rng, device=team.device)
     optimizer.zero_grad()
     team.accelerator.backward(total(found, recipe.labels))
@@ -216,20 +287,27 @@ def _optimizer(learner: Learner, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def validate(run: Run, model: nn.Module, recipe: Recipe, team: Workers) -> dict[str, float]:
-    """Returns the mean of each loss over the validation split, with the same masks each time."""
+    """Returns the mean of each loss over the validation split, with the same masks each time.
+
+    A label's mean is over the strings that have it; labelled strings are not masked.
+    """
     model.eval()
     rng = np.random.default_rng((recipe.seed, 4))
+    masked = 0.0 if run.scales.labels is not None else recipe.masked
     sums: dict[str, float] = {}
-    weights: dict[str, int] = {}
+    counts: dict[str, int] = {}
     with torch.inference_mode():
         for batch in run.validation:
-            found = losses(
-                model, batch, run.scales, masked=recipe.masked, rng=rng, device=team.device
-            )
+            found = losses(model, batch, run.scales, masked=masked, rng=rng, device=team.device)
+            known = (~np.isnan(batch.labels)).sum(axis=0)
+            many = {
+                f"label_{name}": int(n) for name, n in zip(run.learner.labels, known, strict=True)
+            }
             for name, value in found.items():
-                sums[name] = sums.get(name, 0.0) + float(value) * len(batch.groups)
-                weights[name] = weights.get(name, 0) + len(batch.groups)
-    return {name: sums[name] / weights[name] for name in sums}
+                count = many.get(name, len(batch.groups))
+                sums[name] = sums.get(name, 0.0) + float(value) * count
+                counts[name] = counts.get(name, 0) + count
+    return team.mean({name: sums[name] / counts[name] for name in sums})
 
 
 @dataclass
@@ -241,20 +319,27 @@ class _Keeper:
     folder: Path
     team: Workers
     log: _Log
+    binding: Mapping[str, Any]
 
     def validated(self, state: Outcome, model: nn.Module, optimizer: Any) -> None:
         """Validates, keeps the best encoder, then the state."""
         found = validate(self.run, model, self.recipe, self.team)
         score = self.run.score(found)
+        if not np.isfinite(score):
+            raise FitError(
+                f"The validation score of step {state.step} is not finite.",
+                hint="Lower `rate`, or look at the labels.",
+            )
         better = score < state.best
         if better:
             state.best, state.best_step, state.stale = score, state.step, 0
             state.validation = found
         else:
             state.stale += 1
+        if self.recipe.patience and state.stale >= self.recipe.patience:
+            state.stopped = "patience"
         if better and self.team.leads:
-            facts = {**self.run.facts, "recipe": self.recipe.model_dump(), "outcome": vars(state)}
-            save_encoder(self.run.learner, self.folder, facts)
+            save_encoder(self.run.learner, self.folder, self._facts(state))
         self.log.write(state, found, self.recipe.rate_at(state.step))
         self.keep(state, optimizer)
 
@@ -262,7 +347,21 @@ class _Keeper:
         """Keeps the state of this step."""
         self.team.accelerator.wait_for_everyone()
         if self.team.leads:
-            keep_state(self.folder, self.run.learner, optimizer, vars(state))
+            keep_state(
+                self.folder,
+                self.run.learner,
+                optimizer,
+                progress=vars(state),
+                binding=self.binding,
+            )
+
+    def tell(self, state: Outcome) -> None:
+        """Writes how it ended beside the encoder, if there is one."""
+        if state.best_step:
+            write_facts(self.folder, self._facts(state))
+
+    def _facts(self, state: Outcome) -> dict[str, Any]:
+        return {**self.run.facts, "recipe": self.recipe.model_dump(), "outcome": vars(state)}
 
 
 class _Log:
@@ -275,9 +374,15 @@ class _Log:
         if leads and path.exists():
             with path.open(newline="", encoding="utf-8") as handle:
                 rows = [row for row in csv.DictReader(handle) if int(row["step"]) <= step]
-            path.unlink()
+            self._path = path.with_suffix(".part")
+            self._path.unlink(missing_ok=True)
             for row in rows:
                 self._append(row)
+            if rows:
+                self._path.replace(path)
+            else:
+                path.unlink()
+            self._path = path
 
     def add(self, found: dict[str, Tensor]) -> None:
         """Takes the losses of one step."""

@@ -27,6 +27,7 @@ def test_labels_are_read_and_split(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.values[:, 1], found.values[:, 0], rtol=1e-5)
     parts = found.part(0, 0.1), found.validated, found.trained
     assert sum(len(part.strings) for part in parts) == len(found.strings)
+    assert found.asked == ("band_gap", "bulk_modulus")
     assert all(fold(text) >= 0.2 for text in found.trained.strings)
     assert all(0.1 <= fold(text) < 0.2 for text in found.validated.strings)
 
@@ -38,6 +39,7 @@ def test_structures_bring_their_volume(tmp_path: Path) -> None:
     found = read_labelled([tmp_path / "cifs.csv"], {"band_gap": "gap"}, tmp_path / "cache")
     assert found.names == ("band_gap", "volume")
     assert len(found.strings) == 2
+    assert (found.asked, sum(found.left_out.values())) == (("band_gap",), 1)
     assert "1a Sr" in found.strings[0]
     assert "1a Sr" not in found.strings[1]
     np.testing.assert_allclose(found.values[:, 1], np.log(3.9**3 / 5), rtol=1e-5)
@@ -58,6 +60,21 @@ def test_bad_labels(tmp_path: Path, cells: list[str], message: str) -> None:
         read_labelled([path], {"band_gap": "gap"}, tmp_path)
     with pytest.raises(InputError, match="No table has a column 'gaps'"):
         read_labelled([path], {"band_gap": "gaps"}, tmp_path)
+
+
+def test_too_long_strings_are_left_out_and_counted(tmp_path: Path) -> None:
+    path = table(tmp_path / "labels.csv", gap=labels())
+    with pytest.raises(InputError, match="No row"):
+        read_labelled([path], {"band_gap": "gap"}, tmp_path, limit=16)
+
+
+def test_too_few_labels_to_split(tmp_path: Path) -> None:
+    validated = [text for text in STRINGS if 0.1 <= fold(text) < 0.2]
+    for strings in (validated, [text for text in STRINGS if fold(text) >= 0.2][:40]):
+        path = table(tmp_path / "few.csv", strings, gap=np.arange(len(strings), dtype=float))
+        labelled = read_labelled([path], {"band_gap": "gap"}, tmp_path)
+        with pytest.raises(InputError, match="No labelled string is left"):
+            finetune(None, labelled, tmp_path / "out", small(), workers("no"))
 
 
 def test_labelled_batches_repeat(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from cloudseed.errors import InputError
 from cloudseed.surrogate.scope import ELEMENTS, parse
 from cloudseed.surrogate.splits import fold
 from cloudseed.surrogate.training.children import Substitution
-from cloudseed.surrogate.training.lexicon import Lexicon
+from cloudseed.surrogate.training.lexicon import Lexicon, pad
 from cloudseed.surrogate.training.shards import VALIDATION_SHARE, TokenShards, prepare
 from cloudseed.surrogate.training.stream import Stream, ahead
 from tests.surrogate.training.kit import CLOUD, STRINGS, perovskite, prepared, table
@@ -201,6 +201,14 @@ def test_varied_strings_still_parse(tmp_path: Path) -> None:
             if not real:
                 elements |= set(scope.elements)
     assert len(elements) > 40
+    for batch in take(Stream(shards, lexicon, 32, seed=1)(), 12):
+        assert (lexicon.folds(batch.tokens) >= VALIDATION_SHARE).all()
+
+
+def test_folds_are_those_of_the_strings() -> None:
+    lexicon = Lexicon(64)
+    tokens = pad(lexicon.tokenizer.encode([*STRINGS[:30], CLOUD]))
+    assert lexicon.folds(tokens).tolist() == [fold(text) for text in [*STRINGS[:30], CLOUD]]
 
 
 def test_a_thread_passes_errors_on() -> None:
