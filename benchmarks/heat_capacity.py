@@ -29,6 +29,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from cloudseed.surrogate.checkpoint import open_checkpoint
 from cloudseed.surrogate.encoder import CloudEncoder
 from cloudseed.surrogate.forward import BertForward
 from cloudseed.surrogate.prediction.finetuning import FineTuning, finetune_property
@@ -76,7 +77,7 @@ def main() -> None:
 def untrained(encoder: CloudEncoder, seed: int) -> CloudEncoder:
     """Returns the encoder with random weights."""
     torch.manual_seed(seed)
-    checkpoint = encoder._checkpoint
+    checkpoint = open_checkpoint(encoder.name, revision=encoder.revision, sha256=encoder.sha256)
     weights = checkpoint.trainable(pretrained=False).state_dict()
     tokens = len(encoder._tokenizer.vocabulary)
     return replace(encoder, _forward=BertForward(checkpoint.bert, weights, tokens=tokens))

@@ -16,15 +16,14 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from heat_capacity import untrained
 
 from cloudseed.surrogate.encoder import CloudEncoder
-from cloudseed.surrogate.forward import BertForward
 from cloudseed.surrogate.prediction.finetuning import FineTuning, finetune_property
 from cloudseed.surrogate.prediction.fitting import cross_validated
 from cloudseed.surrogate.splits import folds
@@ -74,15 +73,6 @@ def main() -> None:
             predicted[test] = tuned.predict([strings[i] for i in test])
         name = "network,pre-trained" if pretrained else "network,random"
         report(name, n, predicted, parts, time.perf_counter() - began)
-
-
-def untrained(encoder: CloudEncoder, seed: int) -> CloudEncoder:
-    """Returns the encoder with random weights."""
-    torch.manual_seed(seed)
-    checkpoint = encoder._checkpoint
-    weights = checkpoint.trainable(pretrained=False).state_dict()
-    tokens = len(encoder._tokenizer.vocabulary)
-    return replace(encoder, _forward=BertForward(checkpoint.bert, weights, tokens=tokens))
 
 
 def report(name, n, predicted, parts, seconds) -> None:
