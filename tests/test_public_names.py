@@ -115,6 +115,7 @@ NAMES = {
         "Parent",
         "ProposalContext",
         "Proposer",
+        "Quotas",
         "Verdict",
         "generate",
         "load_parents",

@@ -2,7 +2,7 @@
 
 from cloudseed.proposers._tables import permitted_elements
 from cloudseed.proposers.filters import AllowedElements
-from cloudseed.proposers.generation import Generation, Kept, Origin, generate
+from cloudseed.proposers.generation import Generation, Kept, Origin, Quotas, generate
 from cloudseed.proposers.ionic import IonicSubstitution
 from cloudseed.proposers.neutrality import ChargeNeutrality
 from cloudseed.proposers.parents import load_parents
@@ -46,6 +46,7 @@ __all__ = [
     "Parent",
     "ProposalContext",
     "Proposer",
+    "Quotas",
     "Verdict",
     "generate",
     "load_parents",
