@@ -1,11 +1,14 @@
 """Crystals in, candidates out; `protocols.py` tells this part."""
 
 from cloudseed.proposers._tables import permitted_elements
+from cloudseed.proposers.aliovalent import AliovalentSubstitution
+from cloudseed.proposers.evolution import Evolution
 from cloudseed.proposers.filters import AllowedElements
 from cloudseed.proposers.generation import Generation, Kept, Origin, Quotas, generate
 from cloudseed.proposers.ionic import IonicSubstitution
 from cloudseed.proposers.neutrality import ChargeNeutrality
 from cloudseed.proposers.parents import load_parents
+from cloudseed.proposers.partial import PartialSubstitution
 from cloudseed.proposers.protocols import (
     Batch,
     BatchProposer,
@@ -24,15 +27,20 @@ from cloudseed.proposers.protocols import (
 )
 from cloudseed.proposers.prototypes import prototype_parents
 from cloudseed.proposers.registry import load_proposer
+from cloudseed.proposers.similarity import SimilaritySubstitution
+from cloudseed.proposers.substituting import Substituter
+from cloudseed.proposers.swaps import SiteSwap
 from cloudseed.proposers.volume import predict_volume
 
 __all__ = [
+    "AliovalentSubstitution",
     "AllowedElements",
     "Batch",
     "BatchProposer",
     "Candidate",
     "ChargeNeutrality",
     "CompositionFilter",
+    "Evolution",
     "Filter",
     "FilterResult",
     "Generation",
@@ -44,9 +52,13 @@ __all__ = [
     "Operation",
     "Origin",
     "Parent",
+    "PartialSubstitution",
     "ProposalContext",
     "Proposer",
     "Quotas",
+    "SimilaritySubstitution",
+    "SiteSwap",
+    "Substituter",
     "Verdict",
     "generate",
     "load_parents",
