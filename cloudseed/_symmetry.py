@@ -8,6 +8,7 @@ import os
 import warnings
 from functools import lru_cache
 from importlib.resources import files
+from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -18,7 +19,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
-__all__ = ["freedoms", "multiplicities", "primitive_cell", "relabelings", "symmetry_dataset"]
+__all__ = [
+    "SYMPREC",
+    "Row",
+    "freedoms",
+    "multiplicities",
+    "placed_by_letters",
+    "primitive_cell",
+    "relabelings",
+    "site_permutations",
+    "symmetry_dataset",
+]
+
+SYMPREC = 0.01
+"""Distance tolerance of the symmetry search in angstrom; pymatgen's default, hence CLOUD's."""
 
 ANGLE_TOLERANCE = 5.0
 """Angle tolerance of a search in degrees; pymatgen's default, hence CLOUD's."""
@@ -49,6 +63,33 @@ def symmetry_dataset(
     )
 
 
+def site_permutations(
+    lattice: Sequence[Row], coords: Sequence[Row], numbers: Sequence[int], symprec: float
+) -> np.ndarray:
+    """Returns how the space group moves the sites of a cell: `operations x sites`, each once.
+
+    Args:
+        lattice: Row vectors in angstrom.
+        coords: Fractional coordinates.
+        numbers: For each site what is on it.
+        symprec: Tolerance in angstrom.
+
+    Raises:
+        StructureError: If spglib finds no symmetry, or if an operation maps two sites onto one.
+    """
+    dataset = symmetry_dataset(lattice, coords, numbers, symprec)
+    sites, rows = np.array(coords), np.array(lattice)
+    found = set()
+    for rotation, translation in zip(dataset.rotations, dataset.translations, strict=True):
+        apart = (sites @ rotation.T + translation)[:, None, :] - sites[None, :, :]
+        apart -= np.round(apart)
+        found.add(tuple(np.linalg.norm(apart @ rows, axis=2).argmin(axis=1).tolist()))
+    permutations = np.array(sorted(found), dtype=np.intp)
+    if (np.sort(permutations, axis=1) != np.arange(len(sites))).any():
+        raise _no_symmetry(symprec)
+    return permutations
+
+
 def primitive_cell(
     lattice: Sequence[Row], coords: Sequence[Row], labels: Sequence[int], symprec: float
 ) -> tuple[np.ndarray, np.ndarray, list[int]]:
@@ -71,6 +112,48 @@ def primitive_cell(
         symprec,
     )
     return np.asarray(refined), np.asarray(sites), [int(n) - 1 for n in numbers]
+
+
+def placed_by_letters(
+    lattice: Sequence[Row],
+    coords: np.ndarray,
+    numbers: Sequence[int],
+    letters: Sequence[str],
+    *,
+    space_group: int,
+    symprec: float,
+) -> np.ndarray | None:
+    """Returns the coordinates, moved so that spglib finds wanted Wyckoff letters.
+
+    Letters depend on the choice of the origin, which refining may change for one in forty crystals.
+    Shifts by quarters of the axes are tried, and the inverse where the group has improper
+    operations.
+
+    Args:
+        lattice: Row vectors in angstrom.
+        coords: Fractional coordinates, `n x 3`.
+        numbers: For each site what is on it.
+        letters: For each site the wanted letter.
+        space_group: The wanted group.
+        symprec: Tolerance in angstrom.
+
+    Returns:
+        None if nothing serves, or if refining has changed the group.
+    """
+    wanted = list(letters)
+    first = symmetry_dataset(lattice, coords.tolist(), numbers, symprec)
+    if first.number != space_group:
+        return None
+    if list(first.wyckoffs) == wanted:
+        return coords
+    improper = bool((np.linalg.det(first.rotations) < 0).any())
+    for sign in (1, -1) if improper else (1,):
+        for shift in product((0.0, 0.5, 0.25, 0.75), repeat=3):
+            moved = (sign * coords + shift) % 1.0
+            dataset = symmetry_dataset(lattice, moved.tolist(), numbers, symprec)
+            if list(dataset.wyckoffs) == wanted and dataset.number == space_group:
+                return moved
+    return None
 
 
 def _spglib() -> ModuleType:
