@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cloudseed._elements import VACANCY
 from cloudseed._parsing import plain_cell
 from cloudseed._reading import Source, read_cells
 from cloudseed._symmetry import multiplicities, primitive_cell, relabelings, symmetry_dataset
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SYMPREC",
+    "VACANCY",
     "Cell",
     "Crystal",
     "GeometryRoot",

@@ -6,9 +6,15 @@ from cloudseed.proposers.generation import Generation, Kept, Origin, generate
 from cloudseed.proposers.ionic import IonicSubstitution
 from cloudseed.proposers.parents import load_parents
 from cloudseed.proposers.protocols import (
+    Batch,
+    BatchProposer,
     Candidate,
+    CompositionFilter,
     Filter,
     FilterResult,
+    Judged,
+    Observation,
+    Observer,
     Operation,
     Parent,
     ProposalContext,
@@ -20,13 +26,19 @@ from cloudseed.proposers.volume import predict_volume
 
 __all__ = [
     "AllowedElements",
+    "Batch",
+    "BatchProposer",
     "Candidate",
     "ChargeNeutrality",
+    "CompositionFilter",
     "Filter",
     "FilterResult",
     "Generation",
     "IonicSubstitution",
+    "Judged",
     "Kept",
+    "Observation",
+    "Observer",
     "Operation",
     "Origin",
     "Parent",

@@ -1,27 +1,43 @@
 """Crystals in, candidates out: the whole of this part on one page.
 
 A `Proposer` yields `Candidate`s made from `Parent`s, likeliest first, and nothing else: the part's
-core (`generate`) keys, deduplicates and filters whatever proposers yield. A `Filter` answers pass,
-fail or unknown, with a reason; unknown never rejects.
+core (`generate`) keys, deduplicates, filters and records whatever proposers yield. Three things a
+proposer or filter may offer besides, each a small protocol of its own:
+
+    BatchProposer      hands over children by the thousand, as arrays
+    Observer           learns from what has been measured
+    CompositionFilter  judges compositions by the thousand, as arrays
+
+A `Filter` answers pass, fail or unknown, with a reason; unknown never rejects.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from cloudseed._elements import SYMBOLS
+from cloudseed.crystal import Crystal
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
+    import numpy.typing as npt
 
-    from cloudseed.crystal import Crystal
+    from cloudseed.crystal import GeometryRoot
 
 __all__ = [
+    "Batch",
+    "BatchProposer",
     "Candidate",
+    "CompositionFilter",
     "Filter",
     "FilterResult",
+    "Judged",
+    "Observation",
+    "Observer",
     "Operation",
     "Parent",
     "ProposalContext",
@@ -38,11 +54,13 @@ class Parent:
         name: How people call it; unique within a campaign.
         crystal: The refined crystal.
         source: Where it comes from: a file, a database entry, an experiment.
+        depth: How many operations lie between it and a crystal that was given.
     """
 
     name: str
     crystal: Crystal
     source: str = ""
+    depth: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +87,9 @@ class Candidate:
         log_probability: Natural logarithm of its probability, of the kind named beside it.
         probability_kind: What the probability means, for instance "hautier2011".
         rank: Position among its parent's children, from 0.
+        orbit_map: For each orbit of the crystal's root the orbit of the parent's that it lies on;
+            None where they are the same.
+        depth: How many operations lie between it and a crystal that was given.
     """
 
     crystal: Crystal
@@ -77,11 +98,85 @@ class Candidate:
     log_probability: float
     probability_kind: str
     rank: int = 0
+    orbit_map: tuple[int, ...] | None = None
+    depth: int = 1
 
     @property
     def key(self) -> str:
         """What makes two candidates the same: the crystal's key."""
         return self.crystal.key
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Children of one parent that differ in their elements only, as arrays of `n` rows.
+
+    Orbits of one class hold one element in every row. Rows follow one another by falling
+    probability.
+
+    Attributes:
+        parent: What they were made from.
+        root: Where their atoms sit; the parent's own root, or one with split orbits.
+        classes: For each orbit of the root its class, a column of `numbers`.
+        numbers: Atomic numbers, `n x classes`; 0 for a vacancy.
+        charges: Oxidation states, `n x classes`; None where there are none.
+        log_probability: Natural logarithms, `n`.
+        ranks: Positions among the children that one proposer makes from the parent, `n`.
+        probability_kind: What the probability means.
+        operation: Name of the operation.
+        arguments: Those of the operation's arguments that all rows share; plain JSON values.
+        orbit_map: As in `Candidate`.
+    """
+
+    parent: Parent
+    root: GeometryRoot
+    classes: tuple[int, ...]
+    numbers: npt.NDArray[np.uint8]
+    charges: npt.NDArray[np.int8] | None
+    log_probability: npt.NDArray[np.float64]
+    ranks: npt.NDArray[np.int32]
+    probability_kind: str
+    operation: str
+    arguments: Mapping[str, object] = field(default_factory=dict)
+    orbit_map: tuple[int, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.log_probability)
+
+    def crystal(self, row: int) -> Crystal:
+        """Returns the crystal of one row."""
+        symbols = [SYMBOLS[number] for number in self.numbers[row].tolist()]
+        return Crystal(self.root, tuple([symbols[column] for column in self.classes]))
+
+    def candidate(self, row: int) -> Candidate:
+        """Returns one row as a candidate.
+
+        Its arguments are the shared ones and "species", a list of what each class was in the
+        parent and what it is now.
+        """
+        return Candidate(
+            crystal=self.crystal(row),
+            parents=(self.parent.name,),
+            operation=Operation(self.operation, {**self.arguments, **self._species(row)}),
+            log_probability=float(self.log_probability[row]),
+            probability_kind=self.probability_kind,
+            rank=int(self.ranks[row]),
+            orbit_map=self.orbit_map,
+            depth=self.parent.depth + 1,
+        )
+
+    def _species(self, row: int) -> dict[str, object]:
+        place = self.orbit_map or range(len(self.classes))
+        before: dict[int, str] = {}
+        for column, orbit in zip(self.classes, place, strict=True):
+            before.setdefault(column, self.parent.crystal.colouring[orbit])
+        after = [SYMBOLS[number] for number in self.numbers[row].tolist()]
+        found: dict[str, object] = {
+            "species": [[before[column], after[column]] for column in sorted(before)]
+        }
+        if self.charges is not None:
+            found["charges"] = self.charges[row].tolist()
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +194,7 @@ class ProposalContext:
 
 @runtime_checkable
 class Proposer(Protocol):
-    """Makes candidates from parents.
+    """Makes candidates from parents, or from nothing.
 
     Attributes:
         name: As registered.
@@ -118,6 +213,43 @@ class Proposer(Protocol):
 
         Deterministic under the state of `rng`.
         """
+        ...
+
+
+@runtime_checkable
+class BatchProposer(Proposer, Protocol):
+    """A proposer whose children depend on one parent each; the core prefers its batches."""
+
+    def batches(
+        self, parent: Parent, context: ProposalContext, budget: int, rng: np.random.Generator
+    ) -> Iterator[Batch]:
+        """Yields at most `budget` children of one parent."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A crystal that has been measured.
+
+    Attributes:
+        crystal: What was measured.
+        name: How people call it.
+        value: How good it is; larger is better.
+        depth: As in `Candidate`.
+    """
+
+    crystal: Crystal
+    name: str
+    value: float
+    depth: int = 0
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """A proposer that learns from measurements."""
+
+    def observe(self, results: Sequence[Observation]) -> None:
+        """Takes all measurements so far, in place of those that it was given before."""
         ...
 
 
@@ -150,6 +282,10 @@ class FilterResult:
 class Filter(Protocol):
     """Judges one candidate by what its papers say.
 
+    A filter with an attribute `depends_on` that is "composition" promises that its verdict depends
+    on the reduced composition alone; the core then asks once for each. A filter that asks for the
+    candidate's key or structure has "crystal", which is taken where the attribute is absent.
+
     Attributes:
         name: What results call it.
         version: Changes whenever the same candidate gets another verdict.
@@ -162,4 +298,31 @@ class Filter(Protocol):
 
     def check(self, candidate: Candidate) -> FilterResult:
         """Returns the verdict on a candidate."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judged:
+    """Many verdicts, of which few are different.
+
+    Attributes:
+        results: The different ones.
+        index: For each of `n` rows its place in `results`, an array of integers.
+    """
+
+    results: Sequence[FilterResult]
+    index: npt.NDArray[np.intp]
+
+
+@runtime_checkable
+class CompositionFilter(Filter, Protocol):
+    """A filter that judges many compositions of the same amounts at once."""
+
+    def check_many(self, numbers: npt.NDArray[np.uint8], amounts: Sequence[int]) -> Judged:
+        """Returns the verdicts on compositions, the same as `check`'s.
+
+        Args:
+            numbers: Atomic numbers, `n x m`, no two of a row equal.
+            amounts: Atoms of each column in the cell, `m`.
+        """
         ...
