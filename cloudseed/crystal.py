@@ -26,7 +26,7 @@ import numpy as np
 
 from cloudseed._elements import VACANCY
 from cloudseed._parsing import plain_cell
-from cloudseed._reading import Source, read_cells
+from cloudseed._reading import Disorder, Source, read_cells
 from cloudseed._symmetry import multiplicities, primitive_cell, relabelings, symmetry_dataset
 from cloudseed.errors import InputError, StructureError
 
@@ -456,7 +456,11 @@ class Crystal:
 
 
 def read_crystals(
-    sources: Iterable[Source], *, symprec: float = SYMPREC, workers: int = 1
+    sources: Iterable[Source],
+    *,
+    symprec: float = SYMPREC,
+    workers: int = 1,
+    disorder: Disorder = "refuse",
 ) -> Iterator[Crystal | InputError]:
     """Yields, in order, the refined crystal of each source or the error that it gave.
 
@@ -466,8 +470,10 @@ def read_crystals(
         sources: Paths of CIF, POSCAR or extended XYZ files, or pairs of a name and a CIF text.
         symprec: Tolerance of the symmetry search, in angstrom.
         workers: Processes that parse at the same time.
+        disorder: What is done with partly occupied sites: "refuse", or "majority" to give each to
+            whatever is on most of it.
     """
-    for result in read_cells(sources, workers=workers):
+    for result in read_cells(sources, workers=workers, disorder=disorder):
         if isinstance(result, InputError):
             yield result
             continue
