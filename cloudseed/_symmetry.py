@@ -18,7 +18,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
-__all__ = ["multiplicities", "primitive_cell", "relabelings", "symmetry_dataset"]
+__all__ = [
+    "SYMPREC",
+    "Row",
+    "multiplicities",
+    "primitive_cell",
+    "relabelings",
+    "site_permutations",
+    "symmetry_dataset",
+]
+
+SYMPREC = 0.01
+"""Distance tolerance of the symmetry search in angstrom; pymatgen's default, hence CLOUD's."""
 
 ANGLE_TOLERANCE = 5.0
 """Angle tolerance of a search in degrees; pymatgen's default, hence CLOUD's."""
@@ -47,6 +58,33 @@ def symmetry_dataset(
         ),
         symprec,
     )
+
+
+def site_permutations(
+    lattice: Sequence[Row], coords: Sequence[Row], numbers: Sequence[int], symprec: float
+) -> np.ndarray:
+    """Returns how the space group moves the sites of a cell: `operations x sites`, each once.
+
+    Args:
+        lattice: Row vectors in angstrom.
+        coords: Fractional coordinates.
+        numbers: For each site what is on it.
+        symprec: Tolerance in angstrom.
+
+    Raises:
+        StructureError: If spglib finds no symmetry, or if an operation maps two sites onto one.
+    """
+    dataset = symmetry_dataset(lattice, coords, numbers, symprec)
+    sites, rows = np.array(coords), np.array(lattice)
+    found = set()
+    for rotation, translation in zip(dataset.rotations, dataset.translations, strict=True):
+        apart = (sites @ rotation.T + translation)[:, None, :] - sites[None, :, :]
+        apart -= np.round(apart)
+        found.add(tuple(np.linalg.norm(apart @ rows, axis=2).argmin(axis=1).tolist()))
+    permutations = np.array(sorted(found), dtype=np.intp)
+    if (np.sort(permutations, axis=1) != np.arange(len(sites))).any():
+        raise _no_symmetry(symprec)
+    return permutations
 
 
 def primitive_cell(

@@ -4,50 +4,46 @@ Hautier, Fischer, Ehrlacher, Jain & Ceder, "Data Mined Ionic Substitutions for t
 Compounds", Inorg. Chem. 50, 656 (2011), doi:10.1021/ic102031h.
 
 A child replaces every ion of its parent, by itself or by another; its probability is the product
-of p(new | old) over the distinct ions. Maps are enumerated likeliest first: one heap holds, for
-each choice of charges that makes the child neutral, the best map not yet given.
+of p(new | old) over the distinct ions.
 """
 
 from __future__ import annotations
 
-import heapq
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from functools import lru_cache
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from cloudseed._elements import NUMBERS, SYMBOLS
 from cloudseed.errors import UsageError
 from cloudseed.proposers._tables import ALPHA, LAMBDA_TABLE, Ion, ion_table, permitted_elements
-from cloudseed.proposers.protocols import Candidate, Operation, Parent, ProposalContext
+from cloudseed.proposers.maps import Options, likeliest_maps
+from cloudseed.proposers.protocols import Batch, Parent, ProposalContext
+from cloudseed.proposers.substituting import Substituter, element_classes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
-    import numpy as np
+    from cloudseed.proposers.maps import Maps
 
-__all__ = ["IonicSubstitution", "assign_ions", "likeliest_maps"]
+__all__ = [
+    "BY_ELEMENTS",
+    "BY_IONS",
+    "IonicSubstitution",
+    "assign_ions",
+    "element_options",
+    "ion_options",
+]
 
 OPERATION = "ionic_substitution"
 BY_IONS = "hautier2011"
 BY_ELEMENTS = "hautier2011-elements"
 
 
-class _Option(NamedTuple):
-    """What an ion of the parent may become."""
-
-    log_probability: float
-    element: str
-    charge: int
-
-
-class SpeciesMap(NamedTuple):
-    """A choice for every ion of a parent, with the sum of its log probabilities."""
-
-    log_probability: float
-    choice: tuple[_Option, ...]
-
-
 @dataclass(frozen=True, slots=True)
-class IonicSubstitution:
+class IonicSubstitution(Substituter):
     """Proposes children by Hautier's probabilities.
 
     Parents whose elements can be given one charge each, neutral in sum, from the ions of the table
@@ -67,118 +63,133 @@ class IonicSubstitution:
     alpha: float = ALPHA
     merging: bool = False
     name: str = OPERATION
-    version: str = "1"
+    version: str = "2"
 
     def __post_init__(self) -> None:
-        if not 0 < self.threshold <= 1:
-            raise UsageError(
-                f"The threshold {self.threshold} is not a probability above 0.",
-                hint="Give a number such as 1e-6.",
-            )
+        check_threshold(self.threshold)
         if not math.isfinite(self.alpha):
             raise UsageError(
                 f"The weight alpha {self.alpha} is not finite.", hint="The published value is -5."
             )
 
-    def propose(
+    def batches(
         self,
+        parent: Parent,
         context: ProposalContext,
         budget: int,
         rng: np.random.Generator,  # noqa: ARG002  the enumeration is exact
-    ) -> Iterator[Candidate]:
-        """Yields at most `budget` children per parent, likeliest first over all parents.
-
-        Args:
-            context: The parents, and the elements that may be used.
-            budget: Children per parent.
-            rng: Not used: the order is exact.
-        """
-        elements = permitted_elements(context.elements)
-        streams = [self._children(parent, elements, budget) for parent in context.parents]
-        yield from heapq.merge(*streams, key=lambda candidate: -candidate.log_probability)
-
-    def _children(
-        self, parent: Parent, elements: frozenset[str], budget: int
-    ) -> Iterator[Candidate]:
+    ) -> Iterator[Batch]:
+        """Yields one batch, at most `budget` children, likeliest first."""
         composition = parent.crystal.composition
         ions = assign_ions(composition, self.alpha)
-        if ions is None:
-            kind, options = BY_ELEMENTS, self._element_options(composition, elements)
-        else:
-            kind, options = BY_IONS, self._ion_options(ions, elements)
-        maps = likeliest_maps(
-            options,
-            list(composition.values()),
-            least=math.log(self.threshold),
-            neutral=ions is not None,
+        divisor = math.gcd(*composition.values())
+        maps = self._maps(
+            tuple(composition) if ions is None else tuple(ions.values()),
+            tuple(count // divisor for count in composition.values()),
+            permitted_elements(context.elements),
+            budget,
+        )
+        if len(maps):
+            yield self._batch(parent, ions, maps)
+
+    def _maps(
+        self,
+        species: tuple[Ion, ...] | tuple[str, ...],
+        counts: tuple[int, ...],
+        elements: frozenset[str],
+        budget: int,
+    ) -> Maps:
+        return _changing_maps(
+            species,
+            counts,
+            elements,
+            budget,
+            alpha=self.alpha,
+            threshold=self.threshold,
             merging=self.merging,
         )
-        rank = 0
-        for found in maps:
-            if rank >= budget:
-                return
-            changed = dict(zip(composition, (o.element for o in found.choice), strict=True))
-            if all(old == new for old, new in changed.items()):
-                continue
-            yield self._candidate(parent, ions, kind, found, rank)
-            rank += 1
 
-    def _ion_options(
-        self, ions: Mapping[str, Ion], elements: frozenset[str]
-    ) -> list[list[_Option]]:
-        table = ion_table(self.alpha)
-        return [
-            [
-                _Option(float(log_p), new.element, new.charge)
-                for new, log_p in zip(table.ions, table.log_conditional(old), strict=True)
-                if new.element in elements
-            ]
-            for old in ions.values()
-        ]
-
-    def _element_options(
-        self, composition: Mapping[str, int], elements: frozenset[str]
-    ) -> list[list[_Option]]:
-        table = ion_table(self.alpha)
-        return [
-            [
-                _Option(log_p, new, 0)
-                for new, log_p in (table.log_element_conditional(old) or {old: 0.0}).items()
-                if new in elements
-            ]
-            for old in composition
-        ]
-
-    def _candidate(
-        self,
-        parent: Parent,
-        ions: Mapping[str, Ion] | None,
-        kind: str,
-        found: SpeciesMap,
-        rank: int,
-    ) -> Candidate:
-        olds = list(parent.crystal.composition)
-        becomes = {old: new.element for old, new in zip(olds, found.choice, strict=True)}
-        arguments: dict[str, object] = {
-            "elements": becomes,
-            "table": LAMBDA_TABLE,
-            "table_sha256": ion_table(self.alpha).sha256,
-            "alpha": self.alpha,
-            "threshold": self.threshold,
-        }
-        if ions is not None:
-            arguments["ions"] = {
-                str(ions[old]): str(Ion(new.element, new.charge))
-                for old, new in zip(olds, found.choice, strict=True)
-            }
-        return Candidate(
-            crystal=parent.crystal.recoloured([becomes[e] for e in parent.crystal.colouring]),
-            parents=(parent.name,),
-            operation=Operation(OPERATION, arguments),
-            log_probability=found.log_probability,
-            probability_kind=kind,
-            rank=rank,
+    def _batch(self, parent: Parent, ions: Mapping[str, Ion] | None, maps: Maps) -> Batch:
+        composition = parent.crystal.composition
+        return Batch(
+            parent=parent,
+            root=parent.crystal.root,
+            classes=element_classes(parent.crystal),
+            species=tuple(composition) if ions is None else tuple(map(str, ions.values())),
+            numbers=maps.numbers,
+            charges=None if ions is None else maps.charges,
+            log_probability=maps.log_probability,
+            ranks=np.arange(len(maps), dtype=np.int32),
+            probability_kind=BY_ELEMENTS if ions is None else BY_IONS,
+            operation=OPERATION,
+            arguments=hautier_arguments(self.alpha) | {"threshold": self.threshold},
         )
+
+
+def hautier_arguments(alpha: float) -> dict[str, object]:
+    """Returns which table of weights was used, as JSON values."""
+    return {"table": LAMBDA_TABLE, "table_sha256": ion_table(alpha).sha256, "alpha": alpha}
+
+
+def check_threshold(threshold: float) -> None:
+    """Raises `UsageError` for what is no probability."""
+    if not 0 < threshold <= 1:
+        raise UsageError(
+            f"The threshold {threshold} is not a probability above 0.",
+            hint="Give a number such as 1e-6.",
+        )
+
+
+@lru_cache(maxsize=1024)
+def _changing_maps(
+    species: tuple[Ion, ...] | tuple[str, ...],
+    counts: tuple[int, ...],
+    elements: frozenset[str],
+    budget: int,
+    *,
+    alpha: float,
+    threshold: float,
+    merging: bool,
+) -> Maps:
+    """Returns the likeliest maps that change something; parents of one formula share them."""
+    by_ions = isinstance(species[0], Ion)
+    options = [
+        ion_options(one, elements, alpha)
+        if isinstance(one, Ion)
+        else element_options(one, elements, alpha)
+        for one in species
+    ]
+    maps = likeliest_maps(
+        options,
+        counts,
+        limit=budget + 1,
+        least=math.log(threshold),
+        neutral=by_ions,
+        merging=merging,
+    )
+    own = [NUMBERS[one.element if isinstance(one, Ion) else one] for one in species]
+    changing = np.flatnonzero((maps.numbers != np.array(own, dtype=np.uint8)).any(axis=1))[:budget]
+    return maps.at(changing)
+
+
+@lru_cache(maxsize=1024)
+def ion_options(old: Ion, elements: frozenset[str], alpha: float = ALPHA) -> Options:
+    """Returns what an ion may become, with log p(new | old)."""
+    table = ion_table(alpha)
+    return Options.of(
+        [
+            (float(log_p), NUMBERS[new.element], new.charge)
+            for new, log_p in zip(table.ions, table.log_conditional(old), strict=True)
+            if new.element in elements
+        ]
+    )
+
+
+@lru_cache(maxsize=1024)
+def element_options(old: str, elements: frozenset[str], alpha: float = ALPHA) -> Options:
+    """Returns what an element may become, summed over charges; itself if the table lacks it."""
+    found = ion_table(alpha).log_element_conditional(old) or {old: 0.0}
+    return Options.of([(p, NUMBERS[new], 0) for new, p in found.items() if new in elements])
 
 
 def assign_ions(composition: Mapping[str, int], alpha: float = ALPHA) -> dict[str, Ion] | None:
@@ -194,130 +205,25 @@ def assign_ions(composition: Mapping[str, int], alpha: float = ALPHA) -> dict[st
     Returns:
         Element -> ion in the order of the composition, or None if no choice is neutral.
     """
+    if not composition:
+        return None
+    options = [_charge_options(element, alpha) for element in composition]
+    best = likeliest_maps(options, list(composition.values()), limit=1)
+    if not len(best):
+        return None
+    return {
+        SYMBOLS[number]: Ion(SYMBOLS[number], charge)
+        for number, charge in zip(best.numbers[0].tolist(), best.charges[0].tolist(), strict=True)
+    }
+
+
+@lru_cache(maxsize=256)
+def _charge_options(element: str, alpha: float) -> Options:
     table = ion_table(alpha)
-    options = [
+    return Options.of(
         [
-            _Option(table.log_share(ion), ion.element, ion.charge)
+            (table.log_share(ion), NUMBERS[element], ion.charge)
             for ion in table.ions
             if ion.element == element
         ]
-        for element in composition
-    ]
-    best = next(likeliest_maps(options, list(composition.values())), None)
-    if best is None:
-        return None
-    return {o.element: Ion(o.element, o.charge) for o in best.choice}
-
-
-def likeliest_maps(
-    options: Sequence[Sequence[_Option]],
-    counts: Sequence[int],
-    *,
-    least: float = -math.inf,
-    neutral: bool = True,
-    merging: bool = True,
-) -> Iterator[SpeciesMap]:
-    """Yields the choices of one option per ion by falling sum of log probabilities.
-
-    Args:
-        options: What each ion may become.
-        counts: Atoms of each ion in the cell.
-        least: Sum of log probabilities below which nothing is yielded.
-        neutral: Whether the charges must cancel.
-        merging: Whether two ions may become the same one. One element in two charges is never
-            yielded: its sites could not be told apart.
-    """
-    if not all(options):
-        return
-    by_charge = [_sorted_by_charge(choices) for choices in options]
-    heap: list[tuple[float, tuple[int, ...], tuple[int, ...]]] = []
-    for charges in _charge_choices(by_charge, counts, least, neutral=neutral):
-        start = (0,) * len(charges)
-        heap.append((-_total(by_charge, charges, start), charges, start))
-    heapq.heapify(heap)
-    while heap:
-        negative, charges, ranks = heapq.heappop(heap)
-        if -negative < least:
-            return
-        choice = tuple(
-            group[charge][rank]
-            for group, charge, rank in zip(by_charge, charges, ranks, strict=True)
-        )
-        if _tells_apart(choice, merging=merging):
-            yield SpeciesMap(-negative, choice)
-        for following in _successors(by_charge, charges, ranks):
-            heapq.heappush(heap, (-_total(by_charge, charges, following), charges, following))
-
-
-def _sorted_by_charge(options: Sequence[_Option]) -> dict[int, list[_Option]]:
-    groups: dict[int, list[_Option]] = {}
-    for option in sorted(options, key=lambda o: (-o.log_probability, o.element, o.charge)):
-        groups.setdefault(option.charge, []).append(option)
-    return groups
-
-
-def _charge_choices(
-    by_charge: Sequence[Mapping[int, Sequence[_Option]]],
-    counts: Sequence[int],
-    least: float,
-    *,
-    neutral: bool,
-) -> Iterator[tuple[int, ...]]:
-    """Yields every choice of one charge per ion that can be neutral and likely enough."""
-    size = len(by_charge)
-    lowest, highest, likeliest = [0] * (size + 1), [0] * (size + 1), [0.0] * (size + 1)
-    for i in range(size - 1, -1, -1):
-        lowest[i] = lowest[i + 1] + counts[i] * min(by_charge[i])
-        highest[i] = highest[i + 1] + counts[i] * max(by_charge[i])
-        best = max(group[0].log_probability for group in by_charge[i].values())
-        likeliest[i] = likeliest[i + 1] + best
-
-    def extend(chosen: tuple[int, ...], sum_: int, log_p: float) -> Iterator[tuple[int, ...]]:
-        i = len(chosen)
-        if log_p + likeliest[i] < least:
-            return
-        if neutral and not lowest[i] <= -sum_ <= highest[i]:
-            return
-        if i == size:
-            yield chosen
-            return
-        for charge, group in by_charge[i].items():
-            gained = group[0].log_probability
-            yield from extend((*chosen, charge), sum_ + counts[i] * charge, log_p + gained)
-
-    yield from extend((), 0, 0.0)
-
-
-def _successors(
-    by_charge: Sequence[Mapping[int, Sequence[_Option]]],
-    charges: tuple[int, ...],
-    ranks: tuple[int, ...],
-) -> Iterator[tuple[int, ...]]:
-    """Yields the next choices so that each is reached along one path only.
-
-    A choice is reached by stepping its ranks from the last ion to the first: only ions up to the
-    first that has been stepped may be stepped.
-    """
-    for i, (group, charge, rank) in enumerate(zip(by_charge, charges, ranks, strict=True)):
-        if rank + 1 < len(group[charge]):
-            yield (*ranks[:i], rank + 1, *ranks[i + 1 :])
-        if rank > 0:
-            return
-
-
-def _total(
-    by_charge: Sequence[Mapping[int, Sequence[_Option]]],
-    charges: tuple[int, ...],
-    ranks: tuple[int, ...],
-) -> float:
-    return math.fsum(
-        group[charge][rank].log_probability
-        for group, charge, rank in zip(by_charge, charges, ranks, strict=True)
     )
-
-
-def _tells_apart(choice: Sequence[_Option], *, merging: bool) -> bool:
-    distinct = {option.element for option in choice}
-    if not merging:
-        return len(distinct) == len(choice)
-    return len(distinct) == len({(o.element, o.charge) for o in choice})

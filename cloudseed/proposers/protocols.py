@@ -43,6 +43,7 @@ __all__ = [
     "ProposalContext",
     "Proposer",
     "Verdict",
+    "species_text",
 ]
 
 
@@ -118,6 +119,7 @@ class Batch:
         parent: What they were made from.
         root: Where their atoms sit; the parent's own root, or one with split orbits.
         classes: For each orbit of the root its class, a column of `numbers`.
+        species: What each class was in the parent, for instance "Ti4+" or "Ni".
         numbers: Atomic numbers, `n x classes`; 0 for a vacancy.
         charges: Oxidation states, `n x classes`; None where there are none.
         log_probability: Natural logarithms, `n`.
@@ -131,6 +133,7 @@ class Batch:
     parent: Parent
     root: GeometryRoot
     classes: tuple[int, ...]
+    species: tuple[str, ...]
     numbers: npt.NDArray[np.uint8]
     charges: npt.NDArray[np.int8] | None
     log_probability: npt.NDArray[np.float64]
@@ -143,6 +146,9 @@ class Batch:
     def __len__(self) -> int:
         return len(self.log_probability)
 
+    def __iter__(self) -> Iterator[Candidate]:
+        return (self.candidate(row) for row in range(len(self)))
+
     def crystal(self, row: int) -> Crystal:
         """Returns the crystal of one row."""
         symbols = [SYMBOLS[number] for number in self.numbers[row].tolist()]
@@ -151,13 +157,12 @@ class Batch:
     def candidate(self, row: int) -> Candidate:
         """Returns one row as a candidate.
 
-        Its arguments are the shared ones and "species", a list of what each class was in the
-        parent and what it is now.
+        Its arguments are the shared ones and "species": for each class what it was and is.
         """
         return Candidate(
             crystal=self.crystal(row),
             parents=(self.parent.name,),
-            operation=Operation(self.operation, {**self.arguments, **self._species(row)}),
+            operation=Operation(self.operation, {**self.arguments, "species": self.changes(row)}),
             log_probability=float(self.log_probability[row]),
             probability_kind=self.probability_kind,
             rank=int(self.ranks[row]),
@@ -165,18 +170,18 @@ class Batch:
             depth=self.parent.depth + 1,
         )
 
-    def _species(self, row: int) -> dict[str, object]:
-        place = self.orbit_map or range(len(self.classes))
-        before: dict[int, str] = {}
-        for column, orbit in zip(self.classes, place, strict=True):
-            before.setdefault(column, self.parent.crystal.colouring[orbit])
+    def changes(self, row: int) -> list[list[str]]:
+        """Returns, for each class, what it was in the parent and what it is in one row."""
         after = [SYMBOLS[number] for number in self.numbers[row].tolist()]
-        found: dict[str, object] = {
-            "species": [[before[column], after[column]] for column in sorted(before)]
-        }
         if self.charges is not None:
-            found["charges"] = self.charges[row].tolist()
-        return found
+            charges = self.charges[row].tolist()
+            after = [species_text(e, q) for e, q in zip(after, charges, strict=True)]
+        return [list(pair) for pair in zip(self.species, after, strict=True)]
+
+
+def species_text(element: str, charge: int) -> str:
+    """Returns an element with its charge, for instance "Ti4+"; without one if it is 0."""
+    return f"{element}{abs(charge)}{'+' if charge > 0 else '-'}" if charge else element
 
 
 @dataclass(frozen=True, slots=True)

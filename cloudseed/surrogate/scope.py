@@ -35,13 +35,14 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from cloudseed.crystal import multiplicities, relabelings
+from cloudseed._elements import SYMBOLS
+from cloudseed.crystal import VACANCY, VACANT, multiplicities, relabelings
 from cloudseed.errors import ScopeError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cloudseed.crystal import Crystal, GeometryRoot, Symmetry
+    from cloudseed.crystal import Crystal, GeometryRoot, Orbit, Symmetry
 
 __all__ = [
     "DIALECTS",
@@ -59,13 +60,7 @@ Dialect = Literal["cloud", "canonical"]
 DIALECTS: Mapping[str, int] = {"canonical": 1, "cloud": 1}
 """Dialects and their versions; a change of a dialect's strings raises its version."""
 
-_SYMBOLS = (
-    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br"
-    " Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho"
-    " Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es"
-    " Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og"
-)
-ELEMENTS = tuple(_SYMBOLS.split())
+ELEMENTS = SYMBOLS[1:]
 """Element symbols in order of atomic number."""
 
 _PUBLISHED = {39: "03aODDbOOOcODO0", 131: "13bDDOgDOOcODD0", 222: "14bDDOcDODdOOOeOOD1YYY"}
@@ -124,13 +119,13 @@ def scope_string(crystal: Crystal, dialect: str = "cloud") -> str:
         ScopeError: If there is no such dialect.
     """
     templates = _TEMPLATES.setdefault(crystal.root, {})
-    classes: dict[str, int] = {}
-    partition = [classes.setdefault(element, len(classes)) for element in crystal.colouring]
+    classes = {VACANCY: VACANT}
+    partition = [classes.setdefault(element, len(classes) - 1) for element in crystal.colouring]
     key: tuple[str | int, ...] = (dialect, *partition)
     template = templates.get(key)
     if template is None:
         template = templates[key] = _template(crystal, dialect, partition)
-    return template(tuple(classes))
+    return template(tuple(classes)[1:])
 
 
 Template = Callable[[tuple[str, ...]], str]
@@ -154,9 +149,14 @@ def _template(crystal: Crystal, dialect: str, partition: Sequence[int]) -> Templ
     amounts = [str(float(np.round(count / sum(counts), 2))) for count in counts]
     if dialect == "canonical":
         return _canonical(head, amounts, _layouts(partition, symmetry))
-    symbols = " ".join(dict.fromkeys(orbit.symbol for orbit in symmetry.orbits))
+    symbols = " ".join(dict.fromkeys(orbit.symbol for orbit in _occupied(symmetry)))
     pattern = f"{head} | {symbols} | {' '.join(f'%s {amount}' for amount in amounts)}"
     return pattern.__mod__
+
+
+def _occupied(symmetry: Symmetry) -> list[Orbit]:
+    pairs = zip(symmetry.group, symmetry.orbits, strict=True)
+    return [orbit for group, orbit in pairs if group != VACANT]
 
 
 Layout = tuple[tuple[str, tuple[int, ...]], ...]
@@ -168,6 +168,7 @@ def _layouts(partition: Sequence[int], symmetry: Symmetry) -> list[Layout]:
     sites = {
         group: (orbit, colour)
         for group, orbit, colour in zip(symmetry.group, symmetry.orbits, partition, strict=True)
+        if group != VACANT
     }
     found: dict[tuple[str, ...], dict[Layout, None]] = {}
     for relabel in relabelings(symmetry.space_group):
