@@ -43,7 +43,7 @@ def bounded_session() -> type[Session]:
     """
     import requests
 
-    class BoundedSession(requests.Session):
+    class BoundedSession(requests.Session):  # type: ignore[misc]
         """Raises instead of waiting for ever."""
 
         def get(self, url: str | bytes, **options: Any) -> Response:

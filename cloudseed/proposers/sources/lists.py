@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import math
 import re
 import sys
@@ -14,6 +13,7 @@ from cloudseed.errors import InputError
 from cloudseed.proposers.sources.entries import Entry
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
@@ -63,7 +63,7 @@ def read_table(path: Path) -> Iterator[Entry]:
 def _opened(path: Path) -> io.TextIOBase:
     csv.field_size_limit(2_000_000)
     if path.suffix.lower() == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8", newline="")  # type: ignore[return-value]
+        return gzip.open(path, "rt", encoding="utf-8", newline="")
     return path.open(encoding="utf-8", newline="")
 
 
@@ -79,7 +79,9 @@ def _numbers(row: dict[str, str | None]) -> dict[str, float]:
     return found
 
 
-def read_stream(lines: Iterable[str] | None = None, name: str = "standard input") -> Iterator[Entry]:
+def read_stream(
+    lines: Iterable[str] | None = None, name: str = "standard input"
+) -> Iterator[Entry]:
     """Yields the CIF blocks of a stream one by one, as any generator prints them.
 
     What stands before the first `data_` line is passed over.

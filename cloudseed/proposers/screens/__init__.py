@@ -1,0 +1,38 @@
+"""Filters beyond elements and charges, in order of cost.
+
+    by composition   ElectronegativityOrder, NewComposition, SupplyRisk, Abundance, ElementLimit
+    by crystal       NewPrototype, PerovskiteTolerance, EnergyAboveHull
+    by built cell    MinimumDistance, NewStructure: `CellFilter`s, asked of what is selected only
+
+What a table lacks is "unknown", which rejects nothing and is counted.
+"""
+
+from cloudseed.proposers.screens.distances import MinimumDistance
+from cloudseed.proposers.screens.hull import EnergyAboveHull
+from cloudseed.proposers.screens.known import (
+    KnownList,
+    NewComposition,
+    NewPrototype,
+    NewStructure,
+    read_known,
+)
+from cloudseed.proposers.screens.limits import Abundance, ElementLimit, SupplyRisk
+from cloudseed.proposers.screens.order import ElectronegativityOrder
+from cloudseed.proposers.screens.perovskites import PerovskiteTolerance
+from cloudseed.proposers.screens.protocols import CellFilter
+
+__all__ = [
+    "Abundance",
+    "CellFilter",
+    "ElectronegativityOrder",
+    "ElementLimit",
+    "EnergyAboveHull",
+    "KnownList",
+    "MinimumDistance",
+    "NewComposition",
+    "NewPrototype",
+    "NewStructure",
+    "PerovskiteTolerance",
+    "SupplyRisk",
+    "read_known",
+]

@@ -1,0 +1,191 @@
+"""Novelty, always relative to a named list: by composition, by prototype, by structure."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cloudseed.errors import InputError
+from cloudseed.proposers.parents import read_entries
+from cloudseed.proposers.protocols import FilterResult, Verdict
+from cloudseed.proposers.screens.protocols import Answer, CompositionScreen
+from cloudseed.proposers.sources import find_entries
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from cloudseed.crystal import Cell, Crystal
+    from cloudseed.proposers.protocols import Candidate
+
+__all__ = ["KnownList", "NewComposition", "NewPrototype", "NewStructure", "read_known"]
+
+Formula = tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class KnownList:
+    """Materials that count as known.
+
+    Attributes:
+        name: What reasons call the list.
+        formulas: Their reduced compositions.
+        crystals: Key -> the crystals that have it.
+        formulas_only: Compositions that the list gives without a structure.
+        skipped: For each structure that could not be used, why; its formula counts if it is given.
+    """
+
+    name: str
+    formulas: frozenset[Formula]
+    crystals: Mapping[str, tuple[Crystal, ...]]
+    formulas_only: frozenset[Formula] = frozenset()
+    skipped: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, crystals: Iterable[Crystal]) -> KnownList:
+        """Makes a list of crystals."""
+        found = defaultdict(list)
+        for crystal in crystals:
+            found[crystal.key].append(crystal)
+        formulas = frozenset(_reduced(c.composition) for cs in found.values() for c in cs)
+        return cls(name, formulas, {key: tuple(cs) for key, cs in found.items()})
+
+
+def read_known(source: str | Path, name: str = "", *, workers: int = 1) -> KnownList:
+    """Reads a list of known materials.
+
+    Args:
+        source: Whatever parents may come from, or a CSV with a column `formula` and no structures.
+        name: What reasons call it; the file's name if empty.
+        workers: Processes that parse at the same time.
+
+    Raises:
+        UsageError: If the source cannot be understood.
+        InputError: If it cannot be read, or a formula is none.
+    """
+    name = name or Path(str(source)).name
+    formulas = _formulas_of_table(Path(source))
+    if formulas is not None:
+        return KnownList(name, formulas, {}, formulas)
+    crystals, skipped = [], []
+    for _, _, result in read_entries(list(find_entries(source)), workers=workers):
+        if isinstance(result, InputError):
+            skipped.append(result.message)
+        else:
+            crystals.append(result)
+    read = KnownList.of(name, crystals)
+    return KnownList(name, read.formulas, read.crystals, skipped=tuple(skipped))
+
+
+def _formulas_of_table(path: Path) -> frozenset[Formula] | None:
+    """Returns the compositions of a table without structures; None for any other source."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return None
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            columns = reader.fieldnames or ()
+            if "cif" in columns or "formula" not in columns:
+                return None
+            return frozenset(_rows(path, reader))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(
+            f"{path} cannot be read as CSV.", hint="Is it comma-separated text?", path=str(path)
+        ) from error
+
+
+def _rows(path: Path, reader: Iterable[dict[str, str]]) -> Iterator[Formula]:
+    from pymatgen.core import Composition
+
+    for number, row in enumerate(reader, start=1):
+        try:
+            amounts = Composition(row["formula"]).get_integer_formula_and_factor()[0]
+            yield _reduced({str(e): int(n) for e, n in Composition(amounts).items()})
+        except ValueError as error:
+            raise InputError(
+                f"{path}, row {number}: {row['formula']!r} is no formula.",
+                hint="Write it like SrTiO3.",
+                path=str(path),
+            ) from error
+
+
+def _reduced(composition: Mapping[str, int]) -> Formula:
+    from math import gcd
+
+    divisor = gcd(*composition.values())
+    return tuple(sorted((element, count // divisor) for element, count in composition.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class NewComposition(CompositionScreen):
+    """Fails compositions that are in a list, whatever their structure."""
+
+    known: KnownList
+    name: str = field(default="new_composition", init=False)
+    version: str = field(default="1", init=False)
+
+    def judge(self, composition: Mapping[str, int]) -> Answer:
+        """Looks the composition up."""
+        if _reduced(composition) in self.known.formulas:
+            return Verdict.FAIL, f"the composition is in {self.known.name}"
+        return Verdict.PASS, ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewPrototype:
+    """Fails crystals whose elements sit on the Wyckoff positions of a listed crystal."""
+
+    known: KnownList
+    name: str = field(default="new_prototype", init=False)
+    version: str = field(default="1", init=False)
+    depends_on = "crystal"
+
+    def check(self, candidate: Candidate) -> FilterResult:
+        """Looks the key up; a composition that is listed without a structure is unknown."""
+        verdict, reason = Verdict.PASS, ""
+        if candidate.key in self.known.crystals:
+            verdict, reason = Verdict.FAIL, f"the elements and Wyckoff orbits are in {self._name}"
+        elif _reduced(candidate.crystal.composition) in self.known.formulas_only:
+            verdict, reason = Verdict.UNKNOWN, f"{self._name} has the composition, no structure"
+        return FilterResult(self.name, self.version, verdict, reason)
+
+    @property
+    def _name(self) -> str:
+        return self.known.name
+
+
+@dataclass(frozen=True, slots=True)
+class NewStructure:
+    """Fails cells that are the same structure as a listed crystal.
+
+    pymatgen's StructureMatcher, with its own tolerances and scaled volumes, compares a cell only
+    with listed crystals of the same key.
+    """
+
+    known: KnownList
+    name: str = field(default="new_structure", init=False)
+    version: str = field(default="1", init=False)
+
+    def check_cell(self, candidate: Candidate, cell: Cell) -> FilterResult:
+        """Compares the cell with its namesakes; listed compositions without structure: unknown."""
+        verdict, reason = Verdict.PASS, ""
+        here = cell.to_structure()
+        for crystal in self.known.crystals.get(candidate.key, ()):
+            if _matcher().fit(here, crystal.build().to_structure()):
+                verdict, reason = Verdict.FAIL, f"the structure is in {self.known.name}"
+                break
+        else:
+            if _reduced(candidate.crystal.composition) in self.known.formulas_only:
+                verdict = Verdict.UNKNOWN
+                reason = f"{self.known.name} has the composition, no structure"
+        return FilterResult(self.name, self.version, verdict, reason)
+
+
+@lru_cache(maxsize=1)
+def _matcher() -> Any:
+    from pymatgen.core.structure_matcher import StructureMatcher
+
+    return StructureMatcher()
