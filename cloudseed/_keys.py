@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from cloudseed._root import GeometryRoot, Symmetry
 
-__all__ = ["key_codes", "key_text"]
+__all__ = ["key_code", "key_codes", "key_text", "patterns"]
 
 _ALPHABET = ("", *sorted(symbol for symbol in SYMBOLS if symbol != VACANCY))
 _PLACE = np.array([0, *(_ALPHABET.index(symbol) for symbol in SYMBOLS[1:])], dtype=np.uint16)
@@ -41,7 +41,7 @@ def key_codes(
         StructureError: If a row leaves every orbit empty.
     """
     codes: list[bytes] = [b""] * len(numbers)
-    for pattern, places in _patterns(numbers):
+    for pattern, places in patterns(numbers):
         symmetry = root.symmetry(_partition(classes, pattern))
         table = _codes(symmetry, classes, numbers[places])
         width, packed = table.shape[1], table.tobytes()
@@ -60,7 +60,21 @@ def key_text(code: bytes) -> str:
     return f"{code[0]} {' '.join(orbits)}"
 
 
-def _patterns(
+def key_code(text: str) -> bytes:
+    """Returns the code of a key.
+
+    Raises:
+        ValueError: If the text is no key.
+    """
+    space_group, _, orbits = text.partition(" ")
+    code = bytearray([int(space_group)])
+    for orbit in orbits.split(" "):
+        symbol, _, element = orbit.partition(":")
+        code += bytes([ord(symbol[-1]), _ALPHABET.index(element)])
+    return bytes(code)
+
+
+def patterns(
     numbers: npt.NDArray[np.uint8],
 ) -> Iterator[tuple[list[int], npt.NDArray[np.intp]]]:
     """Yields groups of rows in which the same columns are equal and the same are empty.

@@ -82,6 +82,7 @@ class GeometryRoot:
         partition: For each orbit the class of its element in the parent: orbits of one class held
             one element.
         symprec: Tolerance of the symmetry search, in angstrom.
+        memo: Partition of the orbits -> its symmetry, as far as it has been asked for.
     """
 
     space_group: int
@@ -91,7 +92,7 @@ class GeometryRoot:
     orbits: tuple[Orbit, ...]
     partition: tuple[int, ...]
     symprec: float = SYMPREC
-    _memo: dict[tuple[int, ...], Symmetry] = field(default_factory=dict, repr=False)
+    memo: dict[tuple[int, ...], Symmetry] = field(default_factory=dict, repr=False)
     _splits: dict[tuple[int, ...], GeometryRoot] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -127,14 +128,14 @@ class GeometryRoot:
         Raises:
             StructureError: If every orbit is empty.
         """
-        known = self._memo.get(partition)
+        known = self.memo.get(partition)
         if known is None:
-            known = self._memo[partition] = self._search(partition)
+            known = self.memo[partition] = self._search(partition)
         return known
 
     def knows(self, partition: tuple[int, ...]) -> bool:
         """Tells whether `symmetry` has been asked for a partition before."""
-        return partition in self._memo
+        return partition in self.memo
 
     def _search(self, partition: tuple[int, ...]) -> Symmetry:
         classes: dict[int, int] = {}

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloudseed._elements import SYMBOLS
-from cloudseed._keys import key_codes, key_text
+from cloudseed._keys import key_code, key_codes, key_text
 from cloudseed.crystal import Crystal
 from cloudseed.errors import StructureError
 from tests.test_crystal import PEROVSKITE, real_crystals
@@ -29,7 +29,9 @@ def test_codes_are_the_keys_of_crystals(seed):
     expected = [
         crystal.recoloured([SYMBOLS[row[column]] for column in classes]).key for row in numbers
     ]
-    assert [key_text(code) for code in key_codes(crystal.root, classes, numbers)] == expected
+    codes = key_codes(crystal.root, classes, numbers)
+    assert [key_text(code) for code in codes] == expected
+    assert [key_code(text) for text in expected] == codes
 
 
 def test_no_rows_and_no_atoms():

@@ -9,6 +9,8 @@ import pytest
 NAMES = {
     "crystal": {
         "SYMPREC",
+        "VACANCY",
+        "VACANT",
         "Cell",
         "Crystal",
         "GeometryRoot",
@@ -16,6 +18,7 @@ NAMES = {
         "Source",
         "Symmetry",
         "multiplicities",
+        "partition_of",
         "read_crystals",
         "reduced_formula",
         "relabelings",
@@ -112,12 +115,14 @@ NAMES = {
         "Parent",
         "ProposalContext",
         "Proposer",
+        "Quotas",
         "Verdict",
         "generate",
         "load_parents",
         "load_proposer",
         "permitted_elements",
         "predict_volume",
+        "prototype_parents",
     },
     "surrogate": {
         "Choice",

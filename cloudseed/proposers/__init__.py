@@ -1,9 +1,10 @@
 """Crystals in, candidates out; `protocols.py` tells this part."""
 
 from cloudseed.proposers._tables import permitted_elements
-from cloudseed.proposers.filters import AllowedElements, ChargeNeutrality
-from cloudseed.proposers.generation import Generation, Kept, Origin, generate
+from cloudseed.proposers.filters import AllowedElements
+from cloudseed.proposers.generation import Generation, Kept, Origin, Quotas, generate
 from cloudseed.proposers.ionic import IonicSubstitution
+from cloudseed.proposers.neutrality import ChargeNeutrality
 from cloudseed.proposers.parents import load_parents
 from cloudseed.proposers.protocols import (
     Batch,
@@ -21,6 +22,7 @@ from cloudseed.proposers.protocols import (
     Proposer,
     Verdict,
 )
+from cloudseed.proposers.prototypes import prototype_parents
 from cloudseed.proposers.registry import load_proposer
 from cloudseed.proposers.volume import predict_volume
 
@@ -44,10 +46,12 @@ __all__ = [
     "Parent",
     "ProposalContext",
     "Proposer",
+    "Quotas",
     "Verdict",
     "generate",
     "load_parents",
     "load_proposer",
     "permitted_elements",
     "predict_volume",
+    "prototype_parents",
 ]

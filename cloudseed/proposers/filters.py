@@ -6,21 +6,23 @@ report can count causes.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
-from functools import reduce
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from cloudseed._elements import NUMBERS, SYMBOLS
 from cloudseed.errors import UsageError
-from cloudseed.proposers._tables import elements, permitted_elements, radioactive
-from cloudseed.proposers.protocols import Candidate, FilterResult, Verdict
+from cloudseed.proposers._tables import permitted_elements, radioactive
+from cloudseed.proposers.protocols import Candidate, FilterResult, Judged, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
-__all__ = ["AllowedElements", "ChargeNeutrality"]
+    import numpy.typing as npt
 
-Answer = tuple[Verdict, str]
+__all__ = ["AllowedElements"]
+
+_IN_ALPHABET = np.argsort(np.argsort(SYMBOLS))
 
 
 class AllowedElements:
@@ -38,6 +40,7 @@ class AllowedElements:
 
     name = "elements"
     version = "1"
+    depends_on = "composition"
 
     def __init__(self, allow: Iterable[str] | None = None, forbid: Iterable[str] = ()) -> None:
         self.permitted = permitted_elements(allow, forbid)
@@ -48,79 +51,24 @@ class AllowedElements:
         """Fails on the first element, in alphabetical order, that is not permitted."""
         for element in sorted(candidate.crystal.composition):
             if element not in self.permitted:
-                why = f"{element} is radioactive" if radioactive(element) else f"{element} is not"
-                reason = why if why.endswith("radioactive") else f"{why} among the allowed elements"
-                return FilterResult(self.name, self.version, Verdict.FAIL, reason)
+                return self._failure(element)
         return FilterResult(self.name, self.version, Verdict.PASS)
 
+    def check_many(
+        self,
+        numbers: npt.NDArray[np.uint8],
+        amounts: Sequence[int],  # noqa: ARG002  only the elements count
+    ) -> Judged:
+        """Returns what `check` says of many compositions."""
+        bad = ~np.isin(np.arange(len(SYMBOLS)), [NUMBERS[e] for e in self.permitted])[numbers]
+        first = np.where(bad, _IN_ALPHABET[numbers], len(SYMBOLS)).argmin(axis=1)
+        offender = numbers[np.arange(len(numbers)), first].astype(np.intp)
+        found, index = np.unique(np.where(bad.any(axis=1), offender, 0), return_inverse=True)
+        passed = FilterResult(self.name, self.version, Verdict.PASS)
+        results = [self._failure(SYMBOLS[n]) if n else passed for n in found.tolist()]
+        return Judged(results, index)
 
-@dataclass(frozen=True, slots=True)
-class ChargeNeutrality:
-    """Passes compositions whose oxidation states can add up to zero.
-
-    Every element takes one of its common or ICSD states; those with negative states must be at
-    least as electronegative as those with positive ones, after Davies et al., Chem 1, 617 (2016),
-    doi:10.1016/j.chempr.2016.09.010. Compositions of metals alone are unknown: charges say nothing
-    about alloys.
-
-    Attributes:
-        mixed_valence: Whether atoms of one element may differ in state, as in Fe3O4.
-    """
-
-    mixed_valence: bool = False
-    name: str = field(default="charge_neutrality", init=False)
-    version: str = field(default="1", init=False)
-    _memo: dict[tuple[tuple[str, int], ...], Answer] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-
-    def check(self, candidate: Candidate) -> FilterResult:
-        """Tells whether the composition can be neutral; pass, fail or unknown."""
-        verdict, reason = self.judge(candidate.crystal.composition)
-        return FilterResult(self.name, self.version, verdict, reason)
-
-    def judge(self, composition: Mapping[str, int]) -> Answer:
-        """Returns the verdict on a composition, element -> atoms, with its reason."""
-        divisor = reduce(math.gcd, composition.values())
-        reduced = tuple(sorted((e, n // divisor) for e, n in composition.items()))
-        answer = self._memo.get(reduced)
-        if answer is None:
-            answer = self._memo[reduced] = self._judge(reduced)
-        return answer
-
-    def _judge(self, composition: tuple[tuple[str, int], ...]) -> Answer:
-        table = elements()
-        for element, _ in composition:
-            if not table[element].states:
-                return Verdict.UNKNOWN, f"no oxidation state of {element} is known"
-            if table[element].electronegativity is None:
-                return Verdict.UNKNOWN, f"no electronegativity of {element} is known"
-        if not any(q < 0 for element, _ in composition for q in table[element].states):
-            return Verdict.UNKNOWN, "only metals, whose charges say nothing"
-        order = sorted(composition, key=lambda item: table[item[0]].electronegativity or 0.0)
-        if any(0 in self._sums(order, cations) for cations in range(1, len(order))):
-            return Verdict.PASS, ""
-        return Verdict.FAIL, "no common oxidation states add up to zero"
-
-    def _sums(self, order: list[tuple[str, int]], cations: int) -> set[int]:
-        """Returns the total charges where the first `cations` elements are positive.
-
-        Args:
-            order: Elements and atoms, electronegativity rising.
-            cations: How many of them are positive; the others are negative.
-        """
-        sums = {0}
-        for place, (element, count) in enumerate(order):
-            positive = place < cations
-            states = [q for q in elements()[element].states if (q > 0) == positive]
-            totals = self._element_totals(states, count)
-            sums = {old + new for old in sums for new in totals}
-        return sums
-
-    def _element_totals(self, states: list[int], count: int) -> set[int]:
-        if not self.mixed_valence or len(states) < 2:
-            return {q * count for q in states}
-        totals = {0}
-        for _ in range(count):
-            totals = {old + q for old in totals for q in states}
-        return totals
+    def _failure(self, element: str) -> FilterResult:
+        why = f"{element} is radioactive" if radioactive(element) else f"{element} is not"
+        reason = why if why.endswith("radioactive") else f"{why} among the allowed elements"
+        return FilterResult(self.name, self.version, Verdict.FAIL, reason)

@@ -1,104 +1,29 @@
 """The core of proposing: proposals are filtered, keyed, deduplicated and given their papers.
 
-    proposers -> filters, cheapest first -> key -> known? seen? -> Kept
+    proposers -> filters, cheapest first -> key -> known? seen? -> quotas -> Kept
 
-Everything is counted, and the same arguments give the same generation.
+Everything is counted, and the same arguments give the same generation, with any number of workers.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cloudseed.errors import UsageError
-from cloudseed.proposers.protocols import (
-    Candidate,
-    Filter,
-    FilterResult,
-    Operation,
-    ProposalContext,
-    Proposer,
-    Verdict,
-)
+from cloudseed.proposers.making import Makers, make_blocks
+from cloudseed.proposers.provenance import Kept, Origin, settings_of, sha256_of
+from cloudseed.proposers.quotas import Quotas
+from cloudseed.proposers.shelf import KeptRows, Shelf
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     import numpy as np
 
-__all__ = ["Generation", "Kept", "Origin", "generate"]
+    from cloudseed.proposers.protocols import Filter, ProposalContext, Proposer
 
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """One way in which a crystal was proposed.
-
-    Attributes:
-        candidate: The candidate as proposed.
-        proposer: Name of the proposer; "parents" for the parents themselves.
-        version: Its version.
-    """
-
-    candidate: Candidate
-    proposer: str
-    version: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Returns the origin as plain values."""
-        made = self.candidate
-        return {
-            "parents": list(made.parents),
-            "root": made.crystal.root.sha,
-            "colouring": list(made.crystal.colouring),
-            "operation": made.operation.name,
-            "arguments": dict(made.operation.arguments),
-            "log_probability": made.log_probability,
-            "probability_kind": made.probability_kind,
-            "rank": made.rank,
-            "proposer": self.proposer,
-            "proposer_version": self.version,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A candidate that passed, with its papers.
-
-    Attributes:
-        candidate: The first proposal of this crystal.
-        origins: Every way in which the crystal was proposed, the candidate's first.
-        results: What the filters said, in order.
-        seed: Entropy of the random generator, as text.
-    """
-
-    candidate: Candidate
-    origins: tuple[Origin, ...]
-    results: tuple[FilterResult, ...]
-    seed: str
-
-    @property
-    def key(self) -> str:
-        """What makes two candidates the same."""
-        return self.candidate.key
-
-    def papers(self) -> dict[str, Any]:
-        """Returns where the candidate comes from, as plain JSON values."""
-        return {
-            "key": self.key,
-            "formula": self.candidate.crystal.formula,
-            "origins": [origin.to_json() for origin in self.origins],
-            "filters": [
-                {
-                    "filter": result.filter,
-                    "version": result.version,
-                    "verdict": str(result.verdict),
-                    "reason": result.reason,
-                }
-                for result in self.results
-            ],
-            "seed": self.seed,
-        }
+__all__ = ["Generation", "Kept", "Origin", "Quotas", "generate"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +31,32 @@ class Generation:
     """What one call of `generate` made.
 
     Attributes:
-        kept: The candidates that passed, each crystal once: parents, then children in the order of
-            the proposers, likeliest first.
+        kept: The candidates that were taken, each crystal once: parents, then children in the order
+            of the proposers, likeliest first; with `top` or quotas the proposers take turns. Made
+            when asked for: a million take little memory.
         raw: Number of candidates proposed, parents included.
         duplicates: Number of those that passed and had been proposed before.
         known: Number of distinct crystals left out because the caller knows them.
         dropped: (filter, reason) -> number of candidates that failed.
         unknown: (filter, reason) -> number of candidates that the filter could not judge.
+        proposed: Proposer -> number of its raw candidates.
+        passed: Proposer -> number of those that passed the filters.
+        taken: Proposer -> number of candidates kept that it proposed first.
+        skipped: Quota -> number of candidates that it kept out.
+        fruitful: Names of the parents that yielded something new.
     """
 
-    kept: tuple[Kept, ...]
+    kept: Sequence[Kept]
     raw: int
     duplicates: int = 0
     known: int = 0
     dropped: Mapping[tuple[str, str], int] = field(default_factory=dict)
     unknown: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    proposed: Mapping[str, int] = field(default_factory=dict)
+    passed: Mapping[str, int] = field(default_factory=dict)
+    taken: Mapping[str, int] = field(default_factory=dict)
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    fruitful: tuple[str, ...] = ()
 
 
 def generate(
@@ -132,6 +68,10 @@ def generate(
     rng: np.random.Generator,
     keep_parents: bool = True,
     known: Collection[str] = (),
+    top: int | None = None,
+    quotas: Quotas | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Generation:
     """Runs the proposers and keeps what passes the filters, each crystal once.
 
@@ -141,25 +81,50 @@ def generate(
         context: Parents and permitted elements.
         filters: Asked in this order, cheapest first; the first that fails ends the questions.
         budget: Raw candidates per parent and proposer.
-        rng: Source of randomness; each proposer gets a generator spawned from it.
-        keep_parents: Whether the parents themselves are candidates, where they pass.
+        rng: Source of randomness. Each proposer gets a generator of its own for each parent, which
+            depends on their names alone, so that neither the number of workers nor the other
+            parents change what it draws.
+        keep_parents: Whether the parents themselves are candidates, where they pass. They are
+            outside the quotas.
         known: Keys to leave out, for instance those in the ledger.
+        top: How many candidates to keep; None for all.
+        quotas: What may come from where; fewer than `top` are kept if they cannot be met, and what
+            they kept out is counted.
+        workers: Processes that propose and filter at the same time.
+        progress: Called with the number of parents done and of all.
 
     Raises:
-        UsageError: If there is no parent, no proposer, or no budget.
+        UsageError: If there is nothing to start from, no proposer, no budget, or a quota for a
+            proposer that is not there.
     """
-    _check(proposers, context, budget)
-    sieve = _Sieve(filters, frozenset(known), _seed(rng))
-    if keep_parents:
-        for origin in _parents(context):
-            sieve.take(origin)
-    for proposer, stream in zip(proposers, rng.spawn(len(proposers)), strict=True):
-        for candidate in proposer.propose(context, budget, stream):
-            sieve.take(Origin(candidate, proposer.name, proposer.version))
-    return sieve.generation()
+    quotas = quotas or Quotas()
+    _check(proposers, context, budget, top)
+    quotas.check([proposer.name for proposer in proposers])
+    makers = Makers(
+        tuple(proposers), tuple(filters), context, budget, int(rng.integers(2**63)), keep_parents
+    )
+    blocks, tally = make_blocks(makers, workers, progress)
+    shelf = Shelf(blocks, [parent.name for parent in context.parents], known)
+    picked = shelf.pick(makers.names, top, quotas, rng)
+    kept = KeptRows(shelf, picked, makers.labels, _seed(rng), _config(makers, top, quotas, rng))
+    return Generation(
+        kept=kept,
+        raw=tally.raw.total(),
+        duplicates=shelf.duplicates,
+        known=shelf.known,
+        dropped=_sorted(tally.dropped),
+        unknown=_sorted(tally.unknown),
+        proposed=dict(tally.raw),
+        passed=dict(tally.passed),
+        taken=shelf.taken(picked, makers.names),
+        skipped=picked.skipped,
+        fruitful=shelf.fruitful(),
+    )
 
 
-def _check(proposers: Sequence[Proposer], context: ProposalContext, budget: int) -> None:
+def _check(
+    proposers: Sequence[Proposer], context: ProposalContext, budget: int, top: int | None
+) -> None:
     if not context.parents:
         raise UsageError("There are no parents.", hint="Give at least one crystal to start from.")
     if not proposers:
@@ -169,70 +134,30 @@ def _check(proposers: Sequence[Proposer], context: ProposalContext, budget: int)
             f"A budget of {budget} candidates per parent proposes nothing.",
             hint="Give a positive number.",
         )
+    if top is not None and top < 1:
+        raise UsageError(f"The top {top} candidates are none.", hint="Give a positive number.")
 
 
-def _parents(context: ProposalContext) -> Iterator[Origin]:
-    for parent in context.parents:
-        operation = Operation("parent", {"source": parent.source})
-        candidate = Candidate(parent.crystal, (parent.name,), operation, 0.0, "given")
-        yield Origin(candidate, "parents", "1")
+def _sorted(counts: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _seed(rng: np.random.Generator) -> str:
     return str(getattr(rng.bit_generator.seed_seq, "entropy", ""))
 
 
-class _Sieve:
-    """Filters, keys and deduplicates one candidate after the other, and counts."""
-
-    def __init__(self, filters: Sequence[Filter], known: frozenset[str], seed: str) -> None:
-        self._filters = filters
-        self._known = known
-        self._seed = seed
-        self._raw = 0
-        self._kept: dict[str, tuple[list[Origin], tuple[FilterResult, ...]]] = {}
-        self._met: set[str] = set()
-        self._dropped: Counter[tuple[str, str]] = Counter()
-        self._unknown: Counter[tuple[str, str]] = Counter()
-        self._duplicates = 0
-
-    def take(self, origin: Origin) -> None:
-        """Judges one proposal."""
-        self._raw += 1
-        results = self._judge(origin.candidate)
-        if results is None:
-            return
-        key = origin.candidate.key
-        if key in self._known:
-            self._met.add(key)
-        elif key in self._kept:
-            self._duplicates += 1
-            self._kept[key][0].append(origin)
-        else:
-            self._kept[key] = ([origin], results)
-
-    def _judge(self, candidate: Candidate) -> tuple[FilterResult, ...] | None:
-        results = []
-        for judge in self._filters:
-            result = judge.check(candidate)
-            if result.verdict is Verdict.FAIL:
-                self._dropped[result.filter, result.reason] += 1
-                return None
-            if result.verdict is Verdict.UNKNOWN:
-                self._unknown[result.filter, result.reason] += 1
-            results.append(result)
-        return tuple(results)
-
-    def generation(self) -> Generation:
-        """Returns what has been kept and counted."""
-        return Generation(
-            kept=tuple(
-                Kept(origins[0].candidate, tuple(origins), results, self._seed)
-                for origins, results in self._kept.values()
-            ),
-            raw=self._raw,
-            duplicates=self._duplicates,
-            known=len(self._met),
-            dropped=dict(self._dropped.most_common()),
-            unknown=dict(self._unknown.most_common()),
-        )
+def _config(makers: Makers, top: int | None, quotas: Quotas, rng: np.random.Generator) -> str:
+    """Returns the hash of all that decides a generation but the parents and the known crystals."""
+    elements = makers.context.elements
+    return sha256_of(
+        {
+            "proposers": [settings_of(proposer) for proposer in makers.proposers],
+            "filters": [settings_of(judge) for judge in makers.filters],
+            "budget": makers.budget,
+            "keep_parents": makers.keep_parents,
+            "elements": None if elements is None else sorted(elements),
+            "top": top,
+            "quotas": settings_of(quotas),
+            "seed": _seed(rng),
+        }
+    )

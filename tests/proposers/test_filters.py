@@ -2,12 +2,20 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cloudseed._elements import SYMBOLS
 from cloudseed.errors import UsageError
-from cloudseed.proposers import AllowedElements, ChargeNeutrality, Filter, Verdict
+from cloudseed.proposers import (
+    AllowedElements,
+    ChargeNeutrality,
+    CompositionFilter,
+    Filter,
+    Verdict,
+)
 from cloudseed.proposers._tables import elements, permitted_elements
 
 
@@ -99,6 +107,23 @@ def test_neutrality_depends_on_ratios_and_mixing_only_adds(composition, factor):
     assert plain.judge(composition) == plain.judge(larger)
     if plain.judge(composition)[0] is Verdict.PASS:
         assert mixed.judge(composition)[0] is Verdict.PASS
+
+
+@given(
+    st.lists(
+        st.lists(st.integers(1, 118), min_size=3, max_size=3, unique=True), min_size=1, max_size=30
+    ),
+    st.lists(st.integers(1, 12), min_size=3, max_size=3),
+    st.booleans(),
+)
+def test_many_at_once_get_the_same_verdicts(rows, amounts, mixed):
+    numbers = np.array(rows, dtype=np.uint8)
+    for judge in (ChargeNeutrality(mixed), AllowedElements(forbid=["O", "Fe", "Sr"])):
+        assert isinstance(judge, CompositionFilter)
+        judged = judge.check_many(numbers, amounts)
+        for row, place in zip(rows, judged.index.tolist(), strict=True):
+            made = {SYMBOLS[z]: n for z, n in zip(row, amounts, strict=True)}
+            assert judged.results[place] == judge.check(made_of(**made))
 
 
 def test_results_name_their_filter_and_version():

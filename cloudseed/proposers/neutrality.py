@@ -1,0 +1,139 @@
+"""Charge neutrality: whether the oxidation states of a composition can add up to zero."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from functools import lru_cache, reduce
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from cloudseed._elements import SYMBOLS
+from cloudseed.proposers._tables import elements
+from cloudseed.proposers.protocols import Candidate, FilterResult, Judged, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+__all__ = ["ChargeNeutrality"]
+
+Answer = tuple[Verdict, str]
+States = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeNeutrality:
+    """Passes compositions whose oxidation states can add up to zero.
+
+    Every element takes one of its common or ICSD states; those with negative states must be at
+    least as electronegative as those with positive ones, after Davies et al., Chem 1, 617 (2016),
+    doi:10.1016/j.chempr.2016.09.010. Compositions of metals alone are unknown: charges say nothing
+    about alloys.
+
+    Attributes:
+        mixed_valence: Whether atoms of one element may differ in state, as in Fe3O4.
+    """
+
+    mixed_valence: bool = False
+    name: str = field(default="charge_neutrality", init=False)
+    version: str = field(default="1", init=False)
+    depends_on: str = field(default="composition", init=False)
+    _memo: dict[bytes, Answer] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def check(self, candidate: Candidate) -> FilterResult:
+        """Tells whether the composition can be neutral; pass, fail or unknown."""
+        verdict, reason = self.judge(candidate.crystal.composition)
+        return FilterResult(self.name, self.version, verdict, reason)
+
+    def judge(self, composition: Mapping[str, int]) -> Answer:
+        """Returns the verdict on a composition, element -> atoms, with its reason."""
+        table = elements()
+        for element in sorted(composition):
+            if not table[element].states:
+                return Verdict.UNKNOWN, f"no oxidation state of {element} is known"
+            if table[element].electronegativity is None:
+                return Verdict.UNKNOWN, f"no electronegativity of {element} is known"
+        divisor = reduce(math.gcd, composition.values())
+        order = sorted(composition, key=lambda element: (table[element].electronegativity, element))
+        return self._judge([(table[e].states, composition[e] // divisor) for e in order])
+
+    def check_many(self, numbers: npt.NDArray[np.uint8], amounts: Sequence[int]) -> Judged:
+        """Returns what `check` says of many compositions.
+
+        The answer depends on the sets of states and on the order of electronegativities only, so
+        that few compositions are different.
+        """
+        tables = _tables()
+        divisor = math.gcd(*amounts)
+        order = np.argsort(tables.place[numbers], axis=1, kind="stable")
+        kinds = np.take_along_axis(tables.kind[numbers], order, 1)
+        counts = np.array([a // divisor for a in amounts], dtype=np.uint16)[order]
+        packed = np.hstack([kinds, np.ascontiguousarray(counts).view(np.uint8)])
+        codes, width = packed.tobytes(), packed.shape[1]
+        places: dict[Answer, int] = {}
+        index = np.empty(len(numbers), dtype=np.intp)
+        for row, unknown in enumerate((kinds == 0).any(axis=1).tolist()):
+            code = codes[row * width : (row + 1) * width]
+            answer = None if unknown else self._memo.get(code)
+            if answer is None:
+                answer = self.judge(
+                    {SYMBOLS[z]: n for z, n in zip(numbers[row].tolist(), amounts, strict=True)}
+                )
+                if not unknown:
+                    self._memo[code] = answer
+            index[row] = places.setdefault(answer, len(places))
+        return Judged([FilterResult(self.name, self.version, *answer) for answer in places], index)
+
+    def _judge(self, order: Sequence[tuple[States, int]]) -> Answer:
+        """Judges states and atoms of the elements, electronegativity rising."""
+        if not any(q < 0 for states, _ in order for q in states):
+            return Verdict.UNKNOWN, "only metals, whose charges say nothing"
+        if any(0 in self._sums(order, cations) for cations in range(1, len(order))):
+            return Verdict.PASS, ""
+        return Verdict.FAIL, "no common oxidation states add up to zero"
+
+    def _sums(self, order: Sequence[tuple[States, int]], cations: int) -> set[int]:
+        """Returns the total charges where the first `cations` elements are positive."""
+        sums = {0}
+        for place, (states, count) in enumerate(order):
+            positive = place < cations
+            totals = self._element_totals([q for q in states if (q > 0) == positive], count)
+            sums = {old + new for old in sums for new in totals}
+        return sums
+
+    def _element_totals(self, states: Sequence[int], count: int) -> set[int]:
+        if not self.mixed_valence or len(states) < 2:
+            return {q * count for q in states}
+        totals = {0}
+        for _ in range(count):
+            totals = {old + q for old in totals for q in states}
+        return totals
+
+
+class _Tables(NamedTuple):
+    """What the answer depends on, by atomic number.
+
+    Attributes:
+        place: Place in the order of electronegativity, equal ones in alphabetical order.
+        kind: Number of the set of states; 0 where states or electronegativity are not known.
+    """
+
+    place: npt.NDArray[np.int16]
+    kind: npt.NDArray[np.uint8]
+
+
+@lru_cache(maxsize=1)
+def _tables() -> _Tables:
+    table = elements()
+    known = [e for e in table if table[e].states and table[e].electronegativity is not None]
+    order = sorted(known, key=lambda element: (table[element].electronegativity, element))
+    kinds: dict[States, int] = {}
+    place = np.zeros(len(SYMBOLS), dtype=np.int16)
+    kind = np.zeros(len(SYMBOLS), dtype=np.uint8)
+    for rank, element in enumerate(order):
+        place[table[element].number] = rank
+        kind[table[element].number] = kinds.setdefault(table[element].states, len(kinds) + 1)
+    return _Tables(place, kind)

@@ -1,0 +1,206 @@
+"""Quotas: breadth of what is taken, so that one parent, operation or system does not fill it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from cloudseed.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+__all__ = ["Pick", "Quotas", "Row", "choose"]
+
+FLOOR = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """How much of what is taken may come from where.
+
+    Attributes:
+        shares: Proposer -> largest share of what is taken, 0 to 1. Those not named share what is
+            left evenly, and fill what others leave.
+        per_parent: Most candidates of one parent.
+        per_system: Most candidates of one chemical system.
+        parents: Most parents; one whose children are all known or taken does not count.
+        exploration: Share of what is taken that is drawn at random, by probabilities of at least
+            `floor`, instead of likeliest first.
+        floor: See there.
+
+    Raises:
+        UsageError: If a number is out of its range.
+    """
+
+    shares: Mapping[str, float] = field(default_factory=dict)
+    per_parent: int | None = None
+    per_system: int | None = None
+    parents: int | None = None
+    exploration: float = 0.0
+    floor: float = FLOOR
+
+    def __post_init__(self) -> None:
+        for name, share in [*self.shares.items(), ("exploration", self.exploration)]:
+            if not 0 <= share <= 1:
+                raise UsageError(
+                    f"The share {share} of {name} is not between 0 and 1.",
+                    hint="Give a fraction of what is taken, such as 0.2.",
+                )
+        if not 0 < self.floor <= 1:
+            raise UsageError(
+                f"The floor {self.floor} is not a probability above 0.", hint="Give 1e-6 or so."
+            )
+        for name in ("per_parent", "per_system", "parents"):
+            most = getattr(self, name)
+            if most is not None and most < 1:
+                raise UsageError(
+                    f"The quota {name} of {most} takes nothing.", hint="Give a positive number."
+                )
+
+    def check(self, proposers: Sequence[str]) -> None:
+        """Raises `UsageError` if the shares cannot be met by these proposers."""
+        for name in self.shares:
+            if name not in proposers:
+                near = difflib.get_close_matches(name, proposers, n=1)
+                raise UsageError(
+                    f"There is a quota for {name!r}, which does not propose.",
+                    hint=f"Did you mean {near[0]!r}?"
+                    if near
+                    else f"One of: {', '.join(proposers)}.",
+                )
+        total = sum(self.shares.values())
+        if all(name in self.shares for name in proposers) and total < 1 - 1e-9:
+            raise UsageError(
+                f"The shares of all proposers are only {total:g} together.",
+                hint="Let them be 1 together, or leave one without a share.",
+            )
+
+
+class Row(NamedTuple):
+    """A crystal that may be taken.
+
+    Attributes:
+        maker: Name of its proposer.
+        parents: Who its parents are; equal for equal parents.
+        system: Its chemical system; equal for equal systems.
+        log_probability: Natural logarithm.
+    """
+
+    maker: str
+    parents: tuple[str, ...]
+    system: bytes
+    log_probability: float
+
+
+class Pick(NamedTuple):
+    """What was taken.
+
+    Attributes:
+        places: Places of the rows, in order.
+        explored: How many of them, at the end, were drawn at random.
+        skipped: Quota -> how many rows it kept out.
+        chosen: Whether a choice was made at all.
+    """
+
+    places: list[int]
+    explored: int
+    skipped: Mapping[str, int]
+    chosen: bool = True
+
+
+def choose(rows: Sequence[Row], top: int, quotas: Quotas, rng: np.random.Generator) -> Pick:
+    """Takes at most `top` rows: the likeliest of each proposer by turns, then some at random.
+
+    Args:
+        rows: Likeliest first within each proposer.
+        top: How many are wanted.
+        quotas: What may come from where.
+        rng: For the rows that are drawn.
+    """
+    caps = _Caps(quotas, top)
+    explored = round(quotas.exploration * top)
+    taken = caps.take(rows, _by_turns(rows, quotas), top - explored)
+    rest = sorted(set(range(len(rows))) - set(taken))
+    drawn = caps.take(rows, _drawn(rows, rest, quotas.floor, rng), explored)
+    return Pick(taken + drawn, len(drawn), dict(sorted(caps.skipped.items())))
+
+
+def _by_turns(rows: Sequence[Row], quotas: Quotas) -> list[int]:
+    """Returns the places so that each proposer comes as often as its share says."""
+    makers = list(dict.fromkeys(row.maker for row in rows))
+    unnamed = [maker for maker in makers if maker not in quotas.shares]
+    left = max(0.0, 1 - sum(quotas.shares.values()))
+    share = {maker: left / len(unnamed) for maker in unnamed} | dict(quotas.shares)
+    met: Counter[str] = Counter()
+    turns = np.empty(len(rows))
+    for place, row in enumerate(rows):
+        part = share[row.maker]
+        turns[place] = (met[row.maker] + 0.5) / part if part > 0 else math.inf
+        met[row.maker] += 1
+    return [int(place) for place in np.argsort(turns, kind="stable")]
+
+
+def _drawn(
+    rows: Sequence[Row], rest: Sequence[int], floor: float, rng: np.random.Generator
+) -> npt.NDArray[np.intp]:
+    """Returns the rest in an order drawn without replacement by floored probabilities.
+
+    Adding Gumbel noise to logarithms and sorting draws so (Vieira 2014; Kool et al. 2019,
+    arXiv:1903.06059).
+    """
+    if not rest:
+        return np.zeros(0, dtype=np.intp)
+    logs = np.array([rows[place].log_probability for place in rest])
+    noisy = np.maximum(logs, math.log(floor)) + rng.gumbel(size=len(rest))
+    return np.array(rest, dtype=np.intp)[np.argsort(-noisy, kind="stable")]
+
+
+class _Caps:
+    """Counts what has been taken and refuses what is over a quota."""
+
+    def __init__(self, quotas: Quotas, top: int) -> None:
+        self._quotas = quotas
+        self._most = {name: math.ceil(share * top - 1e-9) for name, share in quotas.shares.items()}
+        self._makers: Counter[str] = Counter()
+        self._parents: Counter[tuple[str, ...]] = Counter()
+        self._systems: Counter[bytes] = Counter()
+        self.skipped: Counter[str] = Counter()
+
+    def take(self, rows: Sequence[Row], order: Iterable[int], wanted: int) -> list[int]:
+        """Takes rows in this order until there are enough."""
+        taken: list[int] = []
+        for place in order:
+            if len(taken) >= wanted:
+                break
+            row = rows[place]
+            full = self._full(row)
+            if full:
+                self.skipped[full] += 1
+                continue
+            self._makers[row.maker] += 1
+            self._parents[row.parents] += 1
+            self._systems[row.system] += 1
+            taken.append(int(place))
+        return taken
+
+    def _full(self, row: Row) -> str:
+        """Names the quota that keeps a row out, or nothing."""
+        quotas = self._quotas
+        if self._makers[row.maker] >= self._most.get(row.maker, math.inf):
+            return f"share of {row.maker}"
+        if quotas.per_system is not None and self._systems[row.system] >= quotas.per_system:
+            return "per_system"
+        if quotas.per_parent is not None and self._parents[row.parents] >= quotas.per_parent:
+            return "per_parent"
+        new = row.parents not in self._parents
+        if quotas.parents is not None and new and len(self._parents) >= quotas.parents:
+            return "parents"
+        return ""
