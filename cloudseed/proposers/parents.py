@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from cloudseed.crystal import SYMPREC, Crystal, read_crystals
 from cloudseed.errors import InputError, StructureError, UsageError
 from cloudseed.proposers.protocols import Parent
+from cloudseed.proposers.prototypes import prototype_parents
 from cloudseed.proposers.sources import Entry, find_entries
 
 if TYPE_CHECKING:
@@ -18,9 +19,12 @@ if TYPE_CHECKING:
 
     from cloudseed._reading import Disorder
 
-__all__ = ["ParentSet", "load_parents", "read_entries", "read_parents"]
+__all__ = ["PROTOTYPES", "ParentSet", "load_parents", "read_entries", "read_parents"]
 
 _LOGGER = logging.getLogger(__name__)
+
+PROTOTYPES = "prototypes"
+"""The source that stands for the bundled prototypes."""
 
 EMPTIEST = 150.0
 """Cubic angstrom per atom above which a cell holds a molecule in vacuum; caesium has 115."""
@@ -65,7 +69,7 @@ def read_parents(
     key, become one parent whose source names them all.
 
     Args:
-        sources: As in `find_entries`.
+        sources: As in `find_entries`; or "prototypes" for those that are bundled.
         symprec: Tolerance of the symmetry search, in angstrom.
         workers: Processes that parse at the same time.
         disorder: What is done with partly occupied sites: "refuse", or "majority" to give each to
@@ -82,7 +86,8 @@ def read_parents(
         raise UsageError(
             "No parents are given.", hint="Give files, a folder or a pattern such as parents/*.cif."
         )
-    entries = list(find_entries(asked))
+    bundled = prototype_parents(symprec=symprec) if PROTOTYPES in asked else ()
+    entries = list(find_entries(source for source in asked if source != PROTOTYPES))
     read: list[tuple[Entry, str, Crystal]] = []
     errors: list[InputError] = []
     results = read_entries(entries, symprec=symprec, workers=workers, disorder=disorder)
@@ -93,11 +98,11 @@ def read_parents(
             read.append((entry, note, found))
         else:
             errors.append(found)
-    if errors and not (skip_bad and read):
+    if errors and not (skip_bad and (read or bundled)):
         raise _first_of(errors)
-    if not read:
+    if not read and not bundled:
         raise UsageError("No parents are found.", hint="Are the files or tables empty?")
-    return ParentSet(_merged(read), tuple(error.message for error in errors))
+    return ParentSet(_with_bundled(_merged(read), bundled), tuple(e.message for e in errors))
 
 
 def read_entries(
@@ -117,16 +122,19 @@ def read_entries(
     """
     sources = [e.source for e in entries if not isinstance(e.source, StructureError)]
     strict = read_crystals(sources, symprec=symprec, workers=workers)
-    for entry in entries:
-        if isinstance(entry.source, StructureError):
-            yield entry, "", entry.source
-            continue
-        result = next(strict)
-        if disorder == "refuse" or not _disordered(result):
+    results = (
+        (e, e.source if isinstance(e.source, StructureError) else next(strict)) for e in entries
+    )
+    if disorder == "refuse":
+        for entry, result in results:
             yield entry, "", result
-        else:
-            (ordered,) = read_crystals([entry.source], symprec=symprec, disorder=disorder)
-            yield entry, f"ordered by {disorder}", ordered
+        return
+    read = list(results)
+    again = [e.source for e, result in read if _disordered(result)]
+    ordered = read_crystals(again, symprec=symprec, workers=workers, disorder=disorder)  # type: ignore[arg-type]
+    for entry, result in read:
+        mended = _disordered(result)
+        yield entry, f"ordered by {disorder}" * mended, next(ordered) if mended else result
 
 
 def _disordered(result: Crystal | InputError) -> bool:
@@ -180,7 +188,16 @@ def _names(entries: Sequence[Entry]) -> list[str]:
     ]
 
 
+def _with_bundled(own: tuple[Parent, ...], bundled: tuple[Parent, ...]) -> tuple[Parent, ...]:
+    """Returns the user's parents and those bundled ones that are none of them."""
+    keys, names = {p.crystal.key for p in own}, {p.name for p in own}
+    more = [p for p in bundled if p.crystal.key not in keys and p.name not in names]
+    return (*own, *more)
+
+
 def _merged(read: Sequence[tuple[Entry, str, Crystal]]) -> tuple[Parent, ...]:
+    if not read:
+        return ()
     parents: dict[str, Parent] = {}
     names = _names([entry for entry, _, _ in read])
     for name, (entry, note, crystal) in zip(names, read, strict=True):

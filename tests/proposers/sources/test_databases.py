@@ -30,7 +30,7 @@ def test_all_pages_of_a_system_become_parents(monkeypatch):
         monkeypatch.setenv("MP_API_ENDPOINT", address)
         parents = read_parents(["mp:mp-5229,mp-2998,mp-2"]).parents
     assert [p.name for p in parents] == ["mp-5229", "mp-2998", "mp-2"]
-    assert [p.crystal.key for p in parents][0] == "221 1a:Sr 1b:Ti 3c:O"
+    assert parents[0].crystal.key == "221 1a:Sr 1b:Ti 3c:O"
     assert parents[0].source == "Materials Project mp-5229"
     assert [query["_skip"] for _, query in asked] == ["0", "1", "2"]
     assert all(query["deprecated"] == "false" for _, query in asked)
