@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from cloudseed.crystal import Crystal
     from cloudseed.proposers.protocols import FilterResult, Judged
 
 __all__ = ["Block", "Loose"]
@@ -35,6 +36,10 @@ class Loose:
     def candidate(self, row: int) -> Candidate:
         """Returns one of them."""
         return self.candidates[row]
+
+    def crystal(self, row: int) -> Crystal:
+        """Returns the crystal of one of them."""
+        return self.candidates[row].crystal
 
     @property
     def log_probability(self) -> npt.NDArray[np.float64]:

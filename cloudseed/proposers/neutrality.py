@@ -72,45 +72,66 @@ class ChargeNeutrality:
         kinds = np.take_along_axis(tables.kind[numbers], order, 1)
         counts = np.array([a // divisor for a in amounts], dtype=np.uint16)[order]
         packed = np.hstack([kinds, np.ascontiguousarray(counts).view(np.uint8)])
-        codes, width = packed.tobytes(), packed.shape[1]
+        whole = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
+        codes, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
         places: dict[Answer, int] = {}
-        index = np.empty(len(numbers), dtype=np.intp)
-        for row, unknown in enumerate((kinds == 0).any(axis=1).tolist()):
-            code = codes[row * width : (row + 1) * width]
-            answer = None if unknown else self._memo.get(code)
-            if answer is None:
-                answer = self.judge(
-                    {SYMBOLS[z]: n for z, n in zip(numbers[row].tolist(), amounts, strict=True)}
-                )
-                if not unknown:
-                    self._memo[code] = answer
-            index[row] = places.setdefault(answer, len(places))
-        return Judged([FilterResult(self.name, self.version, *answer) for answer in places], index)
+        index = np.empty(len(codes), dtype=np.intp)
+        for place, (code, row) in enumerate(zip(codes.tolist(), first.tolist(), strict=True)):
+            answer = self._remembered(code, numbers[row].tolist(), amounts)
+            index[place] = places.setdefault(answer, len(places))
+        results = [FilterResult(self.name, self.version, *answer) for answer in places]
+        index = index[inverse]
+        for row in np.flatnonzero((kinds == 0).any(axis=1)).tolist():
+            # The reason names the element.
+            answer = self.judge(_composition(numbers[row].tolist(), amounts))
+            if answer not in places:
+                places[answer] = len(places)
+                results.append(FilterResult(self.name, self.version, *answer))
+            index[row] = places[answer]
+        return Judged(results, index)
+
+    def _remembered(self, code: bytes, numbers: Sequence[int], amounts: Sequence[int]) -> Answer:
+        answer = self._memo.get(code)
+        if answer is None:
+            answer = self._memo[code] = self.judge(_composition(numbers, amounts))
+        return answer
 
     def _judge(self, order: Sequence[tuple[States, int]]) -> Answer:
         """Judges states and atoms of the elements, electronegativity rising."""
         if not any(q < 0 for states, _ in order for q in states):
             return Verdict.UNKNOWN, "only metals, whose charges say nothing"
-        if any(0 in self._sums(order, cations) for cations in range(1, len(order))):
+        if self._cancels(order):
             return Verdict.PASS, ""
         return Verdict.FAIL, "no common oxidation states add up to zero"
 
-    def _sums(self, order: Sequence[tuple[States, int]], cations: int) -> set[int]:
-        """Returns the total charges where the first `cations` elements are positive."""
-        sums = {0}
-        for place, (states, count) in enumerate(order):
-            positive = place < cations
-            totals = self._element_totals([q for q in states if (q > 0) == positive], count)
-            sums = {old + new for old in sums for new in totals}
-        return sums
+    def _cancels(self, order: Sequence[tuple[States, int]]) -> bool:
+        """Tells whether the first elements can be as positive as the others are negative.
 
-    def _element_totals(self, states: Sequence[int], count: int) -> set[int]:
-        if not self.mixed_valence or len(states) < 2:
-            return {q * count for q in states}
-        totals = {0}
-        for _ in range(count):
-            totals = {old + q for old in totals for q in states}
+        A set of totals is a number whose bits are set at them; shifting it adds a charge to all.
+        """
+        negative = [1]
+        for states, count in reversed(order):
+            negative.append(self._with(negative[-1], [-q for q in states if q < 0], count))
+        positive = 1
+        for place, (states, count) in enumerate(order[:-1], 1):
+            positive = self._with(positive, [q for q in states if q > 0], count)
+            if positive & negative[len(order) - place]:
+                return True
+        return False
+
+    def _with(self, totals: int, charges: Sequence[int], count: int) -> int:
+        """Returns the totals with the atoms of one more element."""
+        rounds, each = (count, 1) if self.mixed_valence and len(charges) > 1 else (1, count)
+        for _ in range(rounds):
+            grown = 0
+            for charge in charges:
+                grown |= totals << charge * each
+            totals = grown
         return totals
+
+
+def _composition(numbers: Sequence[int], amounts: Sequence[int]) -> dict[str, int]:
+    return {SYMBOLS[z]: n for z, n in zip(numbers, amounts, strict=True)}
 
 
 class _Tables(NamedTuple):

@@ -73,12 +73,14 @@ class Shelf:
         start = int(self._ends[place - 1]) if place else 0
         return [self.where(int(p)) for p in self._places[start : int(self._ends[place])]]
 
-    def crystal(self, place: int) -> Crystal:
-        """Returns one crystal, as it was first proposed."""
-        block, row = self.where(int(self._heads[place]))
-        if isinstance(block.rows, Batch):
-            return block.rows.crystal(row)
-        return block.rows.candidates[row].crystal
+    def crystals(self, places: Sequence[int]) -> Iterator[Crystal]:
+        """Yields crystals as they were first proposed."""
+        heads = self._heads[places]
+        blocks = np.searchsorted(self._starts, heads, side="right") - 1
+        rows = heads - self._starts[blocks]
+        for block, row in zip(blocks.tolist(), rows.tolist(), strict=True):
+            source = self._blocks[block].rows
+            yield source.crystal(row)
 
     def pick(
         self, names: Sequence[str], top: int | None, quotas: Quotas, rng: np.random.Generator
@@ -106,7 +108,10 @@ class Shelf:
 
     def taken(self, picked: Pick, names: Sequence[str]) -> dict[str, int]:
         """Returns how many of the picked crystals each proposer proposed first."""
-        counts = Counter(names[self.where(int(self._heads[p]))[0].maker] for p in picked.places)
+        blocks = np.searchsorted(self._starts, self._heads[picked.places], side="right") - 1
+        makers = np.array([block.maker for block in self._blocks], dtype=np.intp)
+        found = np.bincount(makers[blocks], minlength=len(names)).tolist()
+        counts = dict(zip(names, found, strict=True))
         return {name: counts[name] for name in names if counts[name]}
 
     def fruitful(self) -> tuple[str, ...]:
@@ -226,7 +231,7 @@ class KeptRows(Sequence[Kept]):
 
     def crystals(self) -> Iterator[Crystal]:
         """Yields the crystals alone, which is quick."""
-        return (self._shelf.crystal(place) for place in self._picked.places)
+        return self._shelf.crystals(self._picked.places)
 
     def keys(self) -> Iterator[str]:
         """Yields the keys alone, which is quick."""
