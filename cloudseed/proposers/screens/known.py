@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from cloudseed.errors import InputError
 from cloudseed.proposers.parents import read_entries
 from cloudseed.proposers.protocols import FilterResult, Verdict
+from cloudseed.proposers.provenance import sha256_of
 from cloudseed.proposers.screens.protocols import Answer, CompositionScreen
 from cloudseed.proposers.sources import find_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from cloudseed.crystal import Cell, Crystal
     from cloudseed.proposers.protocols import Candidate
@@ -26,32 +28,53 @@ __all__ = ["KnownList", "NewComposition", "NewPrototype", "NewStructure", "read_
 Formula = tuple[tuple[str, int], ...]
 
 
-@dataclass(frozen=True, eq=False)
 class KnownList:
     """Materials that count as known.
 
-    Attributes:
+    Args:
         name: What reasons call the list.
-        formulas: Their reduced compositions.
-        crystals: Key -> the crystals that have it.
-        formulas_only: Compositions that the list gives without a structure.
-        skipped: For each structure that could not be used, why; its formula counts if it is given.
+        crystals: Its crystals.
+        formulas: Compositions that it gives without a structure.
+        skipped: For each structure that could not be used, why.
+
+    Attributes:
+        name: As given.
+        sha256: Of the list's keys and compositions.
+        skipped: As given.
     """
 
-    name: str
-    formulas: frozenset[Formula]
-    crystals: Mapping[str, tuple[Crystal, ...]]
-    formulas_only: frozenset[Formula] = frozenset()
-    skipped: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, name: str, crystals: Iterable[Crystal]) -> KnownList:
-        """Makes a list of crystals."""
+    def __init__(
+        self,
+        name: str,
+        crystals: Iterable[Crystal] = (),
+        formulas: Iterable[Formula] = (),
+        skipped: Iterable[str] = (),
+    ) -> None:
         found = defaultdict(list)
         for crystal in crystals:
             found[crystal.key].append(crystal)
-        formulas = frozenset(_reduced(c.composition) for cs in found.values() for c in cs)
-        return cls(name, formulas, {key: tuple(cs) for key, cs in found.items()})
+        self.name = name
+        self._crystals = dict(found)
+        self._bare = frozenset(formulas)
+        structured = {_reduced(c.composition) for same in found.values() for c in same}
+        self._formulas = self._bare | structured
+        self.sha256 = sha256_of([sorted(found), sorted(self._formulas)])
+        self.skipped = tuple(skipped)
+
+    def __len__(self) -> int:
+        return len(self._formulas)
+
+    def has_composition(self, composition: Mapping[str, int]) -> bool:
+        """Tells whether a composition, element -> atoms, is listed."""
+        return _reduced(composition) in self._formulas
+
+    def lacks_structure(self, composition: Mapping[str, int]) -> bool:
+        """Tells whether a composition is listed without a structure."""
+        return _reduced(composition) in self._bare
+
+    def crystals(self, key: str) -> Sequence[Crystal]:
+        """Returns the listed crystals that have a key."""
+        return self._crystals.get(key, ())
 
 
 def read_known(source: str | Path, name: str = "", *, workers: int = 1) -> KnownList:
@@ -69,15 +92,15 @@ def read_known(source: str | Path, name: str = "", *, workers: int = 1) -> Known
     name = name or Path(str(source)).name
     formulas = _formulas_of_table(Path(source))
     if formulas is not None:
-        return KnownList(name, formulas, {}, formulas)
-    crystals, skipped = [], []
+        return KnownList(name, formulas=formulas)
+    crystals: list[Crystal] = []
+    skipped: list[str] = []
     for _, _, result in read_entries(list(find_entries(source)), workers=workers):
         if isinstance(result, InputError):
             skipped.append(result.message)
         else:
             crystals.append(result)
-    read = KnownList.of(name, crystals)
-    return KnownList(name, read.formulas, read.crystals, skipped=tuple(skipped))
+    return KnownList(name, crystals, skipped=skipped)
 
 
 def _formulas_of_table(path: Path) -> frozenset[Formula] | None:
@@ -113,9 +136,7 @@ def _rows(path: Path, reader: Iterable[dict[str, str]]) -> Iterator[Formula]:
 
 
 def _reduced(composition: Mapping[str, int]) -> Formula:
-    from math import gcd
-
-    divisor = gcd(*composition.values())
+    divisor = math.gcd(*composition.values())
     return tuple(sorted((element, count // divisor) for element, count in composition.items()))
 
 
@@ -129,7 +150,7 @@ class NewComposition(CompositionScreen):
 
     def judge(self, composition: Mapping[str, int]) -> Answer:
         """Looks the composition up."""
-        if _reduced(composition) in self.known.formulas:
+        if self.known.has_composition(composition):
             return Verdict.FAIL, f"the composition is in {self.known.name}"
         return Verdict.PASS, ""
 
@@ -146,15 +167,13 @@ class NewPrototype:
     def check(self, candidate: Candidate) -> FilterResult:
         """Looks the key up; a composition that is listed without a structure is unknown."""
         verdict, reason = Verdict.PASS, ""
-        if candidate.key in self.known.crystals:
-            verdict, reason = Verdict.FAIL, f"the elements and Wyckoff orbits are in {self._name}"
-        elif _reduced(candidate.crystal.composition) in self.known.formulas_only:
-            verdict, reason = Verdict.UNKNOWN, f"{self._name} has the composition, no structure"
+        if self.known.crystals(candidate.key):
+            verdict = Verdict.FAIL
+            reason = f"the elements and Wyckoff orbits are in {self.known.name}"
+        elif self.known.lacks_structure(candidate.crystal.composition):
+            verdict = Verdict.UNKNOWN
+            reason = f"{self.known.name} has the composition, no structure"
         return FilterResult(self.name, self.version, verdict, reason)
-
-    @property
-    def _name(self) -> str:
-        return self.known.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,12 +192,12 @@ class NewStructure:
         """Compares the cell with its namesakes; listed compositions without structure: unknown."""
         verdict, reason = Verdict.PASS, ""
         here = cell.to_structure()
-        for crystal in self.known.crystals.get(candidate.key, ()):
+        for crystal in self.known.crystals(candidate.key):
             if _matcher().fit(here, crystal.build().to_structure()):
                 verdict, reason = Verdict.FAIL, f"the structure is in {self.known.name}"
                 break
         else:
-            if _reduced(candidate.crystal.composition) in self.known.formulas_only:
+            if self.known.lacks_structure(candidate.crystal.composition):
                 verdict = Verdict.UNKNOWN
                 reason = f"{self.known.name} has the composition, no structure"
         return FilterResult(self.name, self.version, verdict, reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -17,6 +18,8 @@ from cloudseed.proposers.protocols import FilterResult, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import numpy.typing as npt
 
     from cloudseed.crystal import Crystal, GeometryRoot
     from cloudseed.proposers._tables import Ion
@@ -37,8 +40,8 @@ class PerovskiteTolerance:
     """Fails crystals on a perovskite's sites whose ions do not fit there; passes all others.
 
     A crystal counts as a perovskite where its geometry is one: three fifths of its sites hold the
-    most electronegative elements, and one fifth has six of these around it, each shared by two.
-    Radii are averaged over the sites of one kind.
+    most electronegative elements, and one fifth has six of these around it, in octahedra that share
+    their corners. Radii are averaged over the sites of one kind.
 
     Goldschmidt, Naturwissenschaften 14, 477 (1926), doi:10.1007/BF01507527; Bartel et al., Sci.
     Adv. 5, eaav0693 (2019), doi:10.1126/sciadv.aav0693; radii of Shannon, Acta Cryst. A 32, 751
@@ -134,30 +137,80 @@ def _anions(composition: Mapping[str, int]) -> frozenset[str] | None:
 
 
 def _roles(root: GeometryRoot, anions: tuple[bool, ...]) -> str | None:
-    """Returns "A", "B" or "X" for each orbit, or None where the geometry is no perovskite's."""
+    """Returns "A", "B" or "X" for each orbit, or None where the geometry is no perovskite's.
+
+    Of the sites with six anions around them those with the shortest bonds are B; each of their
+    octahedra shares its six corners with six others, and no edge.
+    """
+    shells = _octahedra(root, anions)
+    mean = {orbit: np.mean([s.length for s in shells if s.orbit == orbit]) for orbit, *_ in shells}
+    wanted, chosen = sum(root.sites_per_orbit) / 5, set[int]()
+    for orbit in sorted(mean, key=lambda i: (mean[i], i)):
+        if sum(root.sites_per_orbit[i] for i in chosen) < wanted:
+            chosen.add(orbit)
+    centres = [shell for shell in shells if shell.orbit in chosen]
+    if len(centres) != wanted or not _share_corners(centres):
+        return None
+    return "".join("X" if x else "B" if i in chosen else "A" for i, x in enumerate(anions))
+
+
+class _Octahedron(NamedTuple):
+    """A site with six anions around it.
+
+    Attributes:
+        orbit: The orbit of the site.
+        length: Mean distance in angstrom.
+        corners: The anions: site and cell.
+    """
+
+    orbit: int
+    length: float
+    corners: tuple[tuple[int, tuple[int, int, int]], ...]
+
+
+def _octahedra(root: GeometryRoot, anions: tuple[bool, ...]) -> list[_Octahedron]:
     from pymatgen.core import Lattice, Structure
 
     lattice = Lattice(root.lattice)
-    species = ["O" if anions[orbit] else "Ca" for orbit in root.site_orbits]
-    structure = Structure(lattice, species, root.frac_coords)
-    reach = 1.3 * (lattice.volume / len(species)) ** (1 / 3)  # a perovskite's B-X is 0.86 of it
-    first, second, _, apart = structure.get_neighbor_list(1.2 * reach)
+    structure = Structure(lattice, ["O"] * len(root.site_orbits), root.frac_coords)
+    # A perovskite's B-X is 0.86 of this length, its longest bond to A 1.22 of it.
+    scale = (lattice.volume / len(structure)) ** (1 / 3)
+    first, second, cells, apart = structure.get_neighbor_list(1.6 * scale)
     is_anion = np.array([anions[orbit] for orbit in root.site_orbits])
-    shared = np.zeros(len(species), dtype=int)
-    centres: set[int] = set()
+    found = []
     for site in np.flatnonzero(~is_anion).tolist():
-        mine = (first == site) & is_anion[second]
-        order = np.argsort(apart[mine])
-        near, who = apart[mine][order], second[mine][order]
+        mine = np.flatnonzero((first == site) & is_anion[second])
+        mine = mine[np.argsort(apart[mine], kind="stable")]
+        near = apart[mine]
         if len(near) < 6 or near[5] > 1.3 * near[0] or (len(near) > 6 and near[6] < 1.2 * near[5]):
             continue
-        centres.add(root.site_orbits[site])
-        np.add.at(shared, who[:6], 1)
-    kinds = ["X" if x else "B" if i in centres else "A" for i, x in enumerate(anions)]
-    share = sum(n for n, kind in zip(root.sites_per_orbit, kinds, strict=True) if kind == "B")
-    if 5 * share != len(species) or (shared[is_anion] != 2).any():
-        return None
-    return "".join(kinds)
+        corners = tuple((int(second[i]), _cell_of(cells[i])) for i in mine[:6])
+        found.append(_Octahedron(root.site_orbits[site], float(near[:6].mean()), corners))
+    return found
+
+
+def _cell_of(image: npt.NDArray[np.float64]) -> tuple[int, int, int]:
+    a, b, c = (round(float(x)) for x in image)
+    return a, b, c
+
+
+def _share_corners(centres: list[_Octahedron]) -> bool:
+    """Tells whether each octahedron shares single corners with six others."""
+    holders = defaultdict(list)
+    for place, centre in enumerate(centres):
+        for anion, cell in centre.corners:
+            holders[anion].append((place, cell))
+    if any(len(found) != 2 for found in holders.values()):
+        return False
+    for place, centre in enumerate(centres):
+        others = {
+            (other, tuple(np.subtract(cell, theirs).tolist()))
+            for anion, cell in centre.corners
+            for other, theirs in holders[anion]
+        }
+        if len(others - {(place, (0, 0, 0))}) != 6:
+            return False
+    return True
 
 
 @lru_cache(maxsize=100_000)
