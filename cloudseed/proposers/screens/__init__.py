@@ -20,8 +20,10 @@ from cloudseed.proposers.screens.limits import Abundance, ElementLimit, SupplyRi
 from cloudseed.proposers.screens.order import ElectronegativityOrder
 from cloudseed.proposers.screens.perovskites import PerovskiteTolerance
 from cloudseed.proposers.screens.protocols import CellFilter
+from cloudseed.proposers.screens.registry import FILTERS, load_filter
 
 __all__ = [
+    "FILTERS",
     "Abundance",
     "CellFilter",
     "ElectronegativityOrder",
@@ -34,5 +36,6 @@ __all__ = [
     "NewStructure",
     "PerovskiteTolerance",
     "SupplyRisk",
+    "load_filter",
     "read_known",
 ]
