@@ -45,6 +45,7 @@ __all__ = [
     "VACANT",
     "Cell",
     "Crystal",
+    "Disorder",
     "GeometryRoot",
     "Orbit",
     "Source",

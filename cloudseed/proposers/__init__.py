@@ -2,10 +2,11 @@
 
 from cloudseed.proposers._tables import permitted_elements
 from cloudseed.proposers.filters import AllowedElements
+from cloudseed.proposers.fixed import FixedList
 from cloudseed.proposers.generation import Generation, Kept, Origin, Quotas, generate
 from cloudseed.proposers.ionic import IonicSubstitution
 from cloudseed.proposers.neutrality import ChargeNeutrality
-from cloudseed.proposers.parents import load_parents
+from cloudseed.proposers.parents import ParentSet, load_parents, read_parents
 from cloudseed.proposers.protocols import (
     Batch,
     BatchProposer,
@@ -23,18 +24,23 @@ from cloudseed.proposers.protocols import (
     Verdict,
 )
 from cloudseed.proposers.prototypes import prototype_parents
-from cloudseed.proposers.registry import load_proposer
+from cloudseed.proposers.registry import available_proposers, load_proposer
+from cloudseed.proposers.screens import FILTERS, CellFilter, load_filter
+from cloudseed.proposers.sources import is_path
 from cloudseed.proposers.volume import predict_volume
 
 __all__ = [
+    "FILTERS",
     "AllowedElements",
     "Batch",
     "BatchProposer",
     "Candidate",
+    "CellFilter",
     "ChargeNeutrality",
     "CompositionFilter",
     "Filter",
     "FilterResult",
+    "FixedList",
     "Generation",
     "IonicSubstitution",
     "Judged",
@@ -44,14 +50,19 @@ __all__ = [
     "Operation",
     "Origin",
     "Parent",
+    "ParentSet",
     "ProposalContext",
     "Proposer",
     "Quotas",
     "Verdict",
+    "available_proposers",
     "generate",
+    "is_path",
+    "load_filter",
     "load_parents",
     "load_proposer",
     "permitted_elements",
     "predict_volume",
     "prototype_parents",
+    "read_parents",
 ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from cloudseed._reading import Disorder
+    from cloudseed.crystal import Disorder
 
 __all__ = ["FixedList"]
 

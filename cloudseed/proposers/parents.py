@@ -12,19 +12,16 @@ from cloudseed.crystal import SYMPREC, Crystal, read_crystals
 from cloudseed.errors import InputError, StructureError, UsageError
 from cloudseed.proposers.protocols import Parent
 from cloudseed.proposers.prototypes import prototype_parents
-from cloudseed.proposers.sources import Entry, find_entries
+from cloudseed.proposers.sources import PROTOTYPES, Entry, find_entries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from cloudseed._reading import Disorder
+    from cloudseed.crystal import Disorder
 
-__all__ = ["PROTOTYPES", "ParentSet", "load_parents", "read_entries", "read_parents"]
+__all__ = ["ParentSet", "load_parents", "read_entries", "read_parents"]
 
 _LOGGER = logging.getLogger(__name__)
-
-PROTOTYPES = "prototypes"
-"""The source that stands for the bundled prototypes."""
 
 EMPTIEST = 150.0
 """Cubic angstrom per atom above which a cell holds a molecule in vacuum; caesium has 115."""

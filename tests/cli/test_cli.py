@@ -173,15 +173,15 @@ def test_a_campaign_on_a_table_from_start_to_export(starter):
 def table_for(folder: Path) -> Path:
     """Writes a table of made-up values for every candidate of the starter campaign."""
     from cloudseed.loop import load_spec
-    from cloudseed.loop.pool import propose
+    from cloudseed.loop.proposing import Recipe, propose_from
     from cloudseed.proposers import load_parents
 
     spec = load_spec(folder / "demo" / "campaign.yaml")
-    generation = propose(spec, load_parents(spec.parents), None)
+    proposed = propose_from(Recipe.of(spec), load_parents(spec.parents))
     lines = ["key,bulk_modulus,formation_energy"]
-    for kept in generation.kept:
-        number = sum(map(ord, kept.key))
-        lines.append(f"{kept.key},{50 + number % 150},{-1.5 - number % 3}")
+    for key in (proposal.kept.key for proposal in proposed.proposals):
+        number = sum(map(ord, key))
+        lines.append(f"{key},{50 + number % 150},{-1.5 - number % 3}")
     path = folder / "demo" / "values.csv"
     path.write_text("\n".join(lines))
     return path

@@ -17,19 +17,22 @@ from cloudseed.proposers.sources.optimade import read_optimade
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["SCHEMES", "find_entries", "is_path"]
+__all__ = ["PROTOTYPES", "SCHEMES", "find_entries", "is_path"]
 
 SCHEMES = ("mp:", "optimade:")
 """What a source that is no path begins with."""
 
 STREAM = "-"
+PROTOTYPES = "prototypes"
+"""The source that stands for the bundled prototypes."""
+
 _SUFFIXES = frozenset({".cif", ".mcif", ".vasp", ".poscar", ".xyz", ".extxyz"})
 _TABLES = (".csv", ".csv.gz")
 
 
 def is_path(source: str) -> bool:
     """Tells whether a source is a path or pattern, rather than a question or standard input."""
-    return source != STREAM and not source.startswith(SCHEMES)
+    return source not in {STREAM, PROTOTYPES} and not source.startswith(SCHEMES)
 
 
 def find_entries(sources: Iterable[str | Path] | str | Path) -> Iterator[Entry]:
