@@ -25,7 +25,7 @@ from cloudseed.errors import StructureError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["VACANT", "GeometryRoot", "Orbit", "Symmetry", "partition_of"]
+__all__ = ["VACANT", "GeometryRoot", "Orbit", "Symmetry", "orbit_of", "partition_of"]
 
 VACANT = -1
 """Class of empty orbits in a partition."""
@@ -153,7 +153,7 @@ class GeometryRoot:
         heads = [None if i is None else int(dataset.crystallographic_orbits[i]) for i in first]
         return Symmetry(
             int(dataset.number),
-            tuple(_NO_ORBIT if i is None else _orbit(dataset, i) for i in first),
+            tuple(_NO_ORBIT if i is None else orbit_of(dataset, i) for i in first),
             tuple(VACANT if head is None else heads.index(head) for head in heads),
             inherited=False,
         )
@@ -189,7 +189,7 @@ class GeometryRoot:
             lattice=self.lattice,
             frac_coords=self.frac_coords,
             site_orbits=tuple(firsts.index(head) for head in heads),
-            orbits=tuple(_orbit(dataset, head) for head in firsts),
+            orbits=tuple(orbit_of(dataset, head) for head in firsts),
             partition=tuple(classes[head] for head in firsts),
             symprec=self.symprec,
         )
@@ -227,7 +227,8 @@ class GeometryRoot:
 _NO_ORBIT = Orbit("", 0)
 
 
-def _orbit(dataset: Any, site: int) -> Orbit:
+def orbit_of(dataset: Any, site: int) -> Orbit:
+    """Returns the orbit that spglib's dataset says a site is on."""
     letter = dataset.wyckoffs[site]
     table = multiplicities(int(dataset.number))
     return Orbit(letter, table[letter], dataset.site_symmetry_symbols[site])

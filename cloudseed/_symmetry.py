@@ -8,6 +8,7 @@ import os
 import warnings
 from functools import lru_cache
 from importlib.resources import files
+from itertools import product
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = [
     "SYMPREC",
     "Row",
     "multiplicities",
+    "placed_by_letters",
     "primitive_cell",
     "relabelings",
     "site_permutations",
@@ -109,6 +111,44 @@ def primitive_cell(
         symprec,
     )
     return np.asarray(refined), np.asarray(sites), [int(n) - 1 for n in numbers]
+
+
+def placed_by_letters(
+    lattice: Sequence[Row],
+    coords: np.ndarray,
+    numbers: Sequence[int],
+    letters: Sequence[str],
+    space_group: int,
+    symprec: float,
+) -> np.ndarray:
+    """Returns the coordinates, moved so that spglib gives each site a wanted Wyckoff letter.
+
+    Letters depend on the choice of the origin, which refining may change for one in forty crystals.
+    Shifts by quarters of the axes are tried, and the inverse where the group has improper
+    operations. If none serves, the coordinates stay.
+
+    Args:
+        lattice: Row vectors in angstrom.
+        coords: Fractional coordinates, `n x 3`.
+        numbers: For each site what is on it.
+        letters: For each site the wanted letter.
+        space_group: International number.
+        symprec: Tolerance in angstrom.
+    """
+    if len(relabelings(space_group)) == 1:
+        return coords
+    wanted = list(letters)
+    first = symmetry_dataset(lattice, coords.tolist(), numbers, symprec)
+    if list(first.wyckoffs) == wanted:
+        return coords
+    improper = bool((np.linalg.det(first.rotations) < 0).any())
+    for sign in (1, -1) if improper else (1,):
+        for shift in product((0.0, 0.5, 0.25, 0.75), repeat=3):
+            moved = (sign * coords + shift) % 1.0
+            dataset = symmetry_dataset(lattice, moved.tolist(), numbers, symprec)
+            if list(dataset.wyckoffs) == wanted and dataset.number == space_group:
+                return moved
+    return coords
 
 
 def _spglib() -> ModuleType:

@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING
 from cloudseed._cell import Cell, reduced_formula, rows
 from cloudseed._elements import VACANCY
 from cloudseed._reading import Disorder, Source, read_cells
-from cloudseed._root import VACANT, GeometryRoot, Orbit, Symmetry, partition_of
+from cloudseed._root import VACANT, GeometryRoot, Orbit, Symmetry, orbit_of, partition_of
 from cloudseed._symmetry import (
     SYMPREC,
     multiplicities,
+    placed_by_letters,
     primitive_cell,
     relabelings,
     symmetry_dataset,
@@ -173,22 +174,24 @@ class Crystal:
             cell.lattice, cell.frac_coords, labels, symprec
         )
         order = sorted(range(len(orbit_of_site)), key=lambda site: orbit_of_site[site])
-        table = multiplicities(dataset.number)
-        orbits = tuple(
-            Orbit(
-                dataset.wyckoffs[head],
-                table[dataset.wyckoffs[head]],
-                dataset.site_symmetry_symbols[head],
-            )
-            for head in heads
+        site_orbits = tuple(orbit_of_site[site] for site in order)
+        orbits = tuple(orbit_of(dataset, head) for head in heads)
+        partition = tuple(numbers[head] - 1 for head in heads)
+        coords = placed_by_letters(
+            lattice.tolist(),
+            coords[order],
+            [partition[orbit] + 1 for orbit in site_orbits],
+            [orbits[orbit].letter for orbit in site_orbits],
+            int(dataset.number),
+            symprec,
         )
         root = GeometryRoot(
             space_group=int(dataset.number),
             lattice=rows(lattice),
-            frac_coords=tuple(rows(coords[order])),
-            site_orbits=tuple(orbit_of_site[site] for site in order),
+            frac_coords=tuple(rows(coords)),
+            site_orbits=site_orbits,
             orbits=orbits,
-            partition=tuple(numbers[head] - 1 for head in heads),
+            partition=partition,
             symprec=symprec,
         )
         return cls(root, tuple(cell.species[head] for head in heads))

@@ -155,10 +155,10 @@ def test_a_recoloured_crystal_has_the_symmetry_that_spglib_finds(which, kinds, s
 
 def test_a_merge_that_raises_the_symmetry_is_remembered():
     child = Crystal.from_cell(PEROVSKITE).recoloured(("Po", "Po", "O"))
-    before = dict(child.root._memo)
+    before = dict(child.root.memo)
     assert not child.symmetry.inherited
     assert child.symmetry is child.recoloured(("Na", "Na", "Cl")).symmetry
-    assert len(child.root._memo) == len(before) + 1
+    assert len(child.root.memo) == len(before) + 1
 
 
 def test_all_sites_alike():

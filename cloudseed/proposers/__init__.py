@@ -1,12 +1,15 @@
 """Crystals in, candidates out; `protocols.py` tells this part."""
 
 from cloudseed.proposers._tables import permitted_elements
+from cloudseed.proposers.aliovalent import AliovalentSubstitution
+from cloudseed.proposers.evolution import Evolution
 from cloudseed.proposers.filters import AllowedElements
 from cloudseed.proposers.fixed import FixedList
 from cloudseed.proposers.generation import Generation, Kept, Origin, Quotas, generate
 from cloudseed.proposers.ionic import IonicSubstitution
 from cloudseed.proposers.neutrality import ChargeNeutrality
 from cloudseed.proposers.parents import ParentSet, load_parents, read_parents
+from cloudseed.proposers.partial import PartialSubstitution
 from cloudseed.proposers.protocols import (
     Batch,
     BatchProposer,
@@ -26,11 +29,15 @@ from cloudseed.proposers.protocols import (
 from cloudseed.proposers.prototypes import prototype_parents
 from cloudseed.proposers.registry import available_proposers, load_proposer
 from cloudseed.proposers.screens import FILTERS, CellFilter, load_filter
+from cloudseed.proposers.similarity import SimilaritySubstitution
 from cloudseed.proposers.sources import is_path
+from cloudseed.proposers.substituting import Substituter
+from cloudseed.proposers.swaps import SiteSwap
 from cloudseed.proposers.volume import predict_volume
 
 __all__ = [
     "FILTERS",
+    "AliovalentSubstitution",
     "AllowedElements",
     "Batch",
     "BatchProposer",
@@ -38,6 +45,7 @@ __all__ = [
     "CellFilter",
     "ChargeNeutrality",
     "CompositionFilter",
+    "Evolution",
     "Filter",
     "FilterResult",
     "FixedList",
@@ -51,9 +59,13 @@ __all__ = [
     "Origin",
     "Parent",
     "ParentSet",
+    "PartialSubstitution",
     "ProposalContext",
     "Proposer",
     "Quotas",
+    "SimilaritySubstitution",
+    "SiteSwap",
+    "Substituter",
     "Verdict",
     "available_proposers",
     "generate",

@@ -6,6 +6,7 @@ import difflib
 import gzip
 import hashlib
 import json
+import math
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -214,9 +215,14 @@ class IonTable:
         return {element: float(np.log(p)) for element, p in totals.items()}
 
 
-@lru_cache(maxsize=4)
-def ion_table(alpha: float = ALPHA) -> IonTable:
-    """Loads the table of weights; pairs never seen weigh `alpha`."""
+@lru_cache(maxsize=8)
+def ion_table(alpha: float = ALPHA, floor: float = -math.inf) -> IonTable:
+    """Loads the table of weights.
+
+    Args:
+        alpha: Weight of pairs never seen.
+        floor: Least weight of any pair.
+    """
     path = files("pymatgen") / "core" / "structure_prediction" / "data" / "lambda.json"
     raw = path.read_bytes()
     # Deuterium is no element of its own here, as in pymatgen's reading of the table.
@@ -227,7 +233,7 @@ def ion_table(alpha: float = ALPHA) -> IonTable:
     for first, second, value in rows:
         i, j = place[_ion(first)], place[_ion(second)]
         weights[i, j] = weights[j, i] = float(value)
-    return IonTable(ions, np.exp(weights), hashlib.sha256(raw).hexdigest())
+    return IonTable(ions, np.exp(np.maximum(weights, floor)), hashlib.sha256(raw).hexdigest())
 
 
 def _ion(name: str) -> Ion:

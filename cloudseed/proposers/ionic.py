@@ -14,19 +14,20 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cloudseed._elements import NUMBERS, SYMBOLS
 from cloudseed.errors import UsageError
 from cloudseed.proposers._tables import ALPHA, LAMBDA_TABLE, Ion, ion_table, permitted_elements
 from cloudseed.proposers.maps import Options, likeliest_maps
-from cloudseed.proposers.protocols import Batch, Parent, ProposalContext
-from cloudseed.proposers.substituting import Substituter, element_classes
+from cloudseed.proposers.subsets import coloured
+from cloudseed.proposers.substituting import Substituter, changing, children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import numpy as np
+
     from cloudseed.proposers.maps import Maps
+    from cloudseed.proposers.protocols import Batch, Parent, ProposalContext
 
 __all__ = [
     "BY_ELEMENTS",
@@ -110,19 +111,15 @@ class IonicSubstitution(Substituter):
         )
 
     def _batch(self, parent: Parent, ions: Mapping[str, Ion] | None, maps: Maps) -> Batch:
-        composition = parent.crystal.composition
-        return Batch(
-            parent=parent,
-            root=parent.crystal.root,
-            classes=element_classes(parent.crystal),
-            species=tuple(composition) if ions is None else tuple(map(str, ions.values())),
-            numbers=maps.numbers,
-            charges=None if ions is None else maps.charges,
-            log_probability=maps.log_probability,
-            ranks=np.arange(len(maps), dtype=np.int32),
-            probability_kind=BY_ELEMENTS if ions is None else BY_IONS,
+        return children(
+            parent,
+            coloured(parent.crystal, ()),
+            maps,
+            species=list(map(str, ions.values() if ions else parent.crystal.composition)),
+            kind=BY_IONS if ions else BY_ELEMENTS,
             operation=OPERATION,
             arguments=hautier_arguments(self.alpha) | {"threshold": self.threshold},
+            charged=ions is not None,
         )
 
 
@@ -168,14 +165,15 @@ def _changing_maps(
         merging=merging,
     )
     own = [NUMBERS[one.element if isinstance(one, Ion) else one] for one in species]
-    changing = np.flatnonzero((maps.numbers != np.array(own, dtype=np.uint8)).any(axis=1))[:budget]
-    return maps.at(changing)
+    return changing(maps, own, budget)
 
 
 @lru_cache(maxsize=1024)
-def ion_options(old: Ion, elements: frozenset[str], alpha: float = ALPHA) -> Options:
+def ion_options(
+    old: Ion, elements: frozenset[str], alpha: float = ALPHA, floor: float = -math.inf
+) -> Options:
     """Returns what an ion may become, with log p(new | old)."""
-    table = ion_table(alpha)
+    table = ion_table(alpha, floor)
     return Options.of(
         [
             (float(log_p), NUMBERS[new.element], new.charge)
@@ -186,9 +184,11 @@ def ion_options(old: Ion, elements: frozenset[str], alpha: float = ALPHA) -> Opt
 
 
 @lru_cache(maxsize=1024)
-def element_options(old: str, elements: frozenset[str], alpha: float = ALPHA) -> Options:
+def element_options(
+    old: str, elements: frozenset[str], alpha: float = ALPHA, floor: float = -math.inf
+) -> Options:
     """Returns what an element may become, summed over charges; itself if the table lacks it."""
-    found = ion_table(alpha).log_element_conditional(old) or {old: 0.0}
+    found = ion_table(alpha, floor).log_element_conditional(old) or {old: 0.0}
     return Options.of([(p, NUMBERS[new], 0) for new, p in found.items() if new in elements])
 
 

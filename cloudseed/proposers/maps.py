@@ -53,6 +53,19 @@ class Options:
     def __len__(self) -> int:
         return len(self.log_probability)
 
+    def at(self, places: npt.NDArray[np.intp]) -> Options:
+        """Returns some of the options."""
+        return Options(self.numbers[places], self.charges[places], self.log_probability[places])
+
+    def with_vacancy(self, log_p: float) -> Options:
+        """Returns the options and that of leaving the sites empty."""
+        place = int(np.searchsorted(-self.log_probability, -log_p, side="right"))
+        return Options(
+            np.insert(self.numbers, place, 0),
+            np.insert(self.charges, place, 0),
+            np.insert(self.log_probability, place, log_p),
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Maps:
@@ -74,6 +87,10 @@ class Maps:
     def at(self, rows: npt.NDArray[np.intp]) -> Maps:
         """Returns some of the rows."""
         return Maps(self.numbers[rows], self.charges[rows], self.log_probability[rows])
+
+    def shifted(self, log_p: float) -> Maps:
+        """Returns the maps with a log probability added to all."""
+        return Maps(self.numbers, self.charges, self.log_probability + log_p)
 
 
 def likeliest_maps(

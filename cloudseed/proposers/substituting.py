@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cloudseed.crystal import VACANCY
+from cloudseed.proposers.protocols import Batch
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
-    from cloudseed.crystal import Crystal
-    from cloudseed.proposers.protocols import Batch, Candidate, Parent, ProposalContext
+    from cloudseed.proposers.maps import Maps
+    from cloudseed.proposers.protocols import Candidate, Parent, ProposalContext
+    from cloudseed.proposers.subsets import Colours
 
-__all__ = ["Substituter", "element_classes", "likeliest_rows", "taken"]
+__all__ = ["Substituter", "changing", "children", "likeliest_rows", "taken"]
 
 
 class Substituter(ABC):
@@ -44,10 +48,61 @@ class Substituter(ABC):
         yield from heapq.merge(*batches, key=lambda candidate: -candidate.log_probability)
 
 
-def element_classes(crystal: Crystal) -> tuple[int, ...]:
-    """Returns, for each orbit, the place of its element in the composition."""
-    places = {element: place for place, element in enumerate(crystal.composition)}
-    return tuple([places.get(element, len(places)) for element in crystal.colouring])
+def children(
+    parent: Parent,
+    colours: Colours,
+    maps: Maps,
+    *,
+    species: Sequence[str],
+    kind: str,
+    operation: str,
+    arguments: Mapping[str, object],
+    charged: bool = True,
+) -> Batch:
+    """Returns the children of a parent that maps of its species make, likeliest first.
+
+    Args:
+        parent: The parent.
+        colours: The children's root and classes.
+        maps: One column for each class but that of empty orbits.
+        species: What each column was in the parent.
+        kind: What the probabilities mean.
+        operation: Name of the operation.
+        arguments: What all children share, as JSON values.
+        charged: Whether the charges mean something.
+    """
+    numbers, charges, names = maps.numbers, maps.charges, tuple(species)
+    if max(colours.classes) >= numbers.shape[1]:
+        nothing = np.zeros((len(maps), 1))
+        numbers = np.hstack([numbers, nothing]).astype(np.uint8)
+        charges = np.hstack([charges, nothing]).astype(np.int8)
+        names = (*names, VACANCY)
+    return Batch(
+        parent=parent,
+        root=colours.root,
+        classes=colours.classes,
+        species=names,
+        numbers=numbers,
+        charges=charges if charged else None,
+        log_probability=maps.log_probability,
+        ranks=np.arange(len(maps), dtype=np.int32),
+        probability_kind=kind,
+        operation=operation,
+        arguments=arguments,
+        orbit_map=colours.orbit_map,
+    )
+
+
+def changing(maps: Maps, own: Sequence[int], budget: int) -> Maps:
+    """Returns the first maps that change something.
+
+    Args:
+        maps: The maps.
+        own: Atomic numbers of the parent's species.
+        budget: Most maps.
+    """
+    changed = (maps.numbers != np.array(own, dtype=np.uint8)).any(axis=1)
+    return maps.at(np.flatnonzero(changed)[:budget])
 
 
 def likeliest_rows(batches: Iterable[Batch], budget: int) -> Iterator[Batch]:
