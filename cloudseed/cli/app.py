@@ -9,6 +9,7 @@ import typer
 
 from cloudseed import __version__
 from cloudseed.cli import commands
+from cloudseed.cli.propose import propose
 
 __all__ = ["app"]
 
@@ -143,6 +144,9 @@ def rank(  # noqa: PLR0917  Typer passes options by name
         as_json=json,
         skip_bad=skip_bad,
     )
+
+
+app.command(epilog=_example("cloudseed propose parents/ --top 1000 --out pool.parquet"))(propose)
 
 
 @app.command(epilog=_example("cloudseed report runs/stiff-perovskites"))

@@ -67,6 +67,8 @@ class Recipe:
         keep_parents: Whether the parents are candidates too.
         top: How many candidates are wanted; None for all.
         quotas: What may come from where.
+        even: Whether no parent may give more than twice its even share, as long as the others can
+            give the rest; in place of a quota per parent.
         seed: Of all randomness.
     """
 
@@ -78,7 +80,14 @@ class Recipe:
     keep_parents: bool = True
     top: int | None = None
     quotas: Quotas = field(default_factory=Quotas)
+    even: bool = False
     seed: int = 0
+
+    def per_parent(self, parents: int) -> int | None:
+        """Returns the most candidates that one of so many parents may give at first."""
+        if not self.even or self.top is None or parents == 0:
+            return self.quotas.per_parent
+        return math.ceil(2 * self.top / parents)
 
     @classmethod
     def of(cls, spec: CampaignSpec) -> Recipe:
@@ -114,7 +123,7 @@ class Proposal:
         scope_path: How the symmetry behind the string was found: "inherited" from the parent,
             "spglib" by a search, or "memo" for a search that another candidate had asked for.
         volume: Predicted volume of the primitive cell in cubic angstrom; None if not asked for.
-        verdicts: What the filters of built cells said.
+        verdicts: What late filters said.
     """
 
     kept: Kept
@@ -153,7 +162,7 @@ class Proposed:
     Attributes:
         generation: What was proposed, and why the rest was dropped.
         proposals: The chosen candidates, best first.
-        dropped: (filter, reason) -> chosen candidates that a filter of built cells failed.
+        dropped: (filter, reason) -> chosen candidates that a late filter failed.
         unknown: The same for those that it could not judge.
         short: How many candidates are missing of those that were wanted.
     """
@@ -230,11 +239,17 @@ def propose_from(
     allowed &= allowed if elements is None else elements
     proposers = [load_proposer(choice.name, choice.options) for choice in recipe.proposers]
     judges = [load_filter(choice.name, choice.options) for choice in recipe.filters]
-    cheap: list[Filter] = [judge for judge in judges if not isinstance(judge, CellFilter)]
-    costly = [judge for judge in judges if isinstance(judge, CellFilter)]
-    maker = _Maker(recipe, parents, allowed, proposers, cheap, workers, progress)
-    table = _Table(dialect, {p.name: p.crystal for p in parents}, volumes or bool(costly))
-    return _chosen(maker, table, costly, progress)
+    early: list[Filter] = [judge for judge in judges if not _is_late(judge)]  # type: ignore[misc]
+    late = [judge for judge in judges if _is_late(judge)]
+    maker = _Maker(recipe, parents, allowed, proposers, early, workers, progress)
+    cells = any(isinstance(judge, CellFilter) for judge in late)
+    table = _Table(dialect, {p.name: p.crystal for p in parents}, volumes or cells)
+    return _chosen(maker, table, late, progress)
+
+
+def _is_late(judge: Filter | CellFilter) -> bool:
+    """Tells whether a filter costs too much to be asked of what is not selected."""
+    return isinstance(judge, CellFilter) or getattr(judge, "late", False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +264,7 @@ class _Maker:
     workers: int
     progress: Callable[[str, int, int], None]
 
-    def generation(self, top: int | None) -> Generation:
+    def generation(self, top: int | None, per_parent: int | None) -> Generation:
         recipe = self.recipe
         made = generate(
             self.proposers,
@@ -259,7 +274,7 @@ class _Maker:
             rng=np.random.default_rng(recipe.seed),
             keep_parents=recipe.keep_parents,
             top=top,
-            quotas=recipe.quotas,
+            quotas=replace(recipe.quotas, per_parent=per_parent),
             workers=self.workers,
             progress=lambda done, of: self.progress("proposing", done, of),
         )
@@ -275,42 +290,49 @@ class _Maker:
 def _chosen(
     maker: _Maker,
     table: _Table,
-    costly: Sequence[CellFilter],
+    late: Sequence[Filter | CellFilter],
     progress: Callable[[str, int, int], None],
 ) -> Proposed:
-    """Takes as many as are wanted; where built cells fail, those that come next are taken."""
+    """Takes as many as are wanted; where late filters fail some, those that come next are taken."""
     wanted = maker.recipe.top
-    asked = wanted
+    asked = math.ceil(1.5 * wanted) + 8 if wanted is not None and late else wanted
+    per_parent = maker.recipe.per_parent(len(maker.parents))
     while True:
-        made = maker.generation(asked)
+        made = maker.generation(asked, per_parent)
         dropped: Counter[tuple[str, str]] = Counter()
         unknown: Counter[tuple[str, str]] = Counter()
         proposals: list[Proposal] = []
         for done, kept in enumerate(made.kept, start=1):
             progress("writing", min(done, wanted or done), wanted or len(made.kept))
-            proposal = _judged(table.proposal(kept), costly, dropped, unknown)
+            proposal = _judged(table.proposal(kept), late, dropped, unknown)
             if proposal is not None:
                 proposals.append(proposal)
             if wanted is not None and len(proposals) == wanted:
                 break
-        enough = wanted is None or len(proposals) >= wanted
-        if enough or asked is None or len(made.kept) < asked:
-            short = 0 if wanted is None else wanted - len(proposals)
+        if wanted is None or asked is None or len(proposals) >= wanted:
+            return Proposed(made, proposals, dict(dropped), dict(unknown))
+        if len(made.kept) == asked:
+            asked = 2 * asked
+        elif maker.recipe.even and per_parent is not None:
+            per_parent = None if per_parent > wanted else 4 * per_parent
+        else:
+            short = wanted - len(proposals)
             return Proposed(made, proposals, dict(dropped), dict(unknown), short)
-        asked = math.ceil(1.5 * asked) + 8
 
 
 def _judged(
     proposal: Proposal,
-    costly: Sequence[CellFilter],
+    late: Sequence[Filter | CellFilter],
     dropped: Counter[tuple[str, str]],
     unknown: Counter[tuple[str, str]],
 ) -> Proposal | None:
-    if not costly:
-        return proposal
-    cell, verdicts = proposal.cell(), []
-    for judge in costly:
-        result = judge.check_cell(proposal.kept.candidate, cell)
+    candidate, cell, verdicts = proposal.kept.candidate, None, []
+    for judge in late:
+        if isinstance(judge, CellFilter):
+            cell = cell or proposal.cell()
+            result = judge.check_cell(candidate, cell)
+        else:
+            result = judge.check(candidate)
         if result.verdict is Verdict.FAIL:
             dropped[result.filter, result.reason] += 1
             return None

@@ -65,7 +65,18 @@ def test_version(tmp_path):
     assert done.stdout.strip() == f"cloudseed {__version__}"
 
 
-COMMANDS = ["init", "run", "resume", "status", "rank", "report", "export", "db upgrade", "db check"]
+COMMANDS = [
+    "init",
+    "run",
+    "resume",
+    "status",
+    "propose",
+    "rank",
+    "report",
+    "export",
+    "db upgrade",
+    "db check",
+]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -108,6 +108,7 @@ class EnergyAboveHull:
     name: str = field(default="energy_above_hull", init=False)
     version: str = field(default="1", init=False)
     depends_on = "crystal"
+    late = True
     _diagrams: dict[frozenset[str], Any] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )

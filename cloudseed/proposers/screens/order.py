@@ -13,7 +13,9 @@ from cloudseed.proposers.screens.protocols import Answer, CompositionScreen
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ElectronegativityOrder"]
+__all__ = ["CationsPresent", "ElectronegativityOrder"]
+
+_FAMILIES = (frozenset({"S", "Se", "Te"}), frozenset({"Cl", "Br", "I"}), frozenset({"P", "As"}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +53,21 @@ class ElectronegativityOrder(CompositionScreen):
             return Verdict.PASS, ""
         verdict = Verdict.FAIL if self.hard else Verdict.UNKNOWN
         return verdict, "a cation is as electronegative as an anion"
+
+
+@dataclass(frozen=True, slots=True)
+class CationsPresent(CompositionScreen):
+    """Fails compounds of heavier chalcogens alone, of halogens alone, or of phosphorus and arsenic.
+
+    TeS2 and ICl are neutral on paper and in the right order, but molecules or alloys in the flask.
+    Oxygen and fluorine do make cations of their families.
+    """
+
+    name: str = field(default="cations_present", init=False)
+    version: str = field(default="1", init=False)
+
+    def judge(self, composition: Mapping[str, int]) -> Answer:
+        """Looks at the elements only; pure elements pass."""
+        if len(composition) > 1 and any(set(composition) <= family for family in _FAMILIES):
+            return Verdict.FAIL, "no element but those of one family of anions"
+        return Verdict.PASS, ""

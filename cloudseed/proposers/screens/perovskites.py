@@ -56,6 +56,7 @@ class PerovskiteTolerance:
     name: str = field(default="perovskite_tolerance", init=False)
     version: str = field(default="1", init=False)
     depends_on = "crystal"
+    late = True
 
     def check(self, candidate: Candidate) -> FilterResult:
         """Computes the factor where the crystal has a perovskite's sites."""

@@ -17,8 +17,9 @@ from cloudseed.proposers.screens.known import (
     read_known,
 )
 from cloudseed.proposers.screens.limits import Abundance, ElementLimit, SupplyRisk
-from cloudseed.proposers.screens.order import ElectronegativityOrder
+from cloudseed.proposers.screens.order import CationsPresent, ElectronegativityOrder
 from cloudseed.proposers.screens.perovskites import PerovskiteTolerance
+from cloudseed.proposers.screens.sizes import IonSize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,11 +88,13 @@ def _distance(factor: float = 0.7) -> MinimumDistance:
 FILTERS: Mapping[str, Callable[..., Any]] = {
     "charge_neutrality": _neutrality,
     "electronegativity_order": _order,
+    "cations_present": lambda: CationsPresent(),  # noqa: PLW0108  its fields are no options
     "new_composition": _novelty(NewComposition),
     "abundance": _abundance,
     "supply_risk": _supply_risk,
     "element_limit": _element_limit,
     "new_prototype": _novelty(NewPrototype),
+    "ion_size": IonSize,
     "perovskite_tolerance": _tolerance,
     "energy_above_hull": _hull,
     "minimum_distance": _distance,
