@@ -148,7 +148,7 @@ MaxParent = Annotated[
     typer.Option(
         min=1,
         help="Most candidates of one parent.",
-        show_default="twice an even share, or what it takes to reach --top",
+        show_default="an even share, or what it takes to reach --top",
         rich_help_panel=_PANEL_FILTERS,
     ),
 ]

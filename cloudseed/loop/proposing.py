@@ -67,8 +67,8 @@ class Recipe:
         keep_parents: Whether the parents are candidates too.
         top: How many candidates are wanted; None for all.
         quotas: What may come from where.
-        even: Whether no parent may give more than twice its even share, as long as the others can
-            give the rest; in place of a quota per parent.
+        even: Whether no parent may give more than its even share, as long as the others can give
+            the rest; in place of a quota per parent.
         seed: Of all randomness.
     """
 
@@ -82,12 +82,6 @@ class Recipe:
     quotas: Quotas = field(default_factory=Quotas)
     even: bool = False
     seed: int = 0
-
-    def per_parent(self, parents: int) -> int | None:
-        """Returns the most candidates that one of so many parents may give at first."""
-        if not self.even or self.top is None or parents == 0:
-            return self.quotas.per_parent
-        return math.ceil(2 * self.top / parents)
 
     @classmethod
     def of(cls, spec: CampaignSpec) -> Recipe:
@@ -294,30 +288,66 @@ def _chosen(
     progress: Callable[[str, int, int], None],
 ) -> Proposed:
     """Takes as many as are wanted; where late filters fail some, those that come next are taken."""
-    wanted = maker.recipe.top
+    recipe, parents = maker.recipe, len(maker.parents)
+    wanted, quota = recipe.top, recipe.quotas.per_parent
+    share = math.ceil(wanted / parents) if recipe.even and wanted and parents else None
     asked = math.ceil(1.5 * wanted) + 8 if wanted is not None and late else wanted
-    per_parent = maker.recipe.per_parent(len(maker.parents))
+    if share is not None:
+        quota = math.ceil(1.5 * share) + 2
+        asked = max(quota * parents, asked or 0)
     while True:
-        made = maker.generation(asked, per_parent)
-        dropped: Counter[tuple[str, str]] = Counter()
-        unknown: Counter[tuple[str, str]] = Counter()
-        proposals: list[Proposal] = []
-        for done, kept in enumerate(made.kept, start=1):
-            progress("writing", min(done, wanted or done), wanted or len(made.kept))
-            proposal = _judged(table.proposal(kept), late, dropped, unknown)
-            if proposal is not None:
-                proposals.append(proposal)
-            if wanted is not None and len(proposals) == wanted:
-                break
+        made = maker.generation(asked, quota)
+        taking = _Taking(table, late, wanted, share, progress)
+        proposals = taking.of(made)
+        dropped, unknown = dict(taking.dropped), dict(taking.unknown)
         if wanted is None or asked is None or len(proposals) >= wanted:
-            return Proposed(made, proposals, dict(dropped), dict(unknown))
+            return Proposed(made, proposals, dropped, unknown)
         if len(made.kept) == asked:
             asked = 2 * asked
-        elif maker.recipe.even and per_parent is not None:
-            per_parent = None if per_parent > wanted else 4 * per_parent
+        elif share is not None and quota is not None:
+            quota = None if quota > wanted else 4 * quota
         else:
-            short = wanted - len(proposals)
-            return Proposed(made, proposals, dict(dropped), dict(unknown), short)
+            return Proposed(made, proposals, dropped, unknown, wanted - len(proposals))
+
+
+@dataclass(slots=True)
+class _Taking:
+    """Takes what late filters let through, evenly from all parents as far as that goes."""
+
+    table: _Table
+    late: Sequence[Filter | CellFilter]
+    wanted: int | None
+    share: int | None
+    progress: Callable[[str, int, int], None]
+    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unknown: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def of(self, made: Generation) -> list[Proposal]:
+        """Returns the chosen ones in the order of the generation."""
+        taken: dict[int, Proposal] = {}
+        waiting: list[tuple[int, Kept]] = []
+        given: Counter[tuple[str, ...]] = Counter()
+        for place, kept in enumerate(made.kept):
+            if len(taken) == self.wanted:
+                break
+            parents = kept.candidate.parents
+            if self.share is not None and given[parents] >= self.share:
+                waiting.append((place, kept))
+            elif self._take(taken, place, kept):
+                given[parents] += 1
+        for place, kept in waiting:
+            if len(taken) == self.wanted:
+                break
+            self._take(taken, place, kept)
+        return [taken[place] for place in sorted(taken)]
+
+    def _take(self, taken: dict[int, Proposal], place: int, kept: Kept) -> bool:
+        proposal = _judged(self.table.proposal(kept), self.late, self.dropped, self.unknown)
+        if proposal is None:
+            return False
+        taken[place] = proposal
+        self.progress("choosing", len(taken), self.wanted or len(taken))
+        return True
 
 
 def _judged(

@@ -9,10 +9,12 @@ from cloudseed.errors import InputError, UsageError
 from cloudseed.proposers import Candidate, CompositionFilter, Operation, Verdict
 from cloudseed.proposers.screens import (
     Abundance,
+    CationsPresent,
     CellFilter,
     ElectronegativityOrder,
     ElementLimit,
     EnergyAboveHull,
+    IonSize,
     KnownList,
     MinimumDistance,
     NewComposition,
@@ -23,7 +25,8 @@ from cloudseed.proposers.screens import (
     read_known,
 )
 from cloudseed.proposers.screens.hull import ReferenceEntries
-from cloudseed.proposers.screens.perovskites import perovskite_sites, shannon_radius
+from cloudseed.proposers.screens.perovskites import perovskite_sites
+from cloudseed.proposers.screens.radii import mean_radius, shannon_radius
 
 PASS, FAIL, UNKNOWN = Verdict.PASS, Verdict.FAIL, Verdict.UNKNOWN
 
@@ -254,6 +257,57 @@ def test_radii_are_those_of_shannon():
     assert shannon_radius(Ion("Ti", 4), 6) == 0.605
     assert shannon_radius(Ion("Fe", 3), 6) == 0.645
     assert shannon_radius(Ion("Sn", 2), 12) is None
+    assert mean_radius(Ion("Al", 3)) == pytest.approx((0.39 + 0.48 + 0.535) / 3)
+    assert mean_radius(Ion("Sn", 2)) is None
+
+
+def changed(*pairs):
+    crystal = Crystal.from_cell(
+        Cell(
+            ((4.1, 0, 0), (0, 4.1, 0), (0, 0, 4.1)),
+            ("Cs", "Cl"),
+            ((0.0, 0.0, 0.0), (0.5, 0.5, 0.5)),
+        )
+    )
+    return Candidate(
+        crystal, ("p",), Operation("test", {"species": [list(p) for p in pairs]}), 0.0, "x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        ([("Al3+", "Fe3+"), ("O2-", "O2-")], (PASS, "")),
+        ([("Al3+", "B3+"), ("O2-", "O2-")], (FAIL, "an ion is too small for its site")),
+        ([("Na1+", "Cs1+"), ("Cl1-", "I1-")], (FAIL, "an ion is too large for its site")),
+        ([("Na1+", "Sn2+")], (UNKNOWN, "no radius of Sn2+ is known")),
+        ([("Nb", "Ta")], (UNKNOWN, "no charges can be given to the elements")),
+        ([("Al3+", "Vac")], (PASS, "")),
+    ],
+)
+def test_ion_sizes(pairs, expected):
+    result = IonSize().check(changed(*pairs))
+    assert (result.verdict, result.reason) == expected
+
+
+def test_sizes_that_enclose_nothing():
+    with pytest.raises(UsageError, match="enclose"):
+        IonSize(least=1.2)
+
+
+@pytest.mark.parametrize(
+    ("composition", "verdict"),
+    [
+        ({"Te": 1, "S": 2}, FAIL),
+        ({"I": 1, "Cl": 1}, FAIL),
+        ({"Se": 3}, PASS),
+        ({"Te": 1, "O": 2}, PASS),
+        ({"Bi": 2, "Te": 2, "S": 1}, PASS),
+        ({"Te": 1, "I": 4}, PASS),
+    ],
+)
+def test_anions_alone_are_no_salt(composition, verdict):
+    assert CationsPresent().judge(composition)[0] is verdict
 
 
 def test_minimum_distances(parent):

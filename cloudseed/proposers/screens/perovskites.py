@@ -12,9 +12,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from cloudseed.crystal import VACANCY
-from cloudseed.proposers._tables import elements, periodic_table
+from cloudseed.proposers._tables import elements
 from cloudseed.proposers.ionic import assign_ions
 from cloudseed.proposers.protocols import FilterResult, Verdict
+from cloudseed.proposers.screens.radii import shannon_radius
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from cloudseed.proposers.protocols import Candidate
     from cloudseed.proposers.screens.protocols import Answer
 
-__all__ = ["PerovskiteTolerance", "perovskite_sites", "shannon_radius"]
+__all__ = ["PerovskiteTolerance", "perovskite_sites"]
 
 GOLDSCHMIDT = (0.825, 1.059)
 """Between which Goldschmidt's factor t sorts perovskites best, by Bartel et al. (2019)."""
@@ -183,7 +184,7 @@ def _octahedra(root: GeometryRoot, anions: tuple[bool, ...]) -> list[_Octahedron
         mine = np.flatnonzero((first == site) & is_anion[second])
         mine = mine[np.argsort(apart[mine], kind="stable")]
         near = apart[mine]
-        if len(near) < 6 or near[5] > 1.3 * near[0] or (len(near) > 6 and near[6] < 1.2 * near[5]):
+        if len(near) < 6 or near[5] > 1.4 * near[0] or (len(near) > 6 and near[6] < 1.2 * near[5]):
             continue
         corners = tuple((int(second[i]), _cell_of(cells[i])) for i in mine[:6])
         found.append(_Octahedron(root.site_orbits[site], float(near[:6].mean()), corners))
@@ -217,13 +218,3 @@ def _share_corners(centres: list[_Octahedron]) -> bool:
 @lru_cache(maxsize=100_000)
 def _ions(composition: tuple[tuple[str, int], ...]) -> dict[str, Ion] | None:
     return assign_ions(dict(composition))
-
-
-def shannon_radius(ion: Ion, neighbours: int) -> float | None:
-    """Returns Shannon's ionic radius in angstrom, high spin where it matters; None if missing."""
-    radii = periodic_table()[ion.element].get("Shannon radii") or {}
-    by_spin = radii.get(str(ion.charge), {}).get({6: "VI", 12: "XII"}[neighbours])
-    if not by_spin:
-        return None
-    spin = next(s for s in ("", "High Spin", *by_spin) if s in by_spin)
-    return float(by_spin[spin]["ionic_radius"])

@@ -6,9 +6,11 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cloudseed.crystal import VACANCY
 from cloudseed.errors import UsageError
-from cloudseed.proposers._tables import elements
+from cloudseed.proposers._tables import Ion
 from cloudseed.proposers.protocols import FilterResult, Verdict
+from cloudseed.proposers.screens.radii import mean_radius
 
 if TYPE_CHECKING:
     from cloudseed.proposers.protocols import Candidate
@@ -52,25 +54,32 @@ class IonSize:
         return FilterResult(self.name, self.version, verdict, reason)
 
     def _judge(self, candidate: Candidate) -> Answer:
-        arguments = candidate.operation.arguments
-        species, charges = arguments.get("species"), arguments.get("charges")
+        species = candidate.operation.arguments.get("species")
         if not isinstance(species, list):
             return Verdict.PASS, ""
-        if not isinstance(charges, list):
-            return Verdict.UNKNOWN, "no charges can be given to the elements"
         doubt = ""
-        for (before, new), charge in zip(species, charges, strict=True):
-            old = _ION.fullmatch(before)
-            if old is None or new == old[1] or charge == 0:
+        for before, after in species:
+            if before == after or VACANCY in {before, after}:
                 continue
-            was = elements()[old[1]].ionic_radii.get(int(old[2]) * (1 if old[3] == "+" else -1))
-            now = elements()[new].ionic_radii.get(charge) if new in elements() else None
+            was, now = _radius(before), _radius(after)
             if was is None or now is None:
-                sign = "+" if charge > 0 else "-"
-                unknown = f"{new}{abs(charge)}{sign}" if now is None else before
-                doubt = doubt or f"no radius of {unknown} is known"
+                doubt = doubt or _doubt(before if was is None else after)
             elif now < self.least * was:
                 return Verdict.FAIL, "an ion is too small for its site"
             elif now > self.most * was:
                 return Verdict.FAIL, "an ion is too large for its site"
         return (Verdict.UNKNOWN, doubt) if doubt else (Verdict.PASS, "")
+
+
+def _radius(text: str) -> float | None:
+    """Returns the radius of an ion written as "Ti4+"; None for what has no charge or radius."""
+    ion = _ION.fullmatch(text)
+    if ion is None:
+        return None
+    return mean_radius(Ion(ion[1], int(ion[2]) * (1 if ion[3] == "+" else -1)))
+
+
+def _doubt(text: str) -> str:
+    if _ION.fullmatch(text) is None:
+        return "no charges can be given to the elements"
+    return f"no radius of {text} is known"
