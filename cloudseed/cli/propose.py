@@ -23,6 +23,7 @@ _PANEL_WHO = "Who proposes"
 _PANEL_FILTERS = "What is kept"
 _PANEL_OUT = "What is written"
 _TOP_REASONS = 12
+_PROPOSERS = ("ionic_substitution", "similarity_substitution")
 _CHEMISTRY = ("cations_present", "ion_size", "perovskite_tolerance")
 
 Parents = Annotated[
@@ -42,7 +43,7 @@ ProposerOption = Annotated[
         "--proposer",
         help="A proposer, with options: partial_substitution:cap=12. May be given several times.",
         rich_help_panel=_PANEL_WHO,
-        show_default="ionic_substitution",
+        show_default="ionic_substitution and, for alloys, similarity_substitution",
     ),
 ]
 ListOption = Annotated[
@@ -250,8 +251,13 @@ def propose(  # noqa: PLR0917  Typer passes options by name
     chosen = [_choice(text) for text in proposer or ()]
     options = {"symprec": symprec, "disorder": disorder, "skip_bad": skip_bad, "workers": workers}
     chosen += [Choice("fixed_list", {"path": path, **options}) for path in listed or ()]
-    if parents and not chosen:
-        chosen = [Choice("ionic_substitution")]
+    if not (parents or chosen):
+        raise UsageError(
+            "There are no parents.",
+            hint='Give crystal files or a folder, or "prototypes" for the bundled ones.',
+        )
+    if not chosen:
+        chosen = [Choice(name) for name in _PROPOSERS]
     judges = [Choice("charge_neutrality")] if neutral else []
     judges += [Choice(name) for name in _CHEMISTRY] if chemistry else []
     judges += [Choice(f"new_{novelty}", {"list": path}) for path in known or ()]
