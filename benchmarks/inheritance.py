@@ -79,6 +79,9 @@ def compare(
             for dialect, string in ours.items():
                 counts[name, dialect] += string == theirs[dialect]
         counts["path", "inherited" if child.symmetry.inherited else "searched"] += 1
+        if counts["all", "children"] % 1000 == 0:
+            same = [f"{counts['all', dialect]} {dialect}" for dialect in ours]
+            print(f"{counts['all', 'children']} children, the same: {', '.join(same)}", flush=True)
         for dialect, string in ours.items():
             if string != theirs[dialect]:
                 print(f"other: {kind} {dialect} {child.formula}: {string} / {theirs[dialect]}")

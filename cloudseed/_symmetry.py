@@ -118,27 +118,31 @@ def placed_by_letters(
     coords: np.ndarray,
     numbers: Sequence[int],
     letters: Sequence[str],
+    *,
     space_group: int,
     symprec: float,
-) -> np.ndarray:
-    """Returns the coordinates, moved so that spglib gives each site a wanted Wyckoff letter.
+) -> np.ndarray | None:
+    """Returns the coordinates, moved so that spglib finds wanted Wyckoff letters.
 
     Letters depend on the choice of the origin, which refining may change for one in forty crystals.
     Shifts by quarters of the axes are tried, and the inverse where the group has improper
-    operations. If none serves, the coordinates stay.
+    operations.
 
     Args:
         lattice: Row vectors in angstrom.
         coords: Fractional coordinates, `n x 3`.
         numbers: For each site what is on it.
         letters: For each site the wanted letter.
-        space_group: International number.
+        space_group: The wanted group.
         symprec: Tolerance in angstrom.
+
+    Returns:
+        None if nothing serves, or if refining has changed the group.
     """
-    if len(relabelings(space_group)) == 1:
-        return coords
     wanted = list(letters)
     first = symmetry_dataset(lattice, coords.tolist(), numbers, symprec)
+    if first.number != space_group:
+        return None
     if list(first.wyckoffs) == wanted:
         return coords
     improper = bool((np.linalg.det(first.rotations) < 0).any())
@@ -148,7 +152,7 @@ def placed_by_letters(
             dataset = symmetry_dataset(lattice, moved.tolist(), numbers, symprec)
             if list(dataset.wyckoffs) == wanted and dataset.number == space_group:
                 return moved
-    return coords
+    return None
 
 
 def _spglib() -> ModuleType:

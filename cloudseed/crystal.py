@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cloudseed._cell import Cell, reduced_formula, rows
 from cloudseed._elements import VACANCY
 from cloudseed._reading import Disorder, Source, read_cells
@@ -158,6 +160,9 @@ class Crystal:
     def from_cell(cls, cell: Cell, symprec: float = SYMPREC) -> Crystal:
         """Refines a cell into a root and its own colouring.
 
+        The root's cell is the refined primitive one, placed so that its letters are those of the
+        cell; where refining would change the symmetry that was found, it is the cell itself.
+
         Args:
             cell: Any setting, any size of cell.
             symprec: Tolerance of the symmetry search, in angstrom.
@@ -170,25 +175,23 @@ class Crystal:
         dataset = symmetry_dataset(cell.lattice, cell.frac_coords, numbers, symprec)
         heads = list(dict.fromkeys(int(i) for i in dataset.crystallographic_orbits))
         labels = [heads.index(int(i)) for i in dataset.crystallographic_orbits]
-        lattice, coords, orbit_of_site = primitive_cell(
-            cell.lattice, cell.frac_coords, labels, symprec
-        )
-        order = sorted(range(len(orbit_of_site)), key=lambda site: orbit_of_site[site])
-        site_orbits = tuple(orbit_of_site[site] for site in order)
         orbits = tuple(orbit_of(dataset, head) for head in heads)
         partition = tuple(numbers[head] - 1 for head in heads)
-        coords = placed_by_letters(
+        lattice, coords, site_orbits = _refined(cell, labels, symprec)
+        placed = placed_by_letters(
             lattice.tolist(),
-            coords[order],
+            coords,
             [partition[orbit] + 1 for orbit in site_orbits],
             [orbits[orbit].letter for orbit in site_orbits],
-            int(dataset.number),
-            symprec,
+            space_group=int(dataset.number),
+            symprec=symprec,
         )
+        if placed is None:
+            lattice, placed, site_orbits = _as_given(cell, labels)
         root = GeometryRoot(
             space_group=int(dataset.number),
             lattice=rows(lattice),
-            frac_coords=tuple(rows(coords)),
+            frac_coords=tuple(rows(placed)),
             site_orbits=site_orbits,
             orbits=orbits,
             partition=partition,
@@ -217,6 +220,23 @@ class Crystal:
         if isinstance(result, InputError):
             raise result
         return result
+
+
+Sites = tuple[np.ndarray, np.ndarray, tuple[int, ...]]
+"""Lattice, coordinates and orbits of sites, orbit by orbit."""
+
+
+def _refined(cell: Cell, labels: Sequence[int], symprec: float) -> Sites:
+    lattice, coords, orbits = primitive_cell(cell.lattice, cell.frac_coords, labels, symprec)
+    order = np.argsort(orbits, kind="stable")
+    return lattice, coords[order], tuple(orbits[site] for site in order.tolist())
+
+
+def _as_given(cell: Cell, labels: Sequence[int]) -> Sites:
+    """Returns the cell itself: refining it would change the symmetry that was found."""
+    order = np.argsort(labels, kind="stable")
+    coords = np.array(cell.frac_coords)[order]
+    return np.array(cell.lattice), coords, tuple(labels[site] for site in order.tolist())
 
 
 def read_crystals(

@@ -48,7 +48,7 @@ class AliovalentSubstitution(Substituter):
     """
 
     threshold: float = 1e-6
-    vacancy: float = 1e-3
+    vacancy: float = 0.01
     cap: int = 12
     name: str = OPERATION
     version: str = "1"

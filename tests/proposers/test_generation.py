@@ -16,7 +16,9 @@ from cloudseed.proposers import (
     FilterResult,
     IonicSubstitution,
     Operation,
+    PartialSubstitution,
     ProposalContext,
+    Quotas,
     Verdict,
     generate,
     load_proposer,
@@ -110,9 +112,21 @@ def test_papers_are_json_and_complete(parents):
         assert papers["key"] == kept.key
         assert papers["seed"] == "7"
         assert [f["filter"] for f in papers["filters"]] == ["elements", "charge_neutrality"]
-        assert {"parents", "root", "operation", "arguments", "log_probability", "rank"} <= set(
-            papers["origins"][0]
-        )
+        assert len(papers["config_sha256"]) == 64
+        assert {
+            "parents",
+            "root",
+            "colouring",
+            "orbit_map",
+            "operation",
+            "arguments",
+            "log_probability",
+            "probability_kind",
+            "rank",
+            "depth",
+            "proposer_sha256",
+            "stream",
+        } <= set(papers["origins"][0])
 
 
 def test_the_same_seed_gives_the_same_generation(parents):
@@ -122,6 +136,64 @@ def test_the_same_seed_gives_the_same_generation(parents):
     assert [k.papers() for k in first.kept] == [k.papers() for k in second.kept]
     assert first.dropped == second.dropped
     assert [k.key for k in first.kept] != [k.key for k in other.kept]
+
+
+def test_the_number_of_workers_changes_nothing(parents):
+    proposers = (IonicSubstitution(), PartialSubstitution(cap=3), Shuffler())
+    alone, shared = (
+        run(parents[:4], proposers=proposers, workers=workers, top=150) for workers in (1, 2)
+    )
+    assert [k.papers() for k in alone.kept] == [k.papers() for k in shared.kept]
+    assert (alone.dropped, alone.unknown) == (shared.dropped, shared.unknown)
+    assert (alone.raw, alone.duplicates) == (shared.raw, shared.duplicates)
+
+
+def test_other_parents_change_nothing_of_a_parents_children(parents):
+    proposers = (PartialSubstitution(cap=3),)
+    few = run(parents[2:4], proposers=proposers, keep_parents=False)
+    names = {p.name for p in parents[2:4]}
+    made = {o.candidate.crystal for k in few.kept for o in k.origins}
+    more = run(parents, proposers=proposers, keep_parents=False)
+    assert made == {
+        o.candidate.crystal for k in more.kept for o in k.origins if o.candidate.parents[0] in names
+    }
+
+
+def test_top_and_quotas_choose_and_say_what_they_kept_out(parents):
+    quotas = Quotas(per_parent=6, per_system=2, exploration=0.25)
+    generation = run(
+        parents, proposers=(IonicSubstitution(), PartialSubstitution(cap=3)), top=60, quotas=quotas
+    )
+    assert len(generation.kept) == 60
+    assert generation.skipped
+    chosen = [kept.papers()["chosen"] for kept in generation.kept]
+    assert set(chosen) == {"likeliest", "exploration"}
+    assert chosen == sorted(chosen, reverse=True)
+    assert sum(generation.taken.values()) == 60
+    assert generation.taken["partial_substitution"] > 10
+    assert set(generation.fruitful) <= {p.name for p in parents}
+    assert [k.key for k in generation.kept] == list(generation.kept.keys())
+    assert [k.candidate.crystal for k in generation.kept] == list(generation.kept.crystals())
+
+
+def test_progress_counts_parents(parents):
+    seen = []
+    run(parents[:3], progress=lambda done, of: seen.append((done, of)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_filter_of_compositions_is_asked_once_for_each(parents):
+    asked = []
+
+    class Counting(Doubter):
+        depends_on = "composition"
+
+        def check(self, candidate):
+            asked.append(candidate.crystal.formula)
+            return super().check(candidate)
+
+    run(parents, filters=(Counting(),), keep_parents=False)
+    assert len(asked) == len(set(asked)) > 100
 
 
 def test_unknown_passes_and_is_counted(parents):
@@ -143,6 +215,9 @@ def test_the_first_filter_that_fails_ends_the_questions(parents):
         ({"parents": ()}, "no parents"),
         ({"proposers": ()}, "no proposers"),
         ({"budget": 0}, "budget of 0"),
+        ({"top": 0}, "top 0"),
+        ({"workers": 0}, "0 workers"),
+        ({"quotas": Quotas(shares={"nobody": 0.5})}, "nobody"),
     ],
 )
 def test_nothing_to_do_is_refused(parents, change, said):
