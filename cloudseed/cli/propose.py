@@ -23,7 +23,7 @@ _PANEL_WHO = "Who proposes"
 _PANEL_FILTERS = "What is kept"
 _PANEL_OUT = "What is written"
 _TOP_REASONS = 12
-_PROPOSERS = ("ionic_substitution", "similarity_substitution")
+_PROPOSERS = ("similarity_substitution", "ionic_substitution")
 _CHEMISTRY = ("cations_present", "ion_size", "perovskite_tolerance")
 
 Parents = Annotated[
@@ -43,7 +43,7 @@ ProposerOption = Annotated[
         "--proposer",
         help="A proposer, with options: partial_substitution:cap=12. May be given several times.",
         rich_help_panel=_PANEL_WHO,
-        show_default="ionic_substitution and, for alloys, similarity_substitution",
+        show_default="similarity_substitution (alloys), ionic_substitution",
     ),
 ]
 ListOption = Annotated[

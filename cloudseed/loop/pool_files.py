@@ -242,18 +242,11 @@ def _origin(origin: dict[str, Any]) -> Iterator[str]:
     yield f"{origin['operation']} of {parents} by {origin['proposer']} {origin['proposer_version']}"
     arguments = origin["arguments"]
     if "species" in arguments:
-        charges = arguments.get("charges") or [None] * len(arguments["species"])
-        changes = [
-            f"{old} -> {new}{_charge(charge)}"
-            for (old, new), charge in zip(arguments["species"], charges, strict=True)
-        ]
+        changes = [f"{old} -> {new}" for old, new in arguments["species"]]
         yield f"    {', '.join(changes)}"
-    rest = {k: v for k, v in arguments.items() if k not in {"species", "charges"}}
+    hidden = {"species", "table_sha256"}
+    rest = {k: v for k, v in arguments.items() if k not in hidden}
     if rest:
         yield "    " + ", ".join(f"{k} {v}" for k, v in rest.items())
     kind, rank = origin["probability_kind"], origin["rank"]
     yield f"    log probability {origin['log_probability']:.3f} ({kind}), child {rank + 1}"
-
-
-def _charge(charge: int | None) -> str:
-    return "" if not charge else f"{abs(charge)}{'+' if charge > 0 else '-'}"
