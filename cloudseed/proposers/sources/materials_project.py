@@ -2,7 +2,7 @@
 
 Jain et al., APL Materials 1, 011002 (2013), doi:10.1063/1.4812323. Spoken directly because the
 client `mp-api` needs an older python-dateutil than this program's other parts
-(docs/decisions/0006).
+(docs/decisions/0010).
 """
 
 from __future__ import annotations
