@@ -24,6 +24,9 @@ Answer = tuple[Verdict, str]
 States = tuple[int, ...]
 
 
+ONLY_METALS: Answer = (Verdict.UNKNOWN, "only metals, whose charges say nothing")
+
+
 @dataclass(frozen=True, slots=True)
 class ChargeNeutrality:
     """Passes compositions whose oxidation states can add up to zero.
@@ -67,28 +70,24 @@ class ChargeNeutrality:
         that few compositions are different.
         """
         tables = _tables()
-        divisor = math.gcd(*amounts)
-        order = np.argsort(tables.place[numbers], axis=1, kind="stable")
-        kinds = np.take_along_axis(tables.kind[numbers], order, 1)
-        counts = np.array([a // divisor for a in amounts], dtype=np.uint16)[order]
-        packed = np.hstack([kinds, np.ascontiguousarray(counts).view(np.uint8)])
-        whole = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
-        codes, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
-        places: dict[Answer, int] = {}
-        index = np.empty(len(codes), dtype=np.intp)
-        for place, (code, row) in enumerate(zip(codes.tolist(), first.tolist(), strict=True)):
-            answer = self._remembered(code, numbers[row].tolist(), amounts)
-            index[place] = places.setdefault(answer, len(places))
-        results = [FilterResult(self.name, self.version, *answer) for answer in places]
-        index = index[inverse]
-        for row in np.flatnonzero((kinds == 0).any(axis=1)).tolist():
+        known = (tables.kind[numbers] != 0).all(axis=1)
+        metals = known & ~tables.negative[numbers].any(axis=1)
+        places: dict[Answer, int] = {ONLY_METALS: 0}
+        index = np.zeros(len(numbers), dtype=np.intp)
+        for row in np.flatnonzero(~known).tolist():
             # The reason names the element.
             answer = self.judge(_composition(numbers[row].tolist(), amounts))
-            if answer not in places:
-                places[answer] = len(places)
-                results.append(FilterResult(self.name, self.version, *answer))
-            index[row] = places[answer]
-        return Judged(results, index)
+            index[row] = places.setdefault(answer, len(places))
+        asked = np.flatnonzero(known & ~metals)
+        codes, first, inverse = np.unique(
+            _codes(numbers[asked], amounts), return_index=True, return_inverse=True
+        )
+        found = np.empty(len(codes), dtype=np.intp)
+        for place, (code, row) in enumerate(zip(codes.tolist(), first.tolist(), strict=True)):
+            answer = self._remembered(code, numbers[asked[row]].tolist(), amounts)
+            found[place] = places.setdefault(answer, len(places))
+        index[asked] = found[inverse]
+        return Judged([FilterResult(self.name, self.version, *answer) for answer in places], index)
 
     def _remembered(self, code: bytes, numbers: Sequence[int], amounts: Sequence[int]) -> Answer:
         answer = self._memo.get(code)
@@ -99,7 +98,7 @@ class ChargeNeutrality:
     def _judge(self, order: Sequence[tuple[States, int]]) -> Answer:
         """Judges states and atoms of the elements, electronegativity rising."""
         if not any(q < 0 for states, _ in order for q in states):
-            return Verdict.UNKNOWN, "only metals, whose charges say nothing"
+            return ONLY_METALS
         if self._cancels(order):
             return Verdict.PASS, ""
         return Verdict.FAIL, "no common oxidation states add up to zero"
@@ -130,6 +129,17 @@ class ChargeNeutrality:
         return totals
 
 
+def _codes(numbers: npt.NDArray[np.uint8], amounts: Sequence[int]) -> npt.NDArray[np.void]:
+    """Returns bytes that are equal where states, order and ratios of the elements are."""
+    tables = _tables()
+    divisor = math.gcd(*amounts)
+    order = np.argsort(tables.place[numbers], axis=1, kind="stable")
+    kinds = np.take_along_axis(tables.kind[numbers], order, 1)
+    counts = np.array([a // divisor for a in amounts], dtype=np.uint16)[order]
+    packed = np.hstack([kinds, np.ascontiguousarray(counts).view(np.uint8)])
+    return np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
+
+
 def _composition(numbers: Sequence[int], amounts: Sequence[int]) -> dict[str, int]:
     return {SYMBOLS[z]: n for z, n in zip(numbers, amounts, strict=True)}
 
@@ -140,10 +150,12 @@ class _Tables(NamedTuple):
     Attributes:
         place: Place in the order of electronegativity, equal ones in alphabetical order.
         kind: Number of the set of states; 0 where states or electronegativity are not known.
+        negative: Whether a state is negative.
     """
 
     place: npt.NDArray[np.int16]
     kind: npt.NDArray[np.uint8]
+    negative: npt.NDArray[np.bool_]
 
 
 @lru_cache(maxsize=1)
@@ -154,7 +166,9 @@ def _tables() -> _Tables:
     kinds: dict[States, int] = {}
     place = np.zeros(len(SYMBOLS), dtype=np.int16)
     kind = np.zeros(len(SYMBOLS), dtype=np.uint8)
+    negative = np.zeros(len(SYMBOLS), dtype=bool)
     for rank, element in enumerate(order):
         place[table[element].number] = rank
         kind[table[element].number] = kinds.setdefault(table[element].states, len(kinds) + 1)
-    return _Tables(place, kind)
+        negative[table[element].number] = min(table[element].states) < 0
+    return _Tables(place, kind, negative)
