@@ -279,7 +279,7 @@ def changed(*pairs):
     [
         ([("Al3+", "Fe3+"), ("O2-", "O2-")], (PASS, "")),
         ([("Al3+", "B3+"), ("O2-", "O2-")], (FAIL, "an ion is too small for its site")),
-        ([("Na1+", "Cs1+"), ("Cl1-", "I1-")], (FAIL, "an ion is too large for its site")),
+        ([("Li1+", "Cs1+"), ("Cl1-", "I1-")], (FAIL, "an ion is too large for its site")),
         ([("Na1+", "Sn2+")], (UNKNOWN, "no radius of Sn2+ is known")),
         ([("Nb", "Ta")], (UNKNOWN, "no charges can be given to the elements")),
         ([("Al3+", "Vac")], (PASS, "")),
