@@ -84,7 +84,7 @@ def compare(
             print(f"{counts['all', 'children']} children, the same: {', '.join(same)}", flush=True)
         for dialect, string in ours.items():
             if string != theirs[dialect]:
-                print(f"other: {kind} {dialect} {child.formula}: {string} / {theirs[dialect]}")
+                print(f"other: {kind} {dialect} {child.key}: {string} / {theirs[dialect]}")
     return counts, seconds
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -135,7 +136,10 @@ def reduced_formula(composition: Mapping[str, int]) -> str:
     """Returns the reduced formula, elements in order of electronegativity."""
     from pymatgen.core import Composition
 
-    return str(Composition(dict(composition)).reduced_formula)
+    with warnings.catch_warnings():
+        # pymatgen announces that noble gases have no electronegativity; it sorts them last.
+        warnings.simplefilter("ignore", UserWarning)
+        return str(Composition(dict(composition)).reduced_formula)
 
 
 def rows(matrix: Any) -> Any:

@@ -15,6 +15,8 @@ from cloudseed._reading import read_cells
 from cloudseed._symmetry import ANGLE_TOLERANCE
 from cloudseed.crystal import (
     SYMPREC,
+    VACANCY,
+    VACANT,
     Cell,
     Crystal,
     GeometryRoot,
@@ -251,3 +253,47 @@ def test_importing_loads_nothing_heavy():
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(run.stdout.split())
     assert not loaded & {"pymatgen.core", "spglib", "ase", "pandas", "scipy", "torch"}
+
+
+def test_a_child_without_some_sites_has_the_symmetry_of_what_is_left():
+    parent = Crystal.from_cell(PEROVSKITE)
+    oxide = parent.recoloured((VACANCY, "Re", "O"))
+    assert oxide.key == "221 1a:Re 3d:O"
+    assert oxide.composition == {"Re": 1, "O": 3}
+    assert oxide.symmetry.group == (VACANT, 1, 2)
+    assert len(oxide.build().species) == 4
+    assert Crystal.from_cell(oxide.build()).key == oxide.key
+    with pytest.raises(StructureError, match="No site"):
+        _ = parent.recoloured((VACANCY, VACANCY, VACANCY)).symmetry
+
+
+def test_a_split_orbit_has_the_symmetry_that_spglib_finds():
+    root = Crystal.from_cell(PEROVSKITE).root
+    labels = [0, 1, 2, 2, 3]
+    split = root.split(labels)
+    assert root.split([5, 7, 1, 1, 0]) is split
+    assert split.space_group == 123
+    assert root.orbit_map(split) == (0, 1, 2, 2)
+    child = Crystal(split, ("Sr", "Ti", "O", "N"))
+    assert child.symmetry.inherited
+    assert Crystal.from_cell(child.build()).key == child.key
+    assert len(root.permutations) == 6
+
+
+def test_letters_of_the_built_cell_are_those_of_the_input():
+    salt = [(0, 0, 0), (0.75, 0.75, 0.75)]
+    half = 2.8
+    cell = Cell(((0, half, half), (half, 0, half), (half, half, 0)), ("Ga", "As"), tuple(salt))
+    for crystal in (*real_crystals()[:40], Crystal.from_cell(cell)):
+        again = spglib.get_symmetry_dataset(
+            (
+                crystal.root.lattice,
+                crystal.root.frac_coords,
+                [crystal.root.partition[orbit] + 1 for orbit in crystal.root.site_orbits],
+            ),
+            symprec=SYMPREC,
+            angle_tolerance=ANGLE_TOLERANCE,
+        )
+        assert again.number == crystal.root.space_group
+        letters = [crystal.root.orbits[orbit].letter for orbit in crystal.root.site_orbits]
+        assert list(again.wyckoffs) == letters

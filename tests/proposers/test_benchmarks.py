@@ -19,26 +19,26 @@ def script(name):
     return module
 
 
+@pytest.mark.filterwarnings("ignore:No Pauling electronegativity")
 def test_children_inherit_the_string_of_the_built_structure(parents):
-    rows = [row for row in materials_project(60, part=1) if int(row["n_sites"]) <= 24]
+    rows = [row for row in materials_project(40, part=1) if int(row["n_sites"]) <= 24]
     given = list(read_crystals([(row["material_id"], row["cif"]) for row in rows]))
     crystals = [c for c in given if not isinstance(c, InputError)]
     assert all(isinstance(c, Crystal) for c in crystals)
     benchmark = script("inheritance")
-    counts, _ = benchmark.compare([*crystals, *(p.crystal for p in parents)], 150, seed=3)
+    counts, _ = benchmark.compare([*crystals, *(p.crystal for p in parents)], 120, seed=3)
     for kind in benchmark.KINDS:
         assert counts[kind, "children"] > 10
         assert counts[kind, "canonical"] == counts[kind, "children"]
     assert counts["distinct", "cloud"] == counts["distinct", "children"]
-    assert counts["path", "inherited"] > 30
+    assert counts["path", "inherited"] > 20
 
 
 def test_the_published_rule_of_the_benchmark_is_the_published_one():
     rule = script("inheritance").published_rule
-    pytest.importorskip("pymatgen.core")
     from pymatgen.core import Structure
 
-    for row in materials_project(40):
+    for row in materials_project(20):
         assert rule(Structure.from_str(row["cif"], fmt="cif")) == row["scope"]
 
 
