@@ -20,7 +20,8 @@ from cloudseed.loop.context import Context
 from cloudseed.loop.dispatching import dispatch, recover
 from cloudseed.loop.planning import plan
 from cloudseed.loop.pool import CrystalShelf, load_pool, parents_from_config, record_pool
-from cloudseed.loop.proposing import Recipe, propose_from
+from cloudseed.loop.proposing import propose_from
+from cloudseed.loop.recipe import Recipe
 from cloudseed.loop.snapshot import Snapshot, take_snapshot
 from cloudseed.loop.spec import CampaignSpec, validate_spec
 from cloudseed.loop.stopping import room, stop_reason

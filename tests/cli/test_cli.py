@@ -184,7 +184,8 @@ def test_a_campaign_on_a_table_from_start_to_export(starter):
 def table_for(folder: Path) -> Path:
     """Writes a table of made-up values for every candidate of the starter campaign."""
     from cloudseed.loop import load_spec
-    from cloudseed.loop.proposing import Recipe, propose_from
+    from cloudseed.loop.proposing import propose_from
+    from cloudseed.loop.recipe import Recipe
     from cloudseed.proposers import load_parents
 
     spec = load_spec(folder / "demo" / "campaign.yaml")

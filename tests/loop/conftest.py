@@ -14,7 +14,8 @@ from cloudseed.db import SqlLedger, open_ledger
 from cloudseed.loop import Campaign, CampaignSpec
 from cloudseed.loop.context import Context
 from cloudseed.loop.pool import CrystalShelf, Pool, record_pool
-from cloudseed.loop.proposing import Recipe, propose_from
+from cloudseed.loop.proposing import propose_from
+from cloudseed.loop.recipe import Recipe
 from cloudseed.proposers import load_parents
 
 if TYPE_CHECKING:

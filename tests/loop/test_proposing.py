@@ -15,7 +15,8 @@ from cloudseed.loop.pool_files import (
     read_papers,
     write_pool,
 )
-from cloudseed.loop.proposing import Choice, Recipe, propose_from
+from cloudseed.loop.proposing import propose_from
+from cloudseed.loop.recipe import Choice, Recipe
 from cloudseed.proposers import Quotas, load_parents
 from cloudseed.surrogate import scope_string
 from tests.loop.conftest import PARENTS
