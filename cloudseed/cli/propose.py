@@ -10,8 +10,8 @@ from cloudseed.cli import propose_options as option  # noqa: TC001  Typer reads 
 from cloudseed.errors import UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable
+    from pathlib import Path
 
     from cloudseed.loop.proposing import Proposed
     from cloudseed.loop.recipe import Choice, Recipe
