@@ -16,19 +16,26 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
 from cloudseed.errors import StructureError
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["LIMITS", "Limits", "PlainCell", "Task", "plain_cell", "serve"]
+__all__ = ["LIMITS", "Disorder", "Limits", "PlainCell", "Task", "plain_cell", "serve"]
 
 SHORTEST_DISTANCE = 0.5
 """Atoms closer than this, in angstrom, are taken for an error: the H-H bond is 0.74 long."""
 
 Row = tuple[float, float, float]
+
+Disorder = Literal["refuse", "majority"]
+"""What is done with partly occupied sites: refused, or each given to whatever is on most of it.
+
+By "majority" a site that is empty more often than not stays empty, and of two elements that share
+it evenly the first in the alphabet wins; the composition changes.
+"""
 
 
 class PlainCell(NamedTuple):
@@ -72,29 +79,40 @@ LIMITS = Limits()
 
 
 class Task(NamedTuple):
-    """A text to parse; the format is "cif", "poscar" or "extxyz"."""
+    """A text to parse; the format is "cif", "poscar", "extxyz" or "sites".
+
+    The last is JSON: a lattice of row vectors, for each site element -> occupancy, and fractional
+    coordinates.
+    """
 
     name: str
     format: str
     text: str
+    disorder: Disorder = "refuse"
 
 
-def plain_cell(structure: Structure) -> PlainCell:
+def plain_cell(structure: Structure, disorder: Disorder = "refuse") -> PlainCell:
     """Returns a pymatgen structure as a plain cell.
 
     Oxidation states, magnetic moments and labels are dropped; deuterium and tritium become H.
+
+    Args:
+        structure: The structure.
+        disorder: What is done with partly occupied sites.
 
     Raises:
         StructureError: If it has no atoms or no volume, or if a site is partly occupied, holds no
             element or is on top of another.
     """
+    if not structure.is_ordered and disorder == "majority":
+        structure = _by_majority(structure)
     if len(structure) == 0:
         raise StructureError("The structure has no atoms.", hint="Check that the file is complete.")
     if not structure.is_ordered:
         raise StructureError(
             f"{structure.composition.reduced_formula} has partly occupied sites.",
             hint="Order it first, for instance with pymatgen's"
-            " OrderDisorderedStructureTransformation.",
+            " OrderDisorderedStructureTransformation, or by majority where that is offered.",
         )
     species = [_element(site.specie) for site in structure]
     cell = PlainCell.of(structure.lattice.matrix, species, structure.frac_coords)
@@ -104,6 +122,22 @@ def plain_cell(structure: Structure) -> PlainCell:
         raise StructureError("The lattice has no volume.", hint="Check the lattice parameters.")
     _refuse_overlaps(structure)
     return cell
+
+
+def _by_majority(structure: Structure) -> Structure:
+    from pymatgen.core import Structure
+
+    species, coords = [], []
+    for site in structure:
+        shares: dict[str, float] = {}
+        for specie, share in site.species.items():
+            shares[_element(specie)] = shares.get(_element(specie), 0.0) + float(share)
+        empty = 1.0 - sum(shares.values())
+        element = min(shares, key=lambda e: (-round(shares[e], 6), e))
+        if shares[element] >= empty - 1e-6:
+            species.append(element)
+            coords.append(site.frac_coords)
+    return Structure(structure.lattice, species, coords)
 
 
 def _element(specie: Any) -> str:
@@ -170,7 +204,7 @@ def _parse_safely(task: Task, limits: Limits) -> dict[str, Any]:
                     f"the cell has {len(structure)} sites; at most {limits.sites} are taken.",
                     hint="Give a smaller cell.",
                 )
-            return plain_cell(structure)._asdict()
+            return plain_cell(structure, task.disorder)._asdict()
     except StructureError as error:
         return {"error": error.message, "hint": error.hint}
     except MemoryError:
@@ -192,16 +226,26 @@ _PARSERS = {
     "cif": ("pymatgen.io.cif",),
     "poscar": ("pymatgen.io.vasp.inputs",),
     "extxyz": ("ase.io.extxyz", "pymatgen.io.ase"),
+    "sites": ("pymatgen.core",),
 }
-_FORMAT_NAMES = {"cif": "CIF", "poscar": "POSCAR", "extxyz": "extended XYZ"}
+_FORMAT_NAMES = {
+    "cif": "CIF",
+    "poscar": "POSCAR",
+    "extxyz": "extended XYZ",
+    "sites": "a list of sites",
+}
 
 
 def _parse(task: Task) -> Structure:
     if not task.text.strip():
         raise StructureError("the file is empty.", hint="Export it again.")
-    return {"cif": _parse_cif, "poscar": _parse_poscar, "extxyz": _parse_extxyz}[task.format](
-        task.text
-    )
+    parsers = {
+        "cif": _parse_cif,
+        "poscar": _parse_poscar,
+        "extxyz": _parse_extxyz,
+        "sites": _parse_sites,
+    }
+    return parsers[task.format](task.text)
 
 
 def _parse_cif(text: str) -> Structure:
@@ -266,6 +310,13 @@ def _parse_extxyz(text: str) -> Structure:
             hint='Give the lattice in the second line: Lattice="..." pbc="T T T".',
         )
     return AseAtomsAdaptor.get_structure(frames[0])
+
+
+def _parse_sites(text: str) -> Structure:
+    from pymatgen.core import Lattice, Structure
+
+    data = json.loads(text)
+    return Structure(Lattice(data["lattice"]), data["species"], data["frac_coords"])
 
 
 def _refuse_several(count: int) -> None:

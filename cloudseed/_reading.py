@@ -22,47 +22,52 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cloudseed._parsing import LIMITS, Limits, PlainCell, Task
+from cloudseed._parsing import LIMITS, Disorder, Limits, PlainCell, Task
 from cloudseed.errors import InputError, StructureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-__all__ = ["LIMITS", "Source", "read_cells"]
+__all__ = ["LIMITS", "Disorder", "Source", "read_cells"]
 
 STARTUP_SECONDS = 120.0
 """What a worker may take to import its parsers, on a busy machine with a cold disk."""
 
-Source = str | Path | tuple[str, str]
-"""A path, or a name and the text of a CIF."""
+Source = str | Path | tuple[str, str] | Task
+"""A path, a name and the text of a CIF, or a task for the parser."""
 
 
 def read_cells(
-    sources: Iterable[Source], *, workers: int = 1, limits: Limits = LIMITS
+    sources: Iterable[Source],
+    *,
+    workers: int = 1,
+    limits: Limits = LIMITS,
+    disorder: Disorder = "refuse",
 ) -> Iterator[PlainCell | InputError]:
     """Yields, in order, the checked cell of each source or the error that it gave.
 
     Args:
-        sources: Paths, or pairs of a name and the text of a CIF.
+        sources: Paths, pairs of a name and the text of a CIF, or tasks.
         workers: Processes that parse at the same time.
         limits: What one structure may cost.
+        disorder: What is done with partly occupied sites.
     """
-    tasks = (_task(source, limits) for source in sources)
+    tasks = (_task(source, limits, disorder) for source in sources)
     with _pool(workers, limits) as read:
         yield from read(tasks)
 
 
-def _task(source: Source, limits: Limits) -> Task | InputError:
+def _task(source: Source, limits: Limits, disorder: Disorder) -> Task | InputError:
     """Reads a source's text, or says why it cannot be read."""
     try:
         if isinstance(source, tuple):
-            name, text = source
-            _refuse_large(name, len(text), limits)
-            return Task(name, "cif", text)
+            task = source if isinstance(source, Task) else Task(source[0], "cif", source[1])
+            _refuse_large(task.name, len(task.text), limits)
+            return task._replace(disorder=disorder)
         path = Path(source)
         _refuse_no_file(path)
-        return Task(str(path), _format(path), _text(path, limits))
+        return Task(str(path), _format(path), _text(path, limits), disorder)
     except InputError as error:
         return error
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from cloudseed._cell import Cell, reduced_formula, rows
 from cloudseed._elements import VACANCY
-from cloudseed._reading import Source, read_cells
+from cloudseed._reading import Disorder, Source, read_cells
 from cloudseed._root import VACANT, GeometryRoot, Orbit, Symmetry, orbit_of, partition_of
 from cloudseed._symmetry import (
     SYMPREC,
@@ -48,6 +48,7 @@ __all__ = [
     "VACANT",
     "Cell",
     "Crystal",
+    "Disorder",
     "GeometryRoot",
     "Orbit",
     "Source",
@@ -239,7 +240,11 @@ def _as_given(cell: Cell, labels: Sequence[int]) -> Sites:
 
 
 def read_crystals(
-    sources: Iterable[Source], *, symprec: float = SYMPREC, workers: int = 1
+    sources: Iterable[Source],
+    *,
+    symprec: float = SYMPREC,
+    workers: int = 1,
+    disorder: Disorder = "refuse",
 ) -> Iterator[Crystal | InputError]:
     """Yields, in order, the refined crystal of each source or the error that it gave.
 
@@ -249,8 +254,10 @@ def read_crystals(
         sources: Paths of CIF, POSCAR or extended XYZ files, or pairs of a name and a CIF text.
         symprec: Tolerance of the symmetry search, in angstrom.
         workers: Processes that parse at the same time.
+        disorder: What is done with partly occupied sites: "refuse", or "majority" to give each to
+            whatever is on most of it.
     """
-    for result in read_cells(sources, workers=workers):
+    for result in read_cells(sources, workers=workers, disorder=disorder):
         if isinstance(result, InputError):
             yield result
             continue

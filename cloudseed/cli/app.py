@@ -12,6 +12,7 @@ from cloudseed.cli import commands
 from cloudseed.cli import predict as predicting
 from cloudseed.cli import scope as scoping
 from cloudseed.cli.encoder import encoder
+from cloudseed.cli.propose import propose
 
 __all__ = ["app"]
 
@@ -150,6 +151,7 @@ def rank(  # noqa: PLR0917  Typer passes options by name
 
 
 app.command(epilog=predicting.EPILOG)(predicting.predict)
+app.command(epilog=_example("cloudseed propose parents/ --top 1000 --out pool.parquet"))(propose)
 
 
 @app.command(epilog=_example("cloudseed report runs/stiff-perovskites"))

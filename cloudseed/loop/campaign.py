@@ -19,19 +19,14 @@ from cloudseed.loop.collecting import collect
 from cloudseed.loop.context import Context
 from cloudseed.loop.dispatching import dispatch, recover
 from cloudseed.loop.planning import plan
-from cloudseed.loop.pool import (
-    CrystalShelf,
-    load_pool,
-    parents_from_config,
-    propose,
-    record_pool,
-    summary,
-)
+from cloudseed.loop.pool import CrystalShelf, load_pool, parents_from_config, record_pool
+from cloudseed.loop.proposing import propose_from
+from cloudseed.loop.recipe import Recipe
 from cloudseed.loop.snapshot import Snapshot, take_snapshot
 from cloudseed.loop.spec import CampaignSpec, validate_spec
 from cloudseed.loop.stopping import room, stop_reason
 from cloudseed.loop.workspace import Workspace
-from cloudseed.proposers import load_parents
+from cloudseed.proposers import read_parents
 from cloudseed.surrogate import CloudEncoder
 
 if TYPE_CHECKING:
@@ -39,6 +34,8 @@ if TYPE_CHECKING:
 
     from cloudseed.db import CampaignRow, Ledger
     from cloudseed.lab_adapters import LabAdapter
+    from cloudseed.loop.proposing import Proposed
+    from cloudseed.proposers import Parent
 
 __all__ = ["Campaign", "campaign_of", "create_campaign", "open_campaign"]
 
@@ -189,7 +186,7 @@ def create_campaign(
     """
     Workspace.refuse_existing(out, spec.name)
     stage("reading parents")
-    parents = load_parents(spec.parents)
+    parents = _parents(spec)
     with TemporaryDirectory() as scratch:
         lab = load_lab(spec.lab.adapter, spec.lab.config, Path(scratch))
         try:
@@ -200,7 +197,7 @@ def create_campaign(
     stage("loading the encoder")
     encoder = _load_encoder(spec.encoder)
     stage("proposing candidates")
-    generation = propose(spec, parents, can.elements)
+    proposed = _propose(spec, parents, can.elements, encoder)
     workspace = Workspace.create(out, spec.name, spec.ledger)
     config = {
         "spec": spec.model_dump(mode="json"),
@@ -208,7 +205,7 @@ def create_campaign(
             {"name": p.name, "source": p.source, "cell": p.crystal.build().to_json()}
             for p in parents
         ],
-        "proposed": summary(generation),
+        "proposed": proposed.summary(),
         "lab": {"name": can.name, "simulated": can.simulated},
         "cloudseed": __version__,
     }
@@ -216,7 +213,7 @@ def create_campaign(
     try:
         row = ledger.create_campaign(spec.name, config)
         with ledger.claim(row.id) as claim:
-            record_pool(ledger, claim, generation, encoder.dialect)
+            record_pool(ledger, claim, proposed)
     finally:
         ledger.close()
     return workspace
@@ -264,11 +261,27 @@ def open_campaign(
         parents = parents_from_config(row.config["parents"])
         if ledger.count_candidates(row.id) == 0:
             stage("proposing candidates")
-            generation = propose(spec, parents, lab.describe().elements)
-            record_pool(ledger, claim, generation, encoder.dialect)
+            proposed = _propose(spec, parents, lab.describe().elements, encoder)
+            record_pool(ledger, claim, proposed)
         stage("embedding candidates")
         pool = load_pool(ledger, row.id, encoder, workspace.embeddings)
         yield Campaign(Context(ledger, claim, row, spec, lab, pool, CrystalShelf(ledger, parents)))
+
+
+def _parents(spec: CampaignSpec) -> tuple[Parent, ...]:
+    if not spec.parents:
+        return ()
+    return read_parents(spec.parents, disorder=spec.disorder, skip_bad=spec.skip_bad).parents
+
+
+def _propose(
+    spec: CampaignSpec,
+    parents: tuple[Parent, ...],
+    elements: frozenset[str] | None,
+    encoder: CloudEncoder,
+) -> Proposed:
+    recipe = Recipe.of(spec)
+    return propose_from(recipe, parents, elements=elements, dialect=encoder.dialect)
 
 
 @lru_cache(maxsize=1)

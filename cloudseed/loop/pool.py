@@ -11,18 +11,9 @@ import numpy as np
 
 from cloudseed.crystal import Cell, Crystal, GeometryRoot
 from cloudseed.db import NewCandidate
-from cloudseed.errors import EmptyPoolError, StorageError
-from cloudseed.proposers import (
-    AllowedElements,
-    ChargeNeutrality,
-    Generation,
-    Parent,
-    ProposalContext,
-    generate,
-    load_proposer,
-    permitted_elements,
-)
-from cloudseed.surrogate import EmbeddingStore, scope_string
+from cloudseed.errors import StorageError
+from cloudseed.proposers import Parent
+from cloudseed.surrogate import EmbeddingStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cloudseed.db import CandidateRow, Claim, Ledger
-    from cloudseed.loop.spec import CampaignSpec
+    from cloudseed.loop.proposing import Proposed
     from cloudseed.surrogate import Encoder
 
 __all__ = [
@@ -40,9 +31,7 @@ __all__ = [
     "embed_all",
     "load_pool",
     "parents_from_config",
-    "propose",
     "record_pool",
-    "summary",
 ]
 
 
@@ -90,69 +79,21 @@ def parents_from_config(config: Sequence[Mapping[str, object]]) -> tuple[Parent,
     )
 
 
-def propose(
-    spec: CampaignSpec, parents: tuple[Parent, ...], elements: frozenset[str] | None
-) -> Generation:
-    """Generates the candidates of a campaign; the same spec and parents give the same ones.
-
-    Args:
-        spec: The campaign.
-        parents: What they are made from.
-        elements: What the lab can handle; None for no limit.
-
-    Raises:
-        EmptyPoolError: If nothing passes the filters.
-    """
-    allowed = permitted_elements(spec.elements.allow, spec.elements.forbid)
-    if elements is not None:
-        allowed &= elements
-    generation = generate(
-        [load_proposer(spec.proposer.name)],
-        ProposalContext(parents, allowed),
-        [AllowedElements(allowed), ChargeNeutrality()],
-        budget=spec.proposer.per_parent,
-        rng=np.random.default_rng(spec.seed),
-        keep_parents=spec.proposer.keep_parents,
-    )
-    if not generation.kept:
-        raise EmptyPoolError(
-            f"None of {generation.raw} proposed candidates passed the filters.",
-            hint="Widen `elements`, add parents or raise `proposer.per_parent`.",
-            dropped=_counts(generation.dropped),
-        )
-    return generation
-
-
-def summary(generation: Generation) -> dict[str, object]:
-    """Returns how many candidates were proposed, kept and dropped, as JSON values."""
-    return {
-        "raw": generation.raw,
-        "kept": len(generation.kept),
-        "duplicates": generation.duplicates,
-        "dropped": _counts(generation.dropped),
-        "unknown": _counts(generation.unknown),
-    }
-
-
-def _counts(reasons: Mapping[tuple[str, str], int]) -> dict[str, int]:
-    return {f"{name}: {reason}": count for (name, reason), count in reasons.items()}
-
-
-def record_pool(ledger: Ledger, claim: Claim, generation: Generation, dialect: str) -> None:
-    """Records generated candidates in one transaction, with SCOPE strings in a dialect."""
+def record_pool(ledger: Ledger, claim: Claim, proposed: Proposed) -> None:
+    """Records chosen candidates with their papers in one transaction."""
     ledger.add_candidates(
         claim,
         [
             NewCandidate(
-                key=kept.candidate.key,
-                formula=kept.candidate.crystal.formula,
-                scope=scope_string(kept.candidate.crystal, dialect),
-                root=kept.candidate.crystal.root.to_json(),
-                root_sha=kept.candidate.crystal.root.sha,
-                colouring=kept.candidate.crystal.colouring,
-                papers=kept.papers(),
+                key=proposal.kept.key,
+                formula=proposal.crystal.formula,
+                scope=proposal.scope,
+                root=proposal.crystal.root.to_json(),
+                root_sha=proposal.crystal.root.sha,
+                colouring=proposal.crystal.colouring,
+                papers=proposal.papers(),
             )
-            for kept in generation.kept
+            for proposal in proposed.proposals
         ],
     )
 

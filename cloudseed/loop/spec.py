@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from cloudseed.crystal import Disorder  # noqa: TC001  pydantic reads it
 from cloudseed.errors import SpecError
+from cloudseed.proposers import is_path
 from cloudseed.surrogate import Problem, parse_problem
 
 if TYPE_CHECKING:
@@ -19,8 +21,11 @@ __all__ = [
     "BudgetSpec",
     "CampaignSpec",
     "ElementsSpec",
+    "FilterChoice",
     "LabSpec",
+    "ProposerChoice",
     "ProposerSpec",
+    "QuotasSpec",
     "StopSpec",
     "load_spec",
 ]
@@ -29,6 +34,7 @@ _DURATION = re.compile(r"\s*([0-9]*\.?[0-9]+)\s*(s|sec|min|h|d)?\s*")
 _SECONDS = {None: 1.0, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _LARGEST_FILE = 1_000_000
+_PATHS = frozenset({"path", "list", "entries"})
 
 
 def _seconds(value: object) -> object:
@@ -74,6 +80,60 @@ class ProposerSpec(_Section):
     keep_parents: bool = True
 
 
+def _named(value: object) -> object:
+    """Turns "name" into {"name": "name"} and {"name": {...}} into a name with options."""
+    if isinstance(value, str):
+        return {"name": value}
+    if isinstance(value, dict) and len(value) == 1 and "name" not in value:
+        ((name, options),) = value.items()
+        return {"name": name, "options": {} if options is None else options}
+    return value
+
+
+class ProposerChoice(_Section):
+    """One of several proposers.
+
+    Attributes:
+        name: Entry point in the group `cloudseed.proposers`.
+        options: Its own settings.
+        share: Largest share of the candidates that may be its own; None for an even share.
+    """
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+    share: float | None = Field(default=None, ge=0, le=1)
+
+
+class FilterChoice(_Section):
+    """A filter.
+
+    Attributes:
+        name: For instance "perovskite_tolerance".
+        options: Its own settings; files are relative to the campaign file.
+    """
+
+    name: str
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class QuotasSpec(_Section):
+    """How much of the pool may come from where.
+
+    Attributes:
+        top: Candidates in the pool; None for all that pass.
+        per_parent: Most of one parent.
+        per_system: Most of one chemical system.
+        parents: Most parents that candidates come from.
+        exploration: Share of the pool that is drawn at random instead of likeliest first.
+    """
+
+    top: int | None = Field(default=None, ge=1)
+    per_parent: int | None = Field(default=None, ge=1)
+    per_system: int | None = Field(default=None, ge=1)
+    parents: int | None = Field(default=None, ge=1)
+    exploration: float = Field(default=0.0, ge=0, le=1)
+
+
 class LabSpec(_Section):
     """Where candidates are made and measured.
 
@@ -112,17 +172,26 @@ class StopSpec(_Section):
     no_improvement_rounds: int | None = Field(default=None, ge=1)
 
 
+_Named = TypeVar("_Named", ProposerChoice, FilterChoice)
+
+
 class CampaignSpec(_Section):
     """A campaign.
 
     Attributes:
         name: Letters, digits, dots, hyphens and underscores.
         description: For people.
-        parents: Files, folders or patterns of parent crystals, relative to the campaign file.
+        parents: Files, folders or patterns of parent crystals, relative to the campaign file;
+            "prototypes", "mp:..." or "optimade:...". May be empty if every proposer does without.
+        disorder: What is done with parents' partly occupied sites: "refuse" or "majority".
+        skip_bad: Whether parents that cannot be used are left out.
         objective: For instance "max bulk_modulus".
         constraints: For instance "formation_energy <= -2.0 eV/atom".
         elements: Which elements may be used.
         proposer: Where candidates come from.
+        proposers: Several of them, in place of the one that `proposer` names.
+        filters: Which filters judge candidates besides the elements.
+        quotas: How much of the pool may come from where.
         lab: Where they are made.
         encoder: A shipped name, a folder or a hub id.
         budget: What may be spent.
@@ -137,11 +206,18 @@ class CampaignSpec(_Section):
 
     name: str = Field(pattern=_NAME)
     description: str = ""
-    parents: tuple[str, ...] = Field(min_length=1)
+    parents: tuple[str, ...] = ()
+    disorder: Disorder = "refuse"
+    skip_bad: bool = False
     objective: str
     constraints: tuple[str, ...] = ()
     elements: ElementsSpec = ElementsSpec()
     proposer: ProposerSpec = ProposerSpec()
+    proposers: tuple[Annotated[ProposerChoice, BeforeValidator(_named)], ...] = ()
+    filters: tuple[Annotated[FilterChoice, BeforeValidator(_named)], ...] = (
+        FilterChoice(name="charge_neutrality"),
+    )
+    quotas: QuotasSpec = QuotasSpec()
     lab: LabSpec = LabSpec()
     encoder: str = "cloud-small"
     budget: BudgetSpec
@@ -158,9 +234,26 @@ class CampaignSpec(_Section):
         """The objective and constraints, parsed."""
         return parse_problem(self.objective, self.constraints)
 
+    @property
+    def all_proposers(self) -> tuple[ProposerChoice, ...]:
+        """Who proposes, in order."""
+        return self.proposers or (ProposerChoice(name=self.proposer.name),)
+
     @model_validator(mode="after")
     def _check(self) -> CampaignSpec:
         _ = self.problem
+        listed = all(p.name == "fixed_list" for p in self.all_proposers)
+        if not self.parents and not listed:
+            raise SpecError(
+                "The key 'parents' is missing or empty.",
+                hint="Give at least one crystal to start from, or propose from a fixed_list.",
+            )
+        sources = [*self.parents, *(p.options.get("path") for p in self.all_proposers)]
+        if "-" in sources:
+            raise SpecError(
+                "A campaign cannot read standard input, for it must be able to begin again.",
+                hint="`cloudseed propose --list - --out pool.csv` writes a file first.",
+            )
         if self.ledger is not None and re.search(r"://[^/@]*:[^/@]+@", self.ledger):
             raise SpecError(
                 "The ledger URL holds a password.",
@@ -180,13 +273,30 @@ def load_spec(path: Path) -> CampaignSpec:
     data = _read_yaml(path)
     spec = validate_spec(data, str(path))
     base = path.resolve().parent
-    parents = tuple(str(base / Path(p).expanduser()) for p in spec.parents)
+    parents = tuple(_resolved(base, p) for p in spec.parents)
     config = {
         key: str(base / Path(value).expanduser()) if key == "path" else value
         for key, value in spec.lab.config.items()
     }
     lab = spec.lab.model_copy(update={"config": config})
-    return spec.model_copy(update={"parents": parents, "lab": lab})
+    proposers = tuple(_with_paths(base, choice) for choice in spec.proposers)
+    filters = tuple(_with_paths(base, choice) for choice in spec.filters)
+    return spec.model_copy(
+        update={"parents": parents, "lab": lab, "proposers": proposers, "filters": filters}
+    )
+
+
+def _resolved(base: Path, source: str) -> str:
+    return str(base / Path(source).expanduser()) if is_path(source) else source
+
+
+def _with_paths(base: Path, choice: _Named) -> _Named:
+    """Makes the paths among a proposer's or filter's options relative to the campaign file."""
+    options = {
+        key: _resolved(base, value) if key in _PATHS and isinstance(value, str) else value
+        for key, value in choice.options.items()
+    }
+    return choice.model_copy(update={"options": options})
 
 
 def validate_spec(data: Mapping[str, Any], source: str) -> CampaignSpec:
@@ -252,5 +362,10 @@ def _spec_error(error: ValidationError, source: str) -> SpecError:
 def _known_keys(location: list[str]) -> list[str]:
     model: Any = CampaignSpec
     for part in location:
-        model = model.model_fields[part].annotation
+        model = _LISTS.get(part) or (
+            model if part.isdigit() else model.model_fields[part].annotation
+        )
     return sorted(model.model_fields)
+
+
+_LISTS: Mapping[str, Any] = {"proposers": ProposerChoice, "filters": FilterChoice}

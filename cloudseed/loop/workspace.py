@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from cloudseed.db import Ledger
 
-__all__ = ["RUNS", "Workspace", "reading", "write_bytes", "write_text"]
+__all__ = ["RUNS", "Workspace", "reading", "unwritable", "write_bytes", "write_text"]
 
 RUNS = Path("runs")
 """Where run folders are made, relative to the working folder."""
@@ -81,7 +81,7 @@ class Workspace:
             path.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(path).free
         except OSError as error:
-            raise _unwritable(path, error) from error
+            raise unwritable(path, error) from error
         if free < _LEAST_FREE:
             raise StorageError(
                 f"Only {free / 1e6:.0f} MB are free where {path} is.",
@@ -164,7 +164,7 @@ def write_bytes(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
 
 
 def _read_marker(path: Path) -> dict[str, Any]:
@@ -179,7 +179,8 @@ def _read_marker(path: Path) -> dict[str, Any]:
     return data
 
 
-def _unwritable(path: Path, error: OSError) -> StorageError:
+def unwritable(path: Path, error: OSError) -> StorageError:
+    """Returns the error for a path that cannot be written."""
     return StorageError(
         f"{path} cannot be written: {error.strerror or error}.",
         hint="Check the folder's permissions and the free space, or use `--out`.",

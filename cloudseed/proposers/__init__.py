@@ -4,10 +4,11 @@ from cloudseed.proposers._tables import permitted_elements
 from cloudseed.proposers.aliovalent import AliovalentSubstitution
 from cloudseed.proposers.evolution import Evolution
 from cloudseed.proposers.filters import AllowedElements
+from cloudseed.proposers.fixed import FixedList
 from cloudseed.proposers.generation import Generation, Kept, Origin, Quotas, generate
 from cloudseed.proposers.ionic import IonicSubstitution
 from cloudseed.proposers.neutrality import ChargeNeutrality
-from cloudseed.proposers.parents import load_parents
+from cloudseed.proposers.parents import ParentSet, load_parents, read_parents
 from cloudseed.proposers.partial import PartialSubstitution
 from cloudseed.proposers.protocols import (
     Batch,
@@ -26,23 +27,28 @@ from cloudseed.proposers.protocols import (
     Verdict,
 )
 from cloudseed.proposers.prototypes import prototype_parents
-from cloudseed.proposers.registry import load_proposer
+from cloudseed.proposers.registry import available_proposers, load_proposer
+from cloudseed.proposers.screens import FILTERS, CellFilter, load_filter
 from cloudseed.proposers.similarity import SimilaritySubstitution
+from cloudseed.proposers.sources import is_path
 from cloudseed.proposers.substituting import Substituter
 from cloudseed.proposers.swaps import SiteSwap
 from cloudseed.proposers.volume import predict_volume
 
 __all__ = [
+    "FILTERS",
     "AliovalentSubstitution",
     "AllowedElements",
     "Batch",
     "BatchProposer",
     "Candidate",
+    "CellFilter",
     "ChargeNeutrality",
     "CompositionFilter",
     "Evolution",
     "Filter",
     "FilterResult",
+    "FixedList",
     "Generation",
     "IonicSubstitution",
     "Judged",
@@ -52,6 +58,7 @@ __all__ = [
     "Operation",
     "Origin",
     "Parent",
+    "ParentSet",
     "PartialSubstitution",
     "ProposalContext",
     "Proposer",
@@ -60,10 +67,14 @@ __all__ = [
     "SiteSwap",
     "Substituter",
     "Verdict",
+    "available_proposers",
     "generate",
+    "is_path",
+    "load_filter",
     "load_parents",
     "load_proposer",
     "permitted_elements",
     "predict_volume",
     "prototype_parents",
+    "read_parents",
 ]

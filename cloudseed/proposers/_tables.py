@@ -30,6 +30,7 @@ __all__ = [
     "IonTable",
     "elements",
     "ion_table",
+    "periodic_table",
     "permitted_elements",
     "radioactive",
 ]
@@ -72,10 +73,16 @@ class Element:
 @lru_cache(maxsize=1)
 def elements() -> Mapping[str, Element]:
     """Returns symbol -> element, in order of atomic number, hydrogen to oganesson."""
+    found = {symbol: _element(raw) for symbol, raw in periodic_table().items()}
+    return MappingProxyType(dict(sorted(found.items(), key=lambda item: item[1].number)))
+
+
+@lru_cache(maxsize=1)
+def periodic_table() -> Mapping[str, Mapping[str, Any]]:
+    """Returns symbol -> everything that pymatgen's table says of the element."""
     packed = (files("pymatgen") / "core" / "periodic_table.json.gz").read_bytes()
     raw = json.loads(gzip.decompress(packed))
-    found = {s: _element(d) for s, d in raw.items() if s not in {"_unit", "D", "T"}}
-    return MappingProxyType(dict(sorted(found.items(), key=lambda item: item[1].number)))
+    return {symbol: facts for symbol, facts in raw.items() if symbol not in {"_unit", "D", "T"}}
 
 
 def _element(raw: Mapping[str, Any]) -> Element:

@@ -125,7 +125,7 @@ def generate(
 def _check(
     proposers: Sequence[Proposer], context: ProposalContext, budget: int, top: int | None
 ) -> None:
-    if not context.parents:
+    if not context.parents and any(getattr(p, "needs_parents", True) for p in proposers):
         raise UsageError("There are no parents.", hint="Give at least one crystal to start from.")
     if not proposers:
         raise UsageError("There are no proposers.", hint="Name one, such as ionic_substitution.")

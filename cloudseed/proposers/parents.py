@@ -1,87 +1,155 @@
-"""Parents from files, folders and patterns."""
+"""Parents: structures from any source, refined, each crystal once."""
 
 from __future__ import annotations
 
-import glob
 import logging
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cloudseed.crystal import SYMPREC, Crystal, read_crystals
 from cloudseed.errors import InputError, StructureError, UsageError
 from cloudseed.proposers.protocols import Parent
+from cloudseed.proposers.prototypes import prototype_parents
+from cloudseed.proposers.sources import PROTOTYPES, Entry, find_entries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-__all__ = ["load_parents"]
+    from cloudseed.crystal import Disorder
+
+__all__ = ["ParentSet", "load_parents", "read_entries", "read_parents"]
 
 _LOGGER = logging.getLogger(__name__)
-_SUFFIXES = frozenset({".cif", ".mcif", ".vasp", ".poscar", ".xyz", ".extxyz"})
+
+EMPTIEST = 150.0
+"""Cubic angstrom per atom above which a cell holds a molecule in vacuum; caesium has 115."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParentSet:
+    """Parents, and what could not be one.
+
+    Attributes:
+        parents: The parents, each crystal once.
+        skipped: For each structure left out, why.
+    """
+
+    parents: tuple[Parent, ...]
+    skipped: tuple[str, ...] = ()
 
 
 def load_parents(
-    sources: Iterable[str | Path], *, symprec: float = SYMPREC, workers: int = 1
+    sources: Iterable[str | Path] | str | Path, *, symprec: float = SYMPREC, workers: int = 1
 ) -> tuple[Parent, ...]:
+    """Reads the crystals to start from; the first that cannot be used is an error.
+
+    See `read_parents`.
+    """
+    return read_parents(sources, symprec=symprec, workers=workers).parents
+
+
+def read_parents(
+    sources: Iterable[str | Path] | str | Path,
+    *,
+    symprec: float = SYMPREC,
+    workers: int = 1,
+    disorder: Disorder = "refuse",
+    skip_bad: bool = False,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> ParentSet:
     """Reads the crystals to start from.
 
-    A parent is called after its file, with the folder where two files have the same name. Files
-    that hold the same crystal, by its key, become one parent whose source names them all.
+    A parent is called after its file, with the folder where two files have the same name, or by
+    its id where it comes from a list or database. Structures that are the same crystal, by its
+    key, become one parent whose source names them all.
 
     Args:
-        sources: CIF, POSCAR or extended XYZ files, folders of them, or patterns such as
-            "parents/*.cif"; of a folder and a pattern the files are taken in alphabetical order.
+        sources: As in `find_entries`; or "prototypes" for those that are bundled.
         symprec: Tolerance of the symmetry search, in angstrom.
         workers: Processes that parse at the same time.
+        disorder: What is done with partly occupied sites: "refuse", or "majority" to give each to
+            whatever is on most of it; the parent's source then says so.
+        skip_bad: Whether structures that cannot be used are left out and counted.
+        progress: Told the task, how much is done and how much there is.
 
     Raises:
-        UsageError: If no file is named or found.
-        InputError: If a file is missing or cannot be used; names the first and counts the others.
+        UsageError: If no source is named, nothing is found or nothing can be used.
+        InputError: If a structure cannot be used; names the first and counts the others.
     """
     asked = [sources] if isinstance(sources, str | Path) else list(sources)
     if not asked:
         raise UsageError(
             "No parents are given.", hint="Give files, a folder or a pattern such as parents/*.cif."
         )
-    paths = list(dict.fromkeys(path for source in asked for path in _expanded(source)))
-    crystals: list[Crystal] = []
+    bundled = prototype_parents(symprec=symprec) if PROTOTYPES in asked else ()
+    entries = list(find_entries(source for source in asked if source != PROTOTYPES))
+    read: list[tuple[Entry, str, Crystal]] = []
     errors: list[InputError] = []
-    for result in read_crystals(paths, symprec=symprec, workers=workers):
-        if isinstance(result, InputError):
-            errors.append(result)
+    results = read_entries(entries, symprec=symprec, workers=workers, disorder=disorder)
+    for done, (entry, note, result) in enumerate(results, start=1):
+        progress("reading parents", done, len(entries))
+        found = _refused_if_empty(entry, result) if isinstance(result, Crystal) else result
+        if isinstance(found, Crystal):
+            read.append((entry, note, found))
         else:
-            crystals.append(result)
-    if errors:
+            errors.append(found)
+    if errors and not (skip_bad and (read or bundled)):
         raise _first_of(errors)
-    return _merged(_names(paths), paths, crystals)
+    if not read and not bundled:
+        raise UsageError("No parents are found.", hint="Are the files or tables empty?")
+    return ParentSet(_with_bundled(_merged(read), bundled), tuple(e.message for e in errors))
 
 
-def _expanded(source: str | Path) -> list[Path]:
-    path = Path(source)
-    if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.is_file() and _is_structure(p))
-        if not found:
-            raise UsageError(
-                f"The folder {path} holds no structure files.",
-                hint="CIF, POSCAR, .vasp and .extxyz files are read; folders inside are not.",
-                path=str(path),
-            )
-        return found
-    if not path.exists() and glob.has_magic(str(path)):
-        found = sorted(Path(p) for p in glob.glob(str(path), recursive=True))  # noqa: PTH207
-        if not found:
-            raise UsageError(
-                f"No file matches {path}.",
-                hint="Check the pattern; it is relative to the folder you are in.",
-                path=str(path),
-            )
-        return found
-    return [path]
+def read_entries(
+    entries: Sequence[Entry],
+    *,
+    symprec: float = SYMPREC,
+    workers: int = 1,
+    disorder: Disorder = "refuse",
+) -> Iterator[tuple[Entry, str, Crystal | InputError]]:
+    """Yields each entry with a note on what was done to it and its crystal or error.
+
+    Args:
+        entries: What sources offer.
+        symprec: Tolerance of the symmetry search, in angstrom.
+        workers: Processes that parse at the same time.
+        disorder: As in `read_parents`.
+    """
+    sources = [e.source for e in entries if not isinstance(e.source, StructureError)]
+    strict = read_crystals(sources, symprec=symprec, workers=workers)
+    results = (
+        (e, e.source if isinstance(e.source, StructureError) else next(strict)) for e in entries
+    )
+    if disorder == "refuse":
+        for entry, result in results:
+            yield entry, "", result
+        return
+    read = list(results)
+    again = [e.source for e, result in read if _disordered(result)]
+    ordered = read_crystals(again, symprec=symprec, workers=workers, disorder=disorder)  # type: ignore[arg-type]
+    for entry, result in read:
+        mended = _disordered(result)
+        yield entry, f"ordered by {disorder}" * mended, next(ordered) if mended else result
 
 
-def _is_structure(path: Path) -> bool:
-    return path.suffix.lower() in _SUFFIXES or path.name.upper().startswith(("POSCAR", "CONTCAR"))
+def _disordered(result: Crystal | InputError) -> bool:
+    return isinstance(result, StructureError) and "partly occupied" in result.message
+
+
+def _refused_if_empty(entry: Entry, crystal: Crystal) -> Crystal | InputError:
+    atoms = sum(crystal.composition.values())
+    if atoms == 0:
+        return StructureError(f"{entry.origin} holds no atoms.", hint="Check that it is complete.")
+    volume = crystal.build().volume / atoms
+    if volume <= EMPTIEST:
+        return crystal
+    return StructureError(
+        f"{entry.origin} has {volume:.0f} cubic angstrom per atom: a molecule in vacuum.",
+        hint="Only crystals can be parents.",
+        source=entry.origin,
+    )
 
 
 def _first_of(errors: list[InputError]) -> InputError:
@@ -97,40 +165,49 @@ def _first_of(errors: list[InputError]) -> InputError:
     )
 
 
-def _names(paths: list[Path]) -> list[str]:
-    """Returns the shortest ends of the paths, without suffix, that tell them apart."""
-    stems = [path.with_suffix("") if _is_suffixed(path) else path for path in paths]
-    names = [stem.name for stem in stems]
-    for depth in range(2, max(len(stem.parts) for stem in stems) + 1):
+def _names(entries: Sequence[Entry]) -> list[str]:
+    """Returns names that tell entries apart.
+
+    Files get the shortest ends of their paths that differ; others their origin where need be.
+    """
+    names = [entry.name for entry in entries]
+    paths = [Path(entry.origin).with_name(entry.name) for entry in entries]
+    for depth in range(2, max(len(path.parts) for path in paths) + 1):
         counts = Counter(names)
         names = [
-            "/".join(stem.parts[-depth:]) if counts[name] > 1 else name
-            for name, stem in zip(names, stems, strict=True)
+            "/".join(path.parts[-depth:]) if counts[name] > 1 else name
+            for name, path in zip(names, paths, strict=True)
         ]
     counts = Counter(names)
     return [
-        str(path) if counts[name] > 1 else name for name, path in zip(names, paths, strict=True)
+        entry.origin if counts[name] > 1 else name
+        for name, entry in zip(names, entries, strict=True)
     ]
 
 
-def _is_suffixed(path: Path) -> bool:
-    return path.suffix.lower() in _SUFFIXES
+def _with_bundled(own: tuple[Parent, ...], bundled: tuple[Parent, ...]) -> tuple[Parent, ...]:
+    """Returns the user's parents and those bundled ones that are none of them."""
+    keys, names = {p.crystal.key for p in own}, {p.name for p in own}
+    more = [p for p in bundled if p.crystal.key not in keys and p.name not in names]
+    return (*own, *more)
 
 
-def _merged(names: list[str], paths: list[Path], crystals: list[Crystal]) -> tuple[Parent, ...]:
+def _merged(read: Sequence[tuple[Entry, str, Crystal]]) -> tuple[Parent, ...]:
+    if not read:
+        return ()
     parents: dict[str, Parent] = {}
-    for name, path, crystal in zip(names, paths, crystals, strict=True):
-        if len(crystal.composition) == 0:
-            raise StructureError(f"{path} holds no atoms.", hint="Check that it is complete.")
+    names = _names([entry for entry, _, _ in read])
+    for name, (entry, note, crystal) in zip(names, read, strict=True):
+        source = f"{entry.origin} ({note})" if note else entry.origin
         first = parents.get(crystal.key)
         if first is None:
-            parents[crystal.key] = Parent(name, crystal, str(path))
+            parents[crystal.key] = Parent(name, crystal, source)
             continue
         _LOGGER.warning(
             "%s and %s hold the same crystal; one parent is made of them.",
             first.source,
-            path,
+            source,
             extra={"key": crystal.key},
         )
-        parents[crystal.key] = Parent(first.name, first.crystal, f"{first.source}; {path}")
+        parents[crystal.key] = Parent(first.name, first.crystal, f"{first.source}; {source}")
     return tuple(parents.values())

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cloudseed.errors import UsageError
+from cloudseed.proposers._options import made, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cloudseed.proposers.protocols import Proposer
 
-__all__ = ["load_proposer"]
+__all__ = ["available_proposers", "load_proposer"]
 
 GROUP = "cloudseed.proposers"
 
 
-def load_proposer(name: str) -> Proposer:
-    """Returns a proposer with its default settings.
+def available_proposers() -> tuple[str, ...]:
+    """Returns the names of all installed proposers."""
+    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+
+
+def load_proposer(name: str, options: Mapping[str, Any] | None = None) -> Proposer:
+    """Returns a proposer.
+
+    Args:
+        name: As registered.
+        options: Its settings; the others keep their defaults.
 
     Raises:
-        UsageError: If none of that name is installed; the hint names the nearest.
+        UsageError: If none of that name is installed, or it has no such option; the hint names
+            the nearest.
     """
     found = {point.name: point for point in entry_points(group=GROUP)}
     if name not in found:
-        near = difflib.get_close_matches(name, found, n=1)
         raise UsageError(
-            f"There is no proposer {name!r}.",
-            hint=f"Did you mean {near[0]!r}?" if near else f"Installed: {', '.join(found)}.",
-            name=name,
+            f"There is no proposer {name!r}.", hint=nearest(name, sorted(found)), name=name
         )
-    return cast("Proposer", found[name].load()())
+    return cast("Proposer", made("proposer", name, found[name].load(), options or {}))

@@ -70,10 +70,17 @@ COMMANDS = [
     "run",
     "resume",
     "status",
+    "propose",
     "rank",
     "predict",
     "report",
     "export",
+    "scope",
+    "encoder pretrain",
+    "encoder finetune",
+    "encoder evaluate",
+    "encoder embed",
+    "encoder card",
     "db upgrade",
     "db check",
 ]
@@ -184,15 +191,16 @@ def test_a_campaign_on_a_table_from_start_to_export(starter):
 def table_for(folder: Path) -> Path:
     """Writes a table of made-up values for every candidate of the starter campaign."""
     from cloudseed.loop import load_spec
-    from cloudseed.loop.pool import propose
+    from cloudseed.loop.proposing import propose_from
+    from cloudseed.loop.recipe import Recipe
     from cloudseed.proposers import load_parents
 
     spec = load_spec(folder / "demo" / "campaign.yaml")
-    generation = propose(spec, load_parents(spec.parents), None)
+    proposed = propose_from(Recipe.of(spec), load_parents(spec.parents))
     lines = ["key,bulk_modulus,formation_energy"]
-    for kept in generation.kept:
-        number = sum(map(ord, kept.key))
-        lines.append(f"{kept.key},{50 + number % 150},{-1.5 - number % 3}")
+    for key in (proposal.kept.key for proposal in proposed.proposals):
+        number = sum(map(ord, key))
+        lines.append(f"{key},{50 + number % 150},{-1.5 - number % 3}")
     path = folder / "demo" / "values.csv"
     path.write_text("\n".join(lines))
     return path

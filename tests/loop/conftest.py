@@ -13,7 +13,9 @@ import pytest
 from cloudseed.db import SqlLedger, open_ledger
 from cloudseed.loop import Campaign, CampaignSpec
 from cloudseed.loop.context import Context
-from cloudseed.loop.pool import CrystalShelf, Pool, propose, record_pool
+from cloudseed.loop.pool import CrystalShelf, Pool, record_pool
+from cloudseed.loop.proposing import propose_from
+from cloudseed.loop.recipe import Recipe
 from cloudseed.proposers import load_parents
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def spec_of(**changes: object) -> CampaignSpec:
 
 @pytest.fixture(scope="session")
 def generation():
-    return propose(spec_of(), load_parents([PARENTS]), None)
+    return propose_from(Recipe.of(spec_of()), load_parents([PARENTS]), dialect="cloud")
 
 
 def features_of(rows) -> np.ndarray:
@@ -75,7 +77,7 @@ def campaign_on(ledger: SqlLedger, generation) -> Callable[..., object]:
             row = ledger.create_campaign(wanted.name, config)
         with ledger.claim(row.id) as claim:
             if not ledger.count_candidates(row.id):
-                record_pool(ledger, claim, generation, "cloud")
+                record_pool(ledger, claim, generation)
             rows = ledger.candidates(row.id)
             pool = Pool(rows, features_of(rows), "test-encoder")
             yield Campaign(Context(ledger, claim, row, wanted, lab, pool, CrystalShelf(ledger)))

@@ -219,7 +219,7 @@ def test_small_pool_is_used_up(campaign_on, ledger, generation):
     spec = spec_of(budget={"experiments": 10_000}, batch=500, initial=10_000)
     with campaign_on(InstantLab(), spec) as campaign:
         end = campaign.run()
-    assert end.measured == end.pool == len(generation.kept)
+    assert end.measured == end.pool == len(generation.proposals)
     assert "every candidate" in end.stop_reason
 
 

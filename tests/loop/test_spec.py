@@ -9,6 +9,7 @@ import yaml
 
 from cloudseed.errors import ObjectiveError, SpecError, UsageError
 from cloudseed.loop import load_spec
+from cloudseed.loop.spec import validate_spec
 
 GOOD = {
     "name": "first",
@@ -100,3 +101,52 @@ def test_shipped_campaigns_are_valid():
     starter = Path(str(files("cloudseed.loop"))) / "templates" / "starter" / "campaign.yaml"
     for path in (starter, root / "examples" / "stiff-perovskites" / "campaign.yaml"):
         assert load_spec(path).problem.objective.property == "bulk_modulus"
+
+
+def test_several_proposers_filters_and_quotas(tmp_path):
+    text = """
+name: many
+parents: [parents, prototypes, "mp:Sr-Ti-O?hull=0.05"]
+objective: max bulk_modulus
+budget: {experiments: 5}
+proposers:
+  - ionic_substitution
+  - {name: partial_substitution, options: {cap: 12}, share: 0.3}
+  - fixed_list: {path: more.csv}
+filters:
+  - charge_neutrality
+  - new_composition: {list: known.csv}
+quotas: {top: 500, per_system: 20, exploration: 0.1}
+"""
+    (tmp_path / "c.yaml").write_text(text)
+    spec = load_spec(tmp_path / "c.yaml")
+    assert spec.parents == (str(tmp_path / "parents"), "prototypes", "mp:Sr-Ti-O?hull=0.05")
+    assert [p.name for p in spec.all_proposers] == [
+        "ionic_substitution",
+        "partial_substitution",
+        "fixed_list",
+    ]
+    assert spec.proposers[2].options == {"path": str(tmp_path / "more.csv")}
+    assert spec.filters[1].options == {"list": str(tmp_path / "known.csv")}
+    assert validate_spec(spec.model_dump(mode="json"), "ledger") == spec
+
+
+@pytest.mark.parametrize(
+    ("change", "said", "hint"),
+    [
+        ("proposers: [{name: fixed_list, option: {}}]", "proposers.0.option", "'options'"),
+        ("quotas: {per_sistem: 3}", "quotas.per_sistem", "'per_system'"),
+        ("parents: []", "parents", "at least one"),
+        ("proposers: [{fixed_list: {path: '-'}}]", "standard input", "propose"),
+        ("disorder: guess", "disorder", ""),
+    ],
+)
+def test_proposing_that_cannot_be_read(tmp_path, change, said, hint):
+    lines = {"name": "x", "parents": "[a.cif]", "objective": "max bulk_modulus"}
+    key, _, value = change.partition(": ")
+    lines |= {"budget": "{experiments: 5}", key: value}
+    (tmp_path / "c.yaml").write_text("\n".join(f"{k}: {v}" for k, v in lines.items()))
+    with pytest.raises(SpecError) as caught:
+        load_spec(tmp_path / "c.yaml")
+    assert said in caught.value.message
+    assert hint in caught.value.hint
