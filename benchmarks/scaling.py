@@ -117,7 +117,7 @@ def report(series: str, points: np.ndarray) -> None:
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--counts", type=int, nargs="+", default=[1_500, 5_000, 15_000, 40_000])
+    parser.add_argument("--counts", type=int, nargs="+", default=[60, 200, 600, 2_000])
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 32, 48, 64, 96])
     parser.add_argument("--steps", type=int, default=900)
     return parser

@@ -222,7 +222,7 @@ def evaluate(
         return
     table = Table(
         title=f"{name}: read from frozen embeddings of {found.strings:,} strings by ridge"
-        " regression, five folds by composition",
+        " regression, folds by composition",
         title_justify="left",
     )
     for heading in ("quantity", "strings", "R2", "R2 from composition", "MAE", "MAE of the mean"):
@@ -230,7 +230,7 @@ def evaluate(
     for probe in found.probes:
         unit = unit_of(probe.name) or ""
         table.add_row(
-            probe.name.replace("_", " "),
+            probe.name.replace("_", " ") + (" *" if probe.seen else ""),
             f"{probe.count:,}",
             f"{probe.r2:.3f}",
             f"{probe.composition_r2:.3f}",
@@ -240,6 +240,10 @@ def evaluate(
     for block, r2 in found.targets.items():
         table.add_row(f"{block.replace('_', ' ')} (from the string)", "", f"{r2:.3f}", "", "", "")
     _console.print(table)
+    if any(probe.seen for probe in found.probes):
+        _console.print("* trained on: scored on the tenth that all training leaves out")
+    if found.left_out:
+        _console.print(f"{found.left_out:,} strings cannot be read by this encoder")
 
 
 def card(name: str, *, as_json: bool) -> None:

@@ -218,14 +218,16 @@ def _skip(error: CloudseedError, where: str, skip_bad: bool) -> str:
 
 
 def read_table(path: Path) -> Any:
-    """Reads a CSV, gzipped or not, as a pandas frame.
+    """Reads a CSV, gzipped or not, or a Parquet table as a pandas frame.
 
     Raises:
-        InputError: If it is missing or no CSV.
+        InputError: If it is missing or no such table.
     """
     import pandas as pd
 
     try:
+        if path.suffix.lower() in {".parquet", ".pq"}:
+            return pd.read_parquet(path)
         return pd.read_csv(path, dtype={"cif": str, "scope": str, "formula": str, "id": str})
     except FileNotFoundError as error:
         raise InputError(
@@ -234,7 +236,9 @@ def read_table(path: Path) -> Any:
     except (OSError, ValueError, EOFError) as error:
         # pandas' parser errors are ValueErrors, a broken gzip raises OSError or EOFError.
         raise InputError(
-            f"{path} cannot be read as CSV.", hint="Is it comma-separated text?", path=str(path)
+            f"{path} cannot be read as CSV.",
+            hint="Give comma-separated text, gzipped or not, or a .parquet file.",
+            path=str(path),
         ) from error
 
 

@@ -245,26 +245,34 @@ class Predictor:
         temperatures: npt.NDArray[np.float64],
         atoms: npt.NDArray[np.float64],
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Returns median and standard deviation, n x k, of conductivities of sampled properties."""
+        """Returns median and standard deviation, n x k, of conductivities of sampled properties.
+
+        Every string gets the same draws, so that none depends on what else is asked for.
+        """
+        summaries = {name: self._summary(name, features) for name in _SLACK}
         rng = np.random.default_rng(0)
-        drawn = {}
-        for name in _SLACK:
-            value, sd = self._summary(name, features)
-            log = value if name == "heat_capacity" else np.log(value)
-            relative = sd if name == "heat_capacity" else sd / value
-            noise = rng.standard_normal((_SAMPLES, len(strings)))
-            drawn[name] = np.exp(log + relative * noise)[..., None]
-        sampled = thermal_conductivity(
-            debye=drawn["heat_capacity"],
-            bulk=drawn["bulk_modulus"],
-            shear=drawn["shear_modulus"],
-            volume=drawn["volume"],
-            mass=_masses(strings)[:, None],
-            atoms=atoms[:, None],
-            temperature=temperatures,
-        )
-        low, middle, high = np.quantile(sampled, (0.16, 0.5, 0.84), axis=0)
-        return middle, (high - low) / 2
+        noise = {name: rng.standard_normal(_SAMPLES) for name in _SLACK}
+        masses = _masses(strings)
+        middle, spread = np.empty((2, len(strings), len(temperatures)))
+        for row in range(len(strings)):
+            drawn = {}
+            for name, (values, sds) in summaries.items():
+                value, sd = values[row], sds[row]
+                log = value if name == "heat_capacity" else np.log(value)
+                relative = sd if name == "heat_capacity" else sd / value
+                drawn[name] = np.exp(log + relative * noise[name])[:, None]
+            sampled = thermal_conductivity(
+                debye=drawn["heat_capacity"],
+                bulk=drawn["bulk_modulus"],
+                shear=drawn["shear_modulus"],
+                volume=drawn["volume"],
+                mass=masses[row],
+                atoms=atoms[row],
+                temperature=temperatures,
+            )
+            low, middle[row], high = np.quantile(sampled, (0.16, 0.5, 0.84), axis=0)
+            spread[row] = (high - low) / 2
+        return middle, spread
 
     def _flags(
         self, name: str, strings: Sequence[str], features: npt.NDArray[np.float32]

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cloudseed.surrogate.scope import ELEMENTS, parse
-from cloudseed.surrogate.splits import folds
+from cloudseed.surrogate.splits import folds, is_held_out
 from cloudseed.surrogate.training.lexicon import Lexicon, pad
 from cloudseed.surrogate.training.targets import blocks, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -29,6 +29,7 @@ __all__ = ["Probe", "composition_features", "probe", "probe_targets"]
 _FOLDS = 5
 _PENALTIES = np.logspace(-6, 3, 19)
 _FEWEST = 20
+_NEVER_SCORED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,13 @@ class Probe:
 
     Attributes:
         name: The quantity.
-        count: Strings that have it.
+        count: Strings that were scored.
         r2: Share of its variance that is explained, on folds not trained on.
         mae: Mean absolute error there, in its own unit.
         composition_r2: R2 from atomic fractions alone.
         spread: Mean absolute deviation from the mean, in its own unit: the error of no model.
+        seen: Whether the encoder was trained on this label. Then only the tenth of the compositions
+            that all training leaves out (`splits.is_held_out`) is scored.
     """
 
     name: str
@@ -50,28 +53,45 @@ class Probe:
     mae: float
     composition_r2: float
     spread: float
+    seen: bool = False
 
 
 def probe(
     embeddings: npt.NDArray[np.float32],
     strings: Sequence[str],
     values: Mapping[str, npt.NDArray[np.float64]],
+    seen: Collection[str] = (),
 ) -> list[Probe]:
-    """Probes labels, n each with NaN; those of fewer than 20 strings are left out."""
+    """Probes labels, n each with NaN; those of fewer than 20 scored strings are left out.
+
+    Args:
+        embeddings: Frozen embeddings, n x d.
+        strings: Their SCOPE strings, n.
+        values: Label -> values, n each.
+        seen: Labels that the encoder was trained on.
+    """
     composition = composition_features(strings)
     found = []
     for name, column in values.items():
         known = np.flatnonzero(np.isfinite(column))
         if len(known) < _FEWEST:
             continue
-        deal = folds([strings[i] for i in known.tolist()], _FOLDS)
+        texts = [strings[i] for i in known.tolist()]
+        deal = folds(texts, _FOLDS)
+        if name in seen:
+            deal = np.where([is_held_out(text) for text in texts], 0, _NEVER_SCORED)
+        scored = deal != _NEVER_SCORED
+        if scored.sum() < _FEWEST:
+            continue
         true = np.asarray(column[known], dtype=np.float64)
-        guessed = _crossed(np.asarray(embeddings[known], dtype=np.float64), true, deal)
-        plain = _crossed(composition[known], true, deal)
+        guessed = _crossed(np.asarray(embeddings[known], dtype=np.float64), true, deal)[scored]
+        plain = _crossed(composition[known], true, deal)[scored]
+        true = true[scored]
         found.append(
             Probe(
                 name=name,
-                count=len(known),
+                seen=name in seen,
+                count=len(true),
                 r2=_r2(true, guessed),
                 mae=float(np.abs(true - guessed).mean()),
                 composition_r2=_r2(true, plain),
