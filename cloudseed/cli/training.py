@@ -47,7 +47,7 @@ def pretrain(
     plan = read_recipe(recipe, **changes)
     team = workers(plan.precision)
     _use_threads(threads)
-    with progress_bar() as show, stop_signal(_tell) as stopping:
+    with progress_bar() as show:
         with team.accelerator.main_process_first():
             prepared = shards.prepare(
                 tables,
@@ -58,14 +58,15 @@ def pretrain(
                 workers=available_cores(),
                 progress=show,
             )
-        outcome = pretraining.pretrain(
-            prepared,
-            out,
-            plan,
-            team,
-            progress=lambda step, steps, _: show("training", step, steps),
-            stop=stopping,
-        )
+        with stop_signal(_tell) as stopping:
+            outcome = pretraining.pretrain(
+                prepared,
+                out,
+                plan,
+                team,
+                progress=lambda step, steps, _: show("training", step, steps),
+                stop=stopping,
+            )
     if team.leads:
         _close(out, outcome, as_json=as_json, strings=prepared.total, left_out=prepared.left_out)
 
@@ -98,7 +99,7 @@ def finetune(
     prepared = shards.TokenShards.open(rehearse) if rehearse else None
     team = workers(plan.precision)
     _use_threads(threads)
-    with progress_bar() as show, stop_signal(_tell) as stopping:
+    with progress_bar() as show:
         with team.accelerator.main_process_first():
             labelled = read_labelled(
                 tables,
@@ -108,23 +109,24 @@ def finetune(
                 workers=available_cores(),
                 progress=show,
             )
-        data = {path.name: fingerprint(path) for path in tables}
-        outcome = finetuning.finetune(
-            checkpoint,
-            labelled,
-            out,
-            plan,
-            team,
-            shards=prepared,
-            facts={
-                "start": start,
-                "data": data,
-                "rehearsed": prepared.sources if prepared else None,
-                "before": _training(checkpoint),
-            },
-            progress=lambda step, steps, _: show("training", step, steps),
-            stop=stopping,
-        )
+        facts = {
+            "start": start,
+            "data": {path.name: fingerprint(path) for path in tables},
+            "rehearsed": prepared.sources if prepared else None,
+            "before": _training(checkpoint),
+        }
+        with stop_signal(_tell) as stopping:
+            outcome = finetuning.finetune(
+                checkpoint,
+                labelled,
+                out,
+                plan,
+                team,
+                shards=prepared,
+                facts=facts,
+                progress=lambda step, steps, _: show("training", step, steps),
+                stop=stopping,
+            )
     if team.leads:
         _close(
             out,
