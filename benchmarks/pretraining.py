@@ -181,7 +181,7 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--strings", type=int, default=1_000_000)
-    parser.add_argument("--budget", type=int, default=9_000, help="raw children per parent")
+    parser.add_argument("--budget", type=int, default=12_000, help="raw children per parent")
     parser.add_argument("--steps", type=int, default=80)
     parser.add_argument("--published-steps", type=int, default=6)
     parser.add_argument("--utilisation", type=float, default=0.35)
