@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 
 __all__ = ["facts", "write_card"]
 
+_SPLITS = (
+    "By composition, the same for every table, dialect and setting: pre-training leaves out a"
+    " fiftieth of the compositions; labels of a tenth are never looked at, and those of another"
+    " tenth tell which step was best."
+)
+_LIMITS = (
+    "It reads which elements sit on which Wyckoff positions, not free coordinates, lattice or"
+    " magnetism. Elements and space groups that its data lack are known from the periodic table and"
+    " the tokens alone. `cloudseed encoder evaluate` tells what can be read from it on your own"
+    " materials."
+)
+
 
 def facts(source: str | Path) -> dict[str, Any]:
     """Returns what is known of an encoder, as JSON values: its own facts and its training's.
@@ -60,42 +72,64 @@ def write_card(folder: Path, command: str) -> Path:
 
 def _text(known: dict[str, Any], command: str) -> str:
     training = known.get("training", {})
-    outcome = training.get("outcome", {})
-    lines = [
-        f"# {known['name'].rstrip('/').rpartition('/')[2]}",
-        "",
-        (
-            f"A CLOUD encoder: reads SCOPE strings of the `{known['dialect']}` dialect, gives"
-            f" {known['dimension']} numbers."
+    outcome, recipe = training.get("outcome", {}), training.get("recipe", {})
+    return "\n".join(
+        [
+            f"# {known['name'].rstrip('/').rpartition('/')[2]}",
+            "",
+            (
+                f"A CLOUD encoder: reads SCOPE strings of the `{known['dialect']}` dialect, gives"
+                f" {known['dimension']} numbers."
+            ),
+            "",
+            *_table(known, training, outcome),
+            "",
+            "Made by:",
+            "",
+            f"    {command}",
+            "",
+            (
+                f"Recipe: {', '.join(f'{k} {v}' for k, v in recipe.items() if k != 'shape')}."
+                if recipe
+                else ""
+            ),
+            "",
+            "## Splits and losses",
+            "",
+            _SPLITS,
+            "",
+            f"Losses on the validation split at step {outcome.get('best_step')}, which was kept:",
+            "",
+            "| loss | value |",
+            "| --- | --- |",
+            *(f"| {name} | {value:.4f} |" for name, value in outcome.get("validation", {}).items()),
+            "",
+            "## Data",
+            "",
+            *(f"- {name}: {value}" for name, value in training.get("data", {}).items()),
+            "",
+            "## Limits",
+            "",
+            _LIMITS,
+            "",
+        ]
+    )
+
+
+def _table(known: dict[str, Any], training: dict[str, Any], outcome: dict[str, Any]) -> list[str]:
+    labels = ", ".join(training.get("labels", ())) or "none"
+    seconds, tokens = outcome.get("seconds", 0), outcome.get("tokens", 0)
+    rows = {
+        "shape": (
+            f"{known['layers']} layers, {known['dimension']} wide, {known['heads']} heads,"
+            f" feed-forward {known['intermediate']}, at most {known['limit']} tokens"
         ),
-        "",
-        "| | |",
-        "| --- | --- |",
-        (
-            f"| shape | {known['layers']} layers, {known['dimension']} wide,"
-            f" {known['heads']} heads,"
-            f" feed-forward {known['intermediate']}, at most {known['limit']} tokens |"
-        ),
-        f"| pooling | {known['pooling']} |",
-        f"| weights | {known['bytes']:,} bytes |",
-        f"| id | `{known['id']}` |",
-        f"| made by | {training.get('kind', 'unknown')} |",
-        f"| steps | {outcome.get('step', 'unknown')}, best at {outcome.get('best_step')} |",
-        f"| tokens read | {outcome.get('tokens', 0):,} in {outcome.get('seconds', 0):,.0f} s |",
-        "",
-        "Made by:",
-        "",
-        f"    {command}",
-        "",
-        "Losses on compositions that were not trained on, at the step that was kept:",
-        "",
-        "| loss | value |",
-        "| --- | --- |",
-        *(f"| {name} | {value:.4f} |" for name, value in outcome.get("validation", {}).items()),
-        "",
-        "Data, name and SHA-256:",
-        "",
-        *(f"- {name}: {value}" for name, value in training.get("data", {}).items()),
-        "",
-    ]
-    return "\n".join(lines)
+        "pooling": known["pooling"],
+        "weights": f"{known['bytes']:,} bytes, SHA-256 `{known['sha256']}`",
+        "id": f"`{known['id']}`",
+        "made by": training.get("kind", "unknown"),
+        "labels": labels,
+        "steps": f"{outcome.get('step', 'unknown')}, ended by: {outcome.get('stopped') or 'none'}",
+        "tokens read": f"{tokens:,} in {seconds:,.0f} s",
+    }
+    return ["| | |", "| --- | --- |", *(f"| {key} | {value} |" for key, value in rows.items())]
