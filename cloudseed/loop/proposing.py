@@ -235,14 +235,28 @@ def _chosen(
         taking = _Taking(table, late, wanted, share, progress)
         proposals = taking.of(made)
         dropped, unknown = dict(taking.dropped), dict(taking.unknown)
+        if wanted is None and not proposals:
+            raise _nothing_left(made, dropped)
         if wanted is None or asked is None or len(proposals) >= wanted:
             return Proposed(made, proposals, dropped, unknown)
         if len(made.kept) == asked:
             asked = 2 * asked
         elif share is not None and quota is not None:
             quota = None if quota > wanted else 4 * quota
-        else:
+        elif proposals:
             return Proposed(made, proposals, dropped, unknown, wanted - len(proposals))
+        else:
+            raise _nothing_left(made, dropped)
+
+
+def _nothing_left(made: Generation, dropped: Mapping[tuple[str, str], int]) -> EmptyPoolError:
+    reasons = counts(dropped)
+    return EmptyPoolError(
+        f"None of the {len(made.kept)} candidates that were looked at closely passed:"
+        f" {next(iter(reasons), 'nothing was proposed')}.",
+        hint="Loosen that filter, add parents, or look at more children per parent.",
+        dropped=reasons,
+    )
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -74,10 +75,11 @@ def test_late_filters_are_asked_of_what_is_chosen_only(parents):
 
 def test_built_cells_are_judged_in_their_predicted_volume(parents):
     recipe = Recipe(filters=(Choice("minimum_distance", {"factor": 2.0}),), children=20, top=5)
-    with_all_too_close = propose_from(recipe, parents)
-    assert not with_all_too_close.proposals
-    assert with_all_too_close.short == 5
-    assert all("too close" in why for _, why in with_all_too_close.dropped)
+    with pytest.raises(EmptyPoolError, match="too close") as caught:
+        propose_from(recipe, parents)
+    assert caught.value.data["dropped"]
+    with pytest.raises(EmptyPoolError, match="too close"):
+        propose_from(replace(recipe, top=None), parents)
 
 
 def test_quotas_that_cannot_be_met_are_told(parents):
