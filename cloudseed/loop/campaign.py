@@ -6,6 +6,7 @@ import difflib
 import logging
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,9 +23,10 @@ from cloudseed.loop.planning import plan
 from cloudseed.loop.pool import CrystalShelf, load_pool, parents_from_config, record_pool
 from cloudseed.loop.proposing import propose_from
 from cloudseed.loop.recipe import Recipe
+from cloudseed.loop.regrowing import observers_of, regrown
 from cloudseed.loop.snapshot import Snapshot, take_snapshot
 from cloudseed.loop.spec import CampaignSpec, validate_spec
-from cloudseed.loop.stopping import room, stop_reason
+from cloudseed.loop.stopping import room, stop_reason, wants_more
 from cloudseed.loop.workspace import Workspace
 from cloudseed.proposers import read_parents
 from cloudseed.surrogate import CloudEncoder
@@ -132,12 +134,18 @@ class Campaign:
         return self.snapshot()
 
     def _plan(self) -> int:
-        """Plans the next batch if the lab would be idle without one; cancels it if all is over."""
+        """Plans the next batch if the lab would be idle without one; cancels it if all is over.
+
+        The pool grows first, where that is due.
+        """
         planned = self._ledger.experiments(self._id, [ExperimentState.PLANNED])
         running = self._ledger.experiments(self._id, [ExperimentState.RUNNING])
         if len(running) >= self.context.in_flight:
             return 0
         now = self.snapshot()
+        if not planned and wants_more(self.spec, now):
+            self.context = regrown(self.context, now)
+            now = replace(now, pool=len(self.context.pool.rows))
         if stop_reason(self.spec, now) is not None:
             for experiment in planned:
                 self._ledger.transition(
@@ -265,7 +273,21 @@ def open_campaign(
             record_pool(ledger, claim, proposed)
         stage("embedding candidates")
         pool = load_pool(ledger, row.id, encoder, workspace.embeddings)
-        yield Campaign(Context(ledger, claim, row, spec, lab, pool, CrystalShelf(ledger, parents)))
+        yield Campaign(
+            Context(
+                ledger,
+                claim,
+                row,
+                spec,
+                lab,
+                pool,
+                CrystalShelf(ledger, parents),
+                parents,
+                observers_of(spec),
+                encoder,
+                workspace.embeddings,
+            )
+        )
 
 
 def _parents(spec: CampaignSpec) -> tuple[Parent, ...]:

@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from cloudseed.db import CampaignRow, Claim, Ledger
     from cloudseed.lab_adapters import LabAdapter
     from cloudseed.loop.pool import CrystalShelf, Pool
+    from cloudseed.loop.recipe import Choice
     from cloudseed.loop.spec import CampaignSpec
+    from cloudseed.proposers import Parent
+    from cloudseed.surrogate import Encoder
 
 __all__ = ["Context"]
 
@@ -26,6 +31,10 @@ class Context:
         lab: Where candidates are made.
         pool: The candidates with their embeddings.
         shelf: Builds their crystals.
+        parents: What the pool began from.
+        observers: Proposers that learn from measurements; none for a pool that never grows.
+        encoder: Embeds what a growing pool gains.
+        embeddings: Folder of a large pool's embeddings.
     """
 
     ledger: Ledger
@@ -35,6 +44,10 @@ class Context:
     lab: LabAdapter
     pool: Pool
     shelf: CrystalShelf
+    parents: tuple[Parent, ...] = ()
+    observers: tuple[Choice, ...] = ()
+    encoder: Encoder | None = None
+    embeddings: Path | None = None
 
     @property
     def in_flight(self) -> int:

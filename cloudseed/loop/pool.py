@@ -16,19 +16,21 @@ from cloudseed.proposers import Parent
 from cloudseed.surrogate import EmbeddingStore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
+    from typing import Any
 
     import numpy.typing as npt
 
     from cloudseed.db import CandidateRow, Claim, Ledger
-    from cloudseed.loop.proposing import Proposed
+    from cloudseed.loop.proposing import Proposal, Proposed
     from cloudseed.surrogate import Encoder
 
 __all__ = [
     "CrystalShelf",
     "Pool",
     "embed_all",
+    "given_names",
     "load_pool",
     "parents_from_config",
     "record_pool",
@@ -79,8 +81,20 @@ def parents_from_config(config: Sequence[Mapping[str, object]]) -> tuple[Parent,
     )
 
 
-def record_pool(ledger: Ledger, claim: Claim, proposed: Proposed) -> None:
-    """Records chosen candidates with their papers in one transaction."""
+def record_pool(
+    ledger: Ledger,
+    claim: Claim,
+    proposed: Proposed,
+    notes: Callable[[Proposal], Mapping[str, Any]] = lambda _: {},
+) -> None:
+    """Records chosen candidates with their papers in one transaction.
+
+    Args:
+        ledger: Where they are recorded.
+        claim: The right to write there.
+        proposed: The candidates.
+        notes: What a candidate's papers hold besides its own.
+    """
     ledger.add_candidates(
         claim,
         [
@@ -91,7 +105,7 @@ def record_pool(ledger: Ledger, claim: Claim, proposed: Proposed) -> None:
                 root=proposal.crystal.root.to_json(),
                 root_sha=proposal.crystal.root.sha,
                 colouring=proposal.crystal.colouring,
-                papers=proposal.papers(),
+                papers={**proposal.papers(), **notes(proposal)},
             )
             for proposal in proposed.proposals
         ],
@@ -174,6 +188,12 @@ def _through_store(
     return table
 
 
+def given_names(papers: Mapping[str, Any]) -> tuple[str, ...]:
+    """Returns the names of the given crystals that a candidate's line begins with."""
+    made = [name for origin in papers.get("origins", ()) for name in origin["parents"]]
+    return tuple(dict.fromkeys(papers.get("regrown", {}).get("given", made)))
+
+
 class CrystalShelf:
     """Builds recorded candidates' crystals; reads each geometry root once.
 
@@ -196,7 +216,9 @@ class CrystalShelf:
         return Crystal(root, row.colouring)
 
     def parent(self, row: CandidateRow) -> Crystal | None:
-        """Returns the parent that the candidate was first made from, if it is known here."""
-        origins = self._ledger.papers(row.id).get("origins", ())
-        names = [name for origin in origins for name in origin["parents"]]
+        """Returns the parent that the candidate was first made from, if it is known here.
+
+        For children of what was measured it is the given crystal that their line begins with.
+        """
+        names = given_names(self._ledger.papers(row.id))
         return next((self._parents[name] for name in names if name in self._parents), None)

@@ -16,6 +16,7 @@ from cloudseed.proposers import (
     CellFilter,
     Generation,
     Kept,
+    Observer,
     ProposalContext,
     Verdict,
     generate,
@@ -28,16 +29,34 @@ from cloudseed.surrogate import scope_string
 from cloudseed.surrogate.scope import DIALECTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from cloudseed.crystal import Cell, Crystal
     from cloudseed.loop.recipe import Recipe
-    from cloudseed.proposers import Filter, FilterResult, Parent, Proposer
+    from cloudseed.proposers import Filter, FilterResult, Observation, Parent, Proposer
 
-__all__ = ["Proposal", "Proposed", "counts", "propose_from"]
+__all__ = ["Past", "Proposal", "Proposed", "counts", "propose_from"]
 
 _GIVEN = frozenset({"parent", "fixed_list"})
 """Operations whose crystals come with their own volume."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a campaign knows when it proposes again.
+
+    Attributes:
+        observations: What was measured, for the proposers that learn from it.
+        known: Keys of the candidates that there are.
+        references: Observation's name -> the crystal whose volume its children's is predicted from.
+    """
+
+    observations: Sequence[Observation] = ()
+    known: Collection[str] = ()
+    references: Mapping[str, Crystal] = field(default_factory=dict)
+
+
+_NO_PAST = Past()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +166,7 @@ def propose_from(
     dialect: str = "canonical",
     volumes: bool = False,
     workers: int = 1,
+    past: Past = _NO_PAST,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Proposed:
     """Makes candidates by a recipe.
@@ -158,6 +178,7 @@ def propose_from(
         dialect: Of the SCOPE strings.
         volumes: Whether volumes are predicted; they are where a filter of built cells asks.
         workers: Processes that propose at the same time.
+        past: What is known already.
         progress: Told the task, how much is done and how much there is.
 
     Raises:
@@ -167,12 +188,16 @@ def propose_from(
     allowed = permitted_elements(recipe.allow, recipe.forbid)
     allowed &= allowed if elements is None else elements
     proposers = [load_proposer(choice.name, choice.options) for choice in recipe.proposers]
+    for proposer in proposers:
+        if isinstance(proposer, Observer):
+            proposer.observe(past.observations)
     judges = [load_filter(choice.name, choice.options) for choice in recipe.filters]
     early: list[Filter] = [judge for judge in judges if not _is_late(judge)]  # type: ignore[misc]
     late = [judge for judge in judges if _is_late(judge)]
-    maker = _Maker(recipe, parents, allowed, proposers, early, workers, progress)
+    maker = _Maker(recipe, parents, allowed, proposers, early, workers, past.known, progress)
     cells = any(isinstance(judge, CellFilter) for judge in late)
-    table = _Table(dialect, {p.name: p.crystal for p in parents}, volumes or cells)
+    references = {p.name: p.crystal for p in parents} | dict(past.references)
+    table = _Table(dialect, references, volumes or cells)
     return _chosen(maker, table, late, progress)
 
 
@@ -191,6 +216,7 @@ class _Maker:
     proposers: Sequence[Proposer]
     filters: Sequence[Filter]
     workers: int
+    known: Collection[str]
     progress: Callable[[str, int, int], None]
 
     def generation(self, top: int | None, per_parent: int | None) -> Generation:
@@ -202,6 +228,7 @@ class _Maker:
             budget=recipe.children,
             rng=np.random.default_rng(recipe.seed),
             keep_parents=recipe.keep_parents,
+            known=self.known,
             top=top,
             quotas=replace(recipe.quotas, per_parent=per_parent),
             workers=self.workers,

@@ -198,6 +198,8 @@ class CampaignSpec(_Section):
         stop: When to stop before that.
         batch: Experiments chosen per decision.
         initial: Experiments chosen for coverage before a model chooses.
+        regrow: New measurements after which proposers that learn from them are asked again, such as
+            `evolution`; None for twice `batch`.
         in_flight: Experiments that run at the same time.
         attempts: How often an experiment whose instrument failed is tried in all.
         seed: Seed of all randomness.
@@ -224,6 +226,7 @@ class CampaignSpec(_Section):
     stop: StopSpec = StopSpec()
     batch: int = Field(default=4, ge=1, le=1000)
     initial: int = Field(default=8, ge=1)
+    regrow: int | None = Field(default=None, ge=1)
     in_flight: int = Field(default=2, ge=1)
     attempts: int = Field(default=3, ge=1)
     seed: int = Field(default=0, ge=0)

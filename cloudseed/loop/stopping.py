@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from cloudseed.loop.snapshot import Snapshot
     from cloudseed.loop.spec import CampaignSpec
 
-__all__ = ["room", "stop_reason"]
+__all__ = ["exhausted", "room", "stop_reason", "wants_more"]
 
 
 def stop_reason(spec: CampaignSpec, now: Snapshot) -> str | None:
@@ -21,6 +21,25 @@ def stop_reason(spec: CampaignSpec, now: Snapshot) -> str | None:
 
     The rules are asked in the order: target, budget, failures, wall clock, no improvement, pool.
     """
+    reason = _limit(spec, now)
+    if reason is None and exhausted(now) and not opened(now):
+        return "every candidate has been tried"
+    return reason
+
+
+def wants_more(spec: CampaignSpec, now: Snapshot) -> bool:
+    """Tells whether more would be planned if the pool held it."""
+    left = spec.budget.experiments - now.measured - opened(now)
+    return left > 0 and _limit(spec, now) is None
+
+
+def exhausted(now: Snapshot) -> bool:
+    """Tells whether the pool holds nothing that was not asked for."""
+    return tried(now.results) >= now.pool
+
+
+def _limit(spec: CampaignSpec, now: Snapshot) -> str | None:
+    """Returns which of the owner's limits is reached, or None."""
     problem, stop, budget = spec.problem, spec.stop, spec.budget
     value = now.best.value(problem.objective.property) if now.best else None
     if stop.target is not None and value is not None:
@@ -38,8 +57,6 @@ def stop_reason(spec: CampaignSpec, now: Snapshot) -> str | None:
     limit = stop.no_improvement_rounds
     if limit is not None and rounds_without_improvement(now.results, now.best) >= limit:
         return f"{limit} rounds brought nothing better"
-    if tried(now.results) >= now.pool and not opened(now):
-        return "every candidate has been tried"
     return None
 
 
