@@ -190,7 +190,7 @@ def test_workers_end_with_their_owner(tmp_path: Path, how: signal.Signals) -> No
     owner = _own(tmp_path)
     pids = _pids(tmp_path)
     owner.send_signal(how)
-    owner.wait(timeout=10)
+    owner.wait(timeout=60)
     _all_dead(pids)
     assert owner.stdout is not None
     owner.stdout.close()
@@ -200,7 +200,7 @@ def test_ctrl_c_reaches_the_owner_alone(tmp_path: Path) -> None:
     owner = _own(tmp_path)
     pids = _pids(tmp_path)
     os.killpg(owner.pid, signal.SIGINT)
-    owner.wait(timeout=10)
+    owner.wait(timeout=60)
     _all_dead(pids)
     assert owner.stdout is not None
     owner.stdout.close()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 def written(tmp_path: Path, generation):
     """Returns a function that writes a campaign file with a table for all of its candidates."""
     lines = ["key,heat_capacity@500K"]
-    for kept in generation.kept:
+    for kept in (proposal.kept for proposal in generation.proposals):
         number = sum(map(ord, kept.candidate.key))
         lines.append(f"{kept.candidate.key},{0.08 + number % 50 / 1000}")
     (tmp_path / "values.csv").write_text("\n".join(lines))

@@ -237,15 +237,20 @@ def test_fractions_round_as_numpy_does() -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_inherited_strings_are_fast(dialect: str) -> None:
-    """Promised: 100,000 a second on a core of its own; asserted: what a busy machine still does."""
+    """Promised: 200 times as many as by a search of each; asserted: what holds on a busy machine."""
     parent = Crystal.from_structure(make("tilted perovskite", COLOURS[0]))
+    cell = parent.build()
+    start = time.process_time()
+    for _ in range(10):
+        scope_string(Crystal.from_cell(cell), dialect)
+    searched = (time.process_time() - start) / 10
     swap = {"Sr": "Ba", "Ti": "Zr", "O": "S"}
     child = parent.recoloured([swap[e] for e in parent.colouring])
     scope_string(child, dialect)
     start = time.process_time()
     for _ in range(5_000):
         scope_string(child, dialect)
-    assert 5_000 / (time.process_time() - start) > 25_000
+    assert searched > 10 * (time.process_time() - start) / 5_000
 
 
 def test_unknown_dialect() -> None:
