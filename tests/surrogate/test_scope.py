@@ -237,7 +237,7 @@ def test_fractions_round_as_numpy_does() -> None:
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_inherited_strings_are_fast(dialect: str) -> None:
-    """Promised: 200 times as many as by a search of each; asserted: what holds on a busy machine."""
+    """Promised: 200 times as many as by a search of each; asserted: what a busy machine does."""
     parent = Crystal.from_structure(make("tilted perovskite", COLOURS[0]))
     cell = parent.build()
     start = time.process_time()
