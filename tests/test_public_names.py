@@ -138,6 +138,7 @@ NAMES = {
         "predict_volume",
         "prototype_parents",
         "read_parents",
+        "settings_of",
     },
     "surrogate": {
         "NEEDS_ATOMS",

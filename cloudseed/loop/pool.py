@@ -87,7 +87,7 @@ def record_pool(
     proposed: Proposed,
     notes: Callable[[Proposal], Mapping[str, Any]] = lambda _: {},
 ) -> None:
-    """Records chosen candidates with their papers in one transaction.
+    """Records chosen candidates with their papers in one transaction, as they are made.
 
     Args:
         ledger: Where they are recorded.
@@ -95,20 +95,27 @@ def record_pool(
         proposed: The candidates.
         notes: What a candidate's papers hold besides its own.
     """
+    roots: dict[str, Mapping[str, Any]] = {}
+
+    def root(crystal: Crystal) -> Mapping[str, Any]:
+        if crystal.root.sha not in roots:
+            roots[crystal.root.sha] = crystal.root.to_json()
+        return roots[crystal.root.sha]
+
     ledger.add_candidates(
         claim,
-        [
+        (
             NewCandidate(
                 key=proposal.kept.key,
                 formula=proposal.crystal.formula,
                 scope=proposal.scope,
-                root=proposal.crystal.root.to_json(),
+                root=root(proposal.crystal),
                 root_sha=proposal.crystal.root.sha,
                 colouring=proposal.crystal.colouring,
                 papers={**proposal.papers(), **notes(proposal)},
             )
             for proposal in proposed.proposals
-        ],
+        ),
     )
 
 

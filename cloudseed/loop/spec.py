@@ -251,6 +251,11 @@ class CampaignSpec(_Section):
                 "The key 'parents' is missing or empty.",
                 hint="Give at least one crystal to start from, or propose from a fixed_list.",
             )
+        if self.proposers and self.proposer.name != ProposerSpec().name:
+            raise SpecError(
+                f"Both 'proposer.name' ({self.proposer.name}) and 'proposers' say who proposes.",
+                hint="Name it among 'proposers' alone; 'proposer' may keep its other keys.",
+            )
         sources = [*self.parents, *(p.options.get("path") for p in self.all_proposers)]
         if "-" in sources:
             raise SpecError(
