@@ -170,6 +170,10 @@ NAMES = {
         "scope_string",
         "shipped_encoders",
         "space_fill",
+        "best_so_far",
+        "merit",
+        "shown",
+        "shell_penalties",
     },
     "units": {
         "PROPERTIES",
