@@ -174,6 +174,7 @@ NAMES = {
         "merit",
         "shown",
         "shell_penalties",
+        "wants_hints",
     },
     "units": {
         "PROPERTIES",

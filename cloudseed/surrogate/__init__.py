@@ -7,6 +7,7 @@ from cloudseed.surrogate.deciding import decide, space_fill
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
 from cloudseed.surrogate.judging import best_so_far, is_feasible, merit, shown
+from cloudseed.surrogate.modelling import wants_hints
 from cloudseed.surrogate.objectives import describe
 from cloudseed.surrogate.objectives import problem as parse_problem
 from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor
@@ -60,4 +61,5 @@ __all__ = [
     "shipped_encoders",
     "shown",
     "space_fill",
+    "wants_hints",
 ]

@@ -35,6 +35,7 @@ __all__ = [
     "is_gap",
     "known_feasible",
     "score",
+    "wants_hints",
 ]
 
 #: Candidates scored at once.
@@ -181,6 +182,11 @@ def _fitted(
 def is_gap(name: str) -> bool:
     """Tells whether a property is a band gap, by its name."""
     return "gap" in name.lower()
+
+
+def wants_hints(problem: Problem) -> bool:
+    """Tells whether hints on band gaps can serve a problem: one of its bounds is on a gap."""
+    return any(is_gap(c.property) for c in problem.constraints)
 
 
 def _best(
