@@ -59,8 +59,11 @@ class Acceleration:
 
     @property
     def text(self) -> str:
-        """The factor as it may be quoted."""
-        return f"{'≥ ' if self.is_bound else ''}{self.factor:.1f}"
+        """The factor as it may be quoted, with how many runs got there if not all did."""
+        if not self.censored:
+            return f"{self.factor:.1f}"
+        reached = self.runs - self.censored
+        return f"≥ {self.factor:.1f} ({reached}/{self.runs})" if reached else "not reached"
 
 
 def accelerations(

@@ -69,7 +69,7 @@ class Watcher:
 
 
 def test_results_that_trickle_in_leave_the_rest_pending():
-    features, values = pool()
+    _, values = pool()
     watcher = Watcher()
     rules = Rules(budget=11, batch=4, arriving=1, seed=0)
     run = replay(watcher, Truth.of(PROBLEM, values), [50, 51], rules)
@@ -79,7 +79,7 @@ def test_results_that_trickle_in_leave_the_rest_pending():
 
 
 def test_rows_without_values_cost_an_experiment_and_teach_nothing():
-    features, values = pool()
+    _, values = pool()
     for column in values.values():
         column[:5] = np.nan
     values["cost"][5] = np.nan
