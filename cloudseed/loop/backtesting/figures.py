@@ -23,6 +23,8 @@ __all__ = ["draw"]
 _COLOURS = ("#1f6fb4", "#d9720d", "#2f8f4e", "#8e4fa8", "#b3323c", "#6b5b3e")
 _GREY = "#8a8f98"
 _FORMATS = ("png", "svg")
+_NEAR = 0.7
+"""Share of the hits from which on the line of all hits is worth its space."""
 
 
 def draw(result: Backtest, folder: Path) -> list[Path]:
@@ -54,8 +56,9 @@ def _hits(result: Backtest) -> Any:
     _line(axes, chance.found, chance.found_band, _GREY, "random, exact")
     for name, figures, colour in _methods(result):
         _curve(axes, figures.curves.found, colour, name)
-    axes.axhline(result.hits, color=_GREY, linewidth=0.8, linestyle=":")
-    axes.set_ylim(bottom=0, top=result.hits * 1.04)
+    axes.set_ylim(bottom=0)
+    if axes.get_ylim()[1] > _NEAR * result.hits:
+        axes.axhline(result.hits, color=_GREY, linewidth=0.8, linestyle=":")
     return _finished(figure, axes, result)
 
 
@@ -104,7 +107,14 @@ def _line(
     steps = np.arange(1, len(mean) + 1)
     axes.fill_between(steps, band[0], band[1], color=colour, alpha=0.15, linewidth=0)
     style = "--" if colour == _GREY else "-"
-    axes.plot(steps, mean, color=colour, linestyle=style, linewidth=1.8, label=name)
+    axes.plot(
+        steps,
+        mean,
+        color=colour,
+        linestyle=style,
+        linewidth=1.8,
+        label=name,
+    )
 
 
 def _finished(figure: Any, axes: Any, result: Backtest) -> Any:

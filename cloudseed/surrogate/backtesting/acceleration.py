@@ -59,11 +59,11 @@ class Acceleration:
 
     @property
     def text(self) -> str:
-        """The factor as it may be quoted, with how many runs got there if not all did."""
+        """The factor as it may be quoted, with how many runs got there; "-" if none did."""
         if not self.censored:
             return f"{self.factor:.1f}"
         reached = self.runs - self.censored
-        return f"≥ {self.factor:.1f} ({reached}/{self.runs})" if reached else "not reached"
+        return f"≥{self.factor:.1f} ({reached}/{self.runs})" if reached else "-"
 
 
 def accelerations(
