@@ -7,7 +7,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from cloudseed.crystal import Disorder  # noqa: TC001  pydantic reads it
 from cloudseed.errors import SpecError
@@ -36,6 +44,7 @@ _SECONDS = {None: 1.0, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 8640
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _LARGEST_FILE = 1_000_000
 _PATHS = frozenset({"path", "list", "entries"})
+_PARENTS_OPTIONAL = "parents_optional"
 
 
 def _seconds(value: object) -> object:
@@ -259,10 +268,11 @@ class CampaignSpec(_Section):
         return self.proposers or (ProposerChoice(name=self.proposer.name),)
 
     @model_validator(mode="after")
-    def _check(self) -> CampaignSpec:
+    def _check(self, info: ValidationInfo) -> CampaignSpec:
         _ = self.problem
+        optional = bool(info.context and info.context.get(_PARENTS_OPTIONAL))
         listed = all(p.name == "fixed_list" for p in self.all_proposers)
-        if not self.parents and not listed:
+        if not (self.parents or listed or optional):
             raise SpecError(
                 "The key 'parents' is missing or empty.",
                 hint="Give at least one crystal to start from, or propose from a fixed_list.",
@@ -286,8 +296,12 @@ class CampaignSpec(_Section):
         return self
 
 
-def load_spec(path: Path) -> CampaignSpec:
+def load_spec(path: Path, *, parents_optional: bool = False) -> CampaignSpec:
     """Reads a campaign file and resolves its paths.
+
+    Args:
+        path: The file.
+        parents_optional: Whether it may do without parents, as one that is only replayed.
 
     Raises:
         SpecError: If the file is missing, is no YAML mapping, or holds an unknown, missing or
@@ -295,7 +309,7 @@ def load_spec(path: Path) -> CampaignSpec:
         ObjectiveError: If the objective or a constraint cannot be parsed.
     """
     data = _read_yaml(path)
-    spec = validate_spec(data, str(path))
+    spec = validate_spec(data, str(path), parents_optional=parents_optional)
     base = path.resolve().parent
     parents = tuple(_resolved(base, p) for p in spec.parents)
     config = {
@@ -323,15 +337,18 @@ def _with_paths(base: Path, choice: _Named) -> _Named:
     return choice.model_copy(update={"options": options})
 
 
-def validate_spec(data: Mapping[str, Any], source: str) -> CampaignSpec:
+def validate_spec(
+    data: Mapping[str, Any], source: str, *, parents_optional: bool = False
+) -> CampaignSpec:
     """Checks the values of a campaign file.
 
     Args:
         data: What the YAML holds.
         source: Where it comes from, for messages.
+        parents_optional: Whether parents may be missing.
     """
     try:
-        return CampaignSpec.model_validate(data)
+        return CampaignSpec.model_validate(data, context={_PARENTS_OPTIONAL: parents_optional})
     except ValidationError as error:
         raise _spec_error(error, source) from error
 
