@@ -185,6 +185,8 @@ NAMES = {
         "shown",
         "shell_penalties",
         "wants_hints",
+        "expected_hits",
+        "probability_of_best",
     },
     "surrogate.backtesting": {
         "FRACTIONS",

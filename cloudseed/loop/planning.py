@@ -11,7 +11,15 @@ import numpy as np
 from cloudseed.db import ExperimentState, NewDecision, NewExperiment, ProposalRow
 from cloudseed.lab_adapters import ExperimentRequest
 from cloudseed.loop.volumes import volume_of
-from cloudseed.surrogate import Observations, decide, space_fill
+from cloudseed.surrogate import (
+    Observations,
+    decide,
+    expected_hits,
+    is_feasible,
+    merit,
+    probability_of_best,
+    space_fill,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,12 +139,29 @@ def plan(context: Context, batch: int) -> DecisionRow:
         pending=state.pending_ids,
         observed=state.observed,
         encoder_id=pool.encoder_id,
-        model=choice.model,
+        model={**choice.model, **_outlook(spec, choice, state.observations)},
         notes=choice.notes,
         proposals=_proposals(pool, choice),
         experiments=[_experiment(context, pool.rows[row]) for row in choice.picks],
     )
     return ledger.record_decision(context.claim, decision)
+
+
+def _outlook(spec: CampaignSpec, choice: Choice, known: Observations) -> dict[str, object]:
+    """Returns what is still expected, as far as the campaign stops by it."""
+    scores, stop, problem = choice.scores, spec.stop, spec.problem
+    found: dict[str, object] = {}
+    if scores is not None and stop.expected_hits is not None:
+        found["expected_hits"] = expected_hits(scores, stop.expected_hits.next)
+    if scores is not None and stop.regret is not None:
+        rows = [dict(zip(known.properties, row, strict=True)) for row in known.values.tolist()]
+        reached = [merit(problem, row) for row in rows if is_feasible(problem, row)]
+        best = max((m for m in reached if m is not None), default=None)
+        if best is not None:
+            found["probability_of_best"] = probability_of_best(
+                scores, problem, best, stop.regret.epsilon
+            )
+    return {"outlook": found} if found else {}
 
 
 def decision_seed(seed: int, step: int) -> int:

@@ -181,17 +181,48 @@ class BudgetSpec(_Section):
     wall_clock: Duration | None = None
 
 
+class ExpectedHitsSpec(_Section):
+    """Stop once little more is expected to be found.
+
+    Attributes:
+        below: So many hits.
+        next: In so many experiments.
+    """
+
+    below: float = Field(gt=0)
+    next: int = Field(default=10, ge=1)
+
+
+class RegretSpec(_Section):
+    """Stop once the best is probably found.
+
+    Attributes:
+        epsilon: How much better than the best so far another may be, in the objective's unit.
+        probability: That no candidate is better by more than that.
+    """
+
+    epsilon: float = Field(ge=0)
+    probability: float = Field(default=0.95, gt=0, lt=1)
+
+
 class StopSpec(_Section):
     """When to stop before the budget is spent.
 
     Attributes:
         target: Stop once a feasible material reaches this value of the objective, or this distance
             from its target, or once so many materials are found.
-        no_improvement_rounds: Stop after so many decisions in a row without a better one.
+        no_improvement_rounds: Stop after so many decisions in a row without a better one, or
+            without another hit.
+        expected_hits: Stop once fewer hits are expected; where all that meets the constraints is to
+            be found.
+        regret: Stop once the best so far is probably within reach of the pool's best; for an
+            optimum or a target.
     """
 
     target: float | None = None
     no_improvement_rounds: int | None = Field(default=None, ge=1)
+    expected_hits: ExpectedHitsSpec | None = None
+    regret: RegretSpec | None = None
 
 
 _Named = TypeVar("_Named", ProposerChoice, FilterChoice)
@@ -269,7 +300,17 @@ class CampaignSpec(_Section):
 
     @model_validator(mode="after")
     def _check(self, info: ValidationInfo) -> CampaignSpec:
-        _ = self.problem
+        finds = self.problem.objective.direction == "find"
+        if self.stop.expected_hits and not finds:
+            raise SpecError(
+                "The key 'stop.expected_hits' needs an objective that finds all.",
+                hint="Use stop.regret or stop.target for an optimum.",
+            )
+        if self.stop.regret and finds:
+            raise SpecError(
+                "The key 'stop.regret' needs an objective with an optimum or a target.",
+                hint="Use stop.expected_hits where all is to be found.",
+            )
         optional = bool(info.context and info.context.get(_PARENTS_OPTIONAL))
         listed = all(p.name == "fixed_list" for p in self.all_proposers)
         if not (self.parents or listed or optional):

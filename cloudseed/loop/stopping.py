@@ -20,7 +20,8 @@ __all__ = ["exhausted", "room", "stop_reason", "wants_more"]
 def stop_reason(spec: CampaignSpec, now: Snapshot) -> str | None:
     """Returns why nothing more is to be planned, or None.
 
-    The rules are asked in the order: target, budget, failures, wall clock, no improvement, pool.
+    The rules are asked in the order: target, budget, failures, wall clock, no improvement, what is
+    still expected, pool.
     """
     reason = _limit(spec, now)
     if reason is None and exhausted(now) and not opened(now):
@@ -57,6 +58,20 @@ def _limit(spec: CampaignSpec, now: Snapshot) -> str | None:
     top = last_gain(now.results, problem)
     if limit is not None and rounds_without_improvement(now.results, top) >= limit:
         return f"{limit} rounds brought nothing better"
+    return _expected(spec, now)
+
+
+def _expected(spec: CampaignSpec, now: Snapshot) -> str | None:
+    """Returns why little more is to be expected, by the last decision's model, or None."""
+    hits, regret = spec.stop.expected_hits, spec.stop.regret
+    left = now.outlook.get("expected_hits")
+    if hits is not None and left is not None and left < hits.below:
+        return f"{left:.2g} further hits are expected in the next {hits.next} experiments"
+    chance = now.outlook.get("probability_of_best")
+    if regret is not None and chance is not None and chance >= regret.probability:
+        return (
+            f"with probability {chance:.3f} nothing left is better by more than {regret.epsilon:g}"
+        )
     return None
 
 

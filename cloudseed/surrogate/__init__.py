@@ -10,6 +10,7 @@ from cloudseed.surrogate.judging import best_so_far, is_feasible, merit, shown
 from cloudseed.surrogate.modelling import wants_hints
 from cloudseed.surrogate.objectives import describe
 from cloudseed.surrogate.objectives import problem as parse_problem
+from cloudseed.surrogate.outlook import expected_hits, probability_of_best
 from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor
 from cloudseed.surrogate.prediction import resolve as resolve_property
 from cloudseed.surrogate.protocols import (
@@ -48,12 +49,14 @@ __all__ = [
     "decide",
     "describe",
     "exact_random_best",
+    "expected_hits",
     "expected_random_best",
     "full_string",
     "is_feasible",
     "merit",
     "parse_problem",
     "parse_scope",
+    "probability_of_best",
     "rank",
     "resolve_property",
     "scope_string",

@@ -48,6 +48,7 @@ class Records:
             "decisions": run.decisions,
             "cpu_seconds": round(run.cpu_seconds, 3),
             "notes": dict(run.notes),
+            "outlooks": run.outlooks,
             "forecasts": [[f.row, f.property, f.mean, f.sd] for f in run.forecasts],
         }
         try:
@@ -96,4 +97,5 @@ def _run(line: dict[str, Any]) -> Run:
         decisions=line["decisions"],
         cpu_seconds=line["cpu_seconds"],
         notes=line["notes"],
+        outlooks=tuple((int(done), float(hits)) for done, hits in line.get("outlooks", ())),
     )

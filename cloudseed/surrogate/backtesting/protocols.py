@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
     from cloudseed.surrogate.protocols import Choice, Observations
 
-__all__ = ["Forecast", "Rows", "Rules", "Run", "Searcher", "SearcherFactory"]
+__all__ = ["OUTLOOK", "Forecast", "Rows", "Rules", "Run", "Searcher", "SearcherFactory"]
+
+OUTLOOK = 10
+"""Experiments that an outlook looks ahead."""
 
 Rows = npt.NDArray[np.int64]
 """Rows of the feature matrix."""
@@ -110,6 +113,8 @@ class Run:
         decisions: Choices that were made.
         cpu_seconds: Processor time that the choices took.
         notes: Decision notes -> how often each was made.
+        outlooks: For each choice that a model made, experiments done before it and the hits that
+            were expected in the next `OUTLOOK`; empty where an optimum is sought.
     """
 
     order: tuple[int, ...]
@@ -118,3 +123,4 @@ class Run:
     decisions: int = 0
     cpu_seconds: float = 0.0
     notes: Mapping[str, int] = field(default_factory=dict)
+    outlooks: tuple[tuple[int, float], ...] = ()

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cloudseed.errors import InputError, UsageError
-from cloudseed.surrogate.backtesting.protocols import Forecast, Rules, Run
+from cloudseed.surrogate.backtesting.protocols import OUTLOOK, Forecast, Rules, Run
 from cloudseed.surrogate.deciding import space_fill
+from cloudseed.surrogate.outlook import expected_hits
 from cloudseed.surrogate.protocols import Observations
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def replay(searcher: Searcher, truth: Truth, start: Sequence[int], rules: Rules)
     free = np.ones(len(truth.hits), dtype=bool)
     free[done] = False
     forecasts: list[Forecast] = []
+    outlooks: list[tuple[int, float]] = []
+    finds = truth.problem.objective.direction == "find"
     notes: Counter[str] = Counter()
     decisions, seconds = 0, 0.0
     while True:
@@ -94,13 +97,23 @@ def replay(searcher: Searcher, truth: Truth, start: Sequence[int], rules: Rules)
             free[list(choice.picks)] = False
             running += choice.picks
             forecasts += _forecasts(choice)
+            if finds and choice.scores is not None:
+                outlooks.append((len(done), expected_hits(choice.scores, OUTLOOK)))
             notes.update(choice.notes)
             decisions += 1
         if not running:
             break
         done += running[: rules.arriving]
         del running[: rules.arriving]
-    return Run(tuple(done), started, tuple(forecasts), decisions, seconds, dict(notes))
+    return Run(
+        order=tuple(done),
+        started=started,
+        forecasts=tuple(forecasts),
+        decisions=decisions,
+        cpu_seconds=seconds,
+        notes=dict(notes),
+        outlooks=tuple(outlooks),
+    )
 
 
 def _decision_seed(seed: int, step: int) -> int:

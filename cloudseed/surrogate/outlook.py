@@ -1,0 +1,65 @@
+"""What further experiments can still be expected to bring: when to stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import ndtr
+
+from cloudseed.errors import ObjectiveError
+from cloudseed.surrogate.acquisition import Goal
+from cloudseed.surrogate.normal import log_probability_between
+
+if TYPE_CHECKING:
+    from cloudseed.surrogate.protocols import Problem, Scores
+
+__all__ = ["expected_hits", "probability_of_best"]
+
+_SMALLEST_SD = 1e-300
+
+
+def expected_hits(scores: Scores, count: int) -> float:
+    """Returns how many of the next experiments are expected to meet all constraints.
+
+    Args:
+        scores: What the model says of all candidates that are left.
+        count: Experiments, taken of the likeliest without learning in between, so that the figure
+            errs on the low side.
+    """
+    return float(np.sort(scores.feasible)[::-1][:count].sum())
+
+
+def probability_of_best(scores: Scores, problem: Problem, best: float, epsilon: float) -> float:
+    """Returns the probability that no candidate left is better than the best by more than epsilon.
+
+    Candidates are taken as independent. They go together, by which the true probability is larger
+    (D. Slepian, Bell Syst. Tech. J. 41, 463, 1962): a campaign that stops by this stops late.
+
+    Args:
+        scores: What the model says of all candidates that are left.
+        problem: What is sought; an optimum or a target.
+        best: The best feasible merit so far, as `merit` gives it.
+        epsilon: In the objective's unit, zero or more.
+
+    Raises:
+        ObjectiveError: If all that meets the constraints is sought, or the objective has no model.
+    """
+    name = problem.objective.property
+    if problem.objective.direction == "find" or name not in scores.properties:
+        raise ObjectiveError(
+            f"There is no best {name} to have reached.", hint="Give an objective with an optimum."
+        )
+    column = scores.properties.index(name)
+    mean, sd = scores.mean[:, column], np.maximum(scores.sd[:, column], _SMALLEST_SD)
+    goal = Goal.of(problem.objective)
+    if goal.target is None:
+        better = ndtr((goal.sign * mean - best - epsilon) / sd)
+    else:
+        nearest = -best - epsilon
+        if nearest <= 0:
+            return 1.0
+        ends = goal.target - nearest, goal.target + nearest
+        better = np.exp(log_probability_between(mean, sd, *ends))
+    with np.errstate(divide="ignore"):
+        return float(np.exp(np.log1p(-scores.feasible * better).sum()))

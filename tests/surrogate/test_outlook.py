@@ -1,0 +1,52 @@
+import numpy as np
+import pytest
+
+from cloudseed.errors import ObjectiveError
+from cloudseed.surrogate.objectives import problem
+from cloudseed.surrogate.outlook import expected_hits, probability_of_best
+from cloudseed.surrogate.protocols import Scores
+
+
+def scores(mean, sd, feasible=1.0):
+    mean = np.asarray(mean, dtype=float)
+    count = len(mean)
+    return Scores(
+        rows=np.arange(count),
+        mean=mean[:, None],
+        sd=np.full((count, 1), float(sd)),
+        acquisition=np.zeros(count),
+        feasible=np.full(count, feasible),
+        properties=("x",),
+    )
+
+
+def test_expected_hits_are_the_likeliest_ones():
+    found = scores(np.zeros(4), 1.0)
+    shares = np.array([0.1, 0.8, 0.5, 0.0])
+    found = Scores(found.rows, found.mean, found.sd, found.acquisition, shares, ("x",))
+    assert expected_hits(found, 2) == pytest.approx(1.3)
+    assert expected_hits(found, 99) == pytest.approx(1.4)
+
+
+@pytest.mark.parametrize(("goal", "sign"), [("max x", 1.0), ("min x", -1.0)])
+def test_probability_of_best_is_that_of_independent_draws(goal, sign):
+    mean = sign * np.array([0.0, 0.5, 1.0])
+    rng = np.random.default_rng(0)
+    draws = mean + 0.4 * rng.standard_normal((200_000, 3))
+    feasible = rng.random(draws.shape) < 0.7
+    best, epsilon = 1.0, 0.2
+    wanted = (~((sign * draws > best + epsilon) & feasible).any(axis=1)).mean()
+    found = probability_of_best(scores(mean, 0.4, 0.7), problem(goal), best, epsilon)
+    assert found == pytest.approx(wanted, abs=0.005)
+
+
+def test_a_target_within_epsilon_cannot_be_bettered():
+    target = problem("x = 1.0")
+    assert probability_of_best(scores([1.0], 0.1), target, -0.05, 0.1) == 1.0
+    assert probability_of_best(scores([1.0], 0.1), target, -0.5, 0.1) < 0.01
+    assert probability_of_best(scores([9.0], 0.1), target, -0.5, 0.1) > 0.99
+
+
+def test_what_is_to_be_found_has_no_best():
+    with pytest.raises(ObjectiveError):
+        probability_of_best(scores([1.0], 0.1), problem("x in [0, 1]"), 1.0, 0.1)
