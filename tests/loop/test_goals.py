@@ -1,0 +1,115 @@
+"""Campaigns for windows and targets on the table lab, and what makes them stop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from cloudseed.errors import SpecError
+from cloudseed.loop import campaign as module
+from cloudseed.loop import create_campaign, load_spec, open_campaign
+from cloudseed.loop.reporting import write_results
+from tests.loop.conftest import PARENTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def gap(key: str) -> float:
+    """A gap that is often zero, made up from a key."""
+    return max(0.0, sum(map(ord, key)) % 40 / 10 - 1.5)
+
+
+@pytest.fixture
+def written(tmp_path: Path, generation):
+    """Returns a function that writes a campaign file with a table for all of its candidates."""
+    keys = [proposal.kept.candidate.key for proposal in generation.proposals]
+    lines = ["key,band_gap", *(f"{key},{gap(key)}" for key in keys)]
+    (tmp_path / "values.csv").write_text("\n".join(lines))
+
+    def write(**changes: object) -> Path:
+        lab = {"path": "values.csv", "column": "key", "match": "candidate"}
+        lab["units"] = {"band_gap": "eV"}
+        spec = {
+            "name": "gaps",
+            "parents": [str(PARENTS)],
+            "proposer": {"per_parent": 60},
+            "lab": {"adapter": "table", "config": lab},
+            "budget": {"experiments": 16},
+            "initial": 6,
+            "seed": 3,
+        }
+        path = tmp_path / "campaign.yaml"
+        path.write_text(yaml.safe_dump(spec | changes))
+        return path
+
+    return write
+
+
+def ended(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "POLL_INTERVAL", 0.001)
+    workspace = create_campaign(load_spec(path), folder, lambda _: None)
+    with open_campaign(workspace, lambda _: None) as campaign:
+        end = campaign.run()
+    write_results(workspace)
+    return end, (workspace.path / "report.html").read_text()
+
+
+def test_a_window_counts_what_is_found(written, tmp_path, monkeypatch):
+    end, report = ended(
+        written(objective="band_gap in [500, 1500] meV"), tmp_path / "run", monkeypatch
+    )
+    measured = [r.value("band_gap") for r in end.results]
+    assert end.hits == sum(0.5 <= value <= 1.5 for value in measured) > 0
+    assert end.to_json()["hits"] == end.hits
+    assert "materials found" in report
+    assert "find all" in report
+
+
+def test_a_number_of_finds_can_end_a_campaign(written, tmp_path, monkeypatch):
+    path = written(
+        objective="find all", constraints=["band_gap >= 0.5 eV"], stop={"target": 2}, batch=1
+    )
+    end, _ = ended(path, tmp_path / "run", monkeypatch)
+    assert end.hits >= 2
+    assert end.stop_reason == "the target 2 is reached"
+
+
+def test_nothing_further_expected_ends_a_campaign(written, tmp_path, monkeypatch):
+    path = written(
+        objective="find all",
+        constraints=["band_gap >= 2.3 eV"],
+        stop={"expected_hits": {"below": 100, "next": 5}},
+    )
+    end, _ = ended(path, tmp_path / "run", monkeypatch)
+    assert "further hits are expected in the next 5" in end.stop_reason
+    assert end.measured < 16
+    assert 0 <= end.outlook["expected_hits"] <= 5
+
+
+def test_a_target_is_come_near(written, tmp_path, monkeypatch):
+    path = written(objective="band_gap = 1.0 eV", stop={"target": 0.15})
+    end, report = ended(path, tmp_path / "run", monkeypatch)
+    assert abs(end.best.value("band_gap") - 1.0) <= 0.15 or end.measured == 16
+    assert "distance from 1" in report
+
+
+def test_the_best_being_likely_ends_a_campaign(written, tmp_path, monkeypatch):
+    path = written(objective="max band_gap", stop={"regret": {"epsilon": 50, "probability": 0.9}})
+    end, _ = ended(path, tmp_path / "run", monkeypatch)
+    assert "nothing left is better by more than 50" in end.stop_reason
+
+
+@pytest.mark.parametrize(
+    ("objective", "stop"),
+    [
+        ("max band_gap", {"expected_hits": {"below": 1}}),
+        ("band_gap in [1, 2] eV", {"regret": {"epsilon": 0.1}}),
+    ],
+)
+def test_rules_that_do_not_fit_the_objective_are_refused(written, objective, stop):
+    path = written(objective=objective, stop=stop)
+    with pytest.raises(SpecError, match="needs an objective"):
+        load_spec(path)
