@@ -113,6 +113,7 @@ def plain_cell(structure: Structure, disorder: Disorder = "refuse") -> PlainCell
             f"{structure.composition.reduced_formula} has partly occupied sites.",
             hint="Order it first, for instance with pymatgen's"
             " OrderDisorderedStructureTransformation, or by majority where that is offered.",
+            disordered=True,
         )
     species = [_element(site.specie) for site in structure]
     cell = PlainCell.of(structure.lattice.matrix, species, structure.frac_coords)
@@ -206,7 +207,7 @@ def _parse_safely(task: Task, limits: Limits) -> dict[str, Any]:
                 )
             return plain_cell(structure, task.disorder)._asdict()
     except StructureError as error:
-        return {"error": error.message, "hint": error.hint}
+        return {"error": error.message, "hint": error.hint, "data": error.data}
     except MemoryError:
         return {
             "error": f"parsing needs more than {limits.memory_gigabytes:g} GB of memory.",

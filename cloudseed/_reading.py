@@ -183,9 +183,8 @@ class _Worker:
             return self._died(task, waited=line is None)
         answer = json.loads(line)
         if "error" in answer:
-            return StructureError(
-                f"{task.name}: {answer['error']}", hint=answer["hint"], source=task.name
-            )
+            data = answer.get("data", {}) | {"source": task.name}
+            return StructureError(f"{task.name}: {answer['error']}", hint=answer["hint"], **data)
         return PlainCell.of(answer["lattice"], answer["species"], answer["frac_coords"])
 
     def stop(self) -> None:

@@ -101,7 +101,7 @@ class Crystal:
                 counts[element] = counts.get(element, 0) + sites
         return counts
 
-    @property
+    @cached_property
     def formula(self) -> str:
         """Reduced formula, elements in order of electronegativity."""
         return reduced_formula(self.composition)

@@ -148,6 +148,7 @@ NAMES = {
         "predict_volume",
         "prototype_parents",
         "read_parents",
+        "settings_of",
     },
     "surrogate": {
         "NEEDS_ATOMS",
@@ -179,6 +180,11 @@ NAMES = {
         "scope_string",
         "shipped_encoders",
         "space_fill",
+        "best_so_far",
+        "merit",
+        "shown",
+        "shell_penalties",
+        "wants_hints",
     },
     "surrogate.backtesting": {
         "FRACTIONS",

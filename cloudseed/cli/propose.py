@@ -50,7 +50,7 @@ def propose(  # noqa: PLR0917  Typer passes options by name
     dialect: option.Dialect = "canonical",
     explain: option.Explain = None,
     seed: option.Seed = 0,
-    workers: option.Workers = 1,
+    workers: option.Workers = None,
     json: option.AsJson = False,
 ) -> None:
     """Propose new crystals from parents by substitution, likeliest first, each with its papers."""
@@ -64,7 +64,7 @@ def propose(  # noqa: PLR0917  Typer passes options by name
     if out is not None:
         check_pool_path(out)
     chosen = [_choice(text) for text in proposer or ()]
-    options = {"symprec": symprec, "disorder": disorder, "skip_bad": skip_bad, "workers": workers}
+    options = {"symprec": symprec, "disorder": disorder, "skip_bad": skip_bad}
     chosen += [Choice("fixed_list", {"path": path, **options}) for path in listed or ()]
     if not (parents or chosen):
         raise UsageError(
@@ -98,6 +98,7 @@ def propose(  # noqa: PLR0917  Typer passes options by name
         recipe,
         parents or [],
         options,
+        workers=workers,
         out=out,
         structures=structures,
         dialect=dialect,
@@ -111,6 +112,7 @@ def _run(
     sources: list[str],
     reading: dict[str, Any],
     *,
+    workers: int | None,
     out: Path | None,
     structures: bool,
     dialect: str,
@@ -123,13 +125,13 @@ def _run(
 
     folder = out is not None and out.suffix.lower() not in {".parquet", ".csv"}
     with progress_bar() as progress:
-        parents, skipped = _parents(sources, reading, progress)
+        parents, skipped = _parents(sources, reading | {"workers": workers or 1}, progress)
         proposed = propose_from(
             recipe,
             parents,
             dialect=dialect,
             volumes=out is not None and (structures or folder),
-            workers=reading["workers"],
+            workers=workers,
             progress=progress,
         )
         if out is not None:

@@ -220,5 +220,10 @@ Explain = Annotated[
     ),
 ]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of all randomness.")]
-Workers = Annotated[int, typer.Option(min=1, help="Processes that work at the same time.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Processes that work at the same time.", show_default="as many as pay"
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

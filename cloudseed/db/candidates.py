@@ -33,26 +33,44 @@ CHUNK = 1_000
 """Values per `IN`: SQLite takes 32,766 parameters, PostgreSQL 65,535."""
 
 
-def add(session: Session, claim: Claim, candidates: Sequence[NewCandidate]) -> int:
-    """Records candidates whose keys are new, in order; returns how many were."""
+def add(session: Session, claim: Claim, candidates: Iterable[NewCandidate]) -> int:
+    """Records candidates whose keys are new, in order, as they come; returns how many were."""
     campaign = fenced(session, claim)
-    first_of_key: dict[str, NewCandidate] = {}
-    for candidate in candidates:
-        first_of_key.setdefault(candidate.key, candidate)
-    known = _known_keys(session, campaign.id, first_of_key)
-    new = [c for key, c in first_of_key.items() if key not in known]
-    if not new:
-        return 0
-    _add_roots(session, new)
     last = session.scalar(
         select(func.max(Candidate.position)).where(Candidate.campaign_id == campaign.id)
     )
     first = 0 if last is None else last + 1
+    added = 0
+    roots: set[str] = set()
+    for chunk in _chunks(candidates):
+        added += _add_chunk(session, campaign.id, chunk, roots, first + added)
+    if added:
+        events.append(session, campaign.id, EventKind.CANDIDATES, added=added, first=first)
+    return added
+
+
+def _add_chunk(
+    session: Session,
+    campaign_id: int,
+    candidates: Sequence[NewCandidate],
+    roots: set[str],
+    first: int,
+) -> int:
+    """Records what is new of some candidates; `roots` are hashes of those that are there."""
+    of_key: dict[str, NewCandidate] = {}
+    for candidate in candidates:
+        of_key.setdefault(candidate.key, candidate)
+    known = _known_keys(session, campaign_id, of_key)
+    new = [c for key, c in of_key.items() if key not in known]
+    if not new:
+        return 0
+    _add_roots(session, (c for c in new if c.root_sha not in roots))
+    roots.update(c.root_sha for c in new)
     session.execute(
         insert(Candidate),
         [
             {
-                "campaign_id": campaign.id,
+                "campaign_id": campaign_id,
                 "position": position,
                 "key": c.key,
                 "formula": c.formula,
@@ -64,7 +82,6 @@ def add(session: Session, claim: Claim, candidates: Sequence[NewCandidate]) -> i
             for position, c in enumerate(new, start=first)
         ],
     )
-    events.append(session, campaign.id, EventKind.CANDIDATES, added=len(new), first=first)
     return len(new)
 
 

@@ -20,7 +20,7 @@ from cloudseed.db.engine import Database, locate
 from cloudseed.errors import CampaignRunningError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     import numpy as np
@@ -137,8 +137,8 @@ class SqlLedger:
         with self._database.writing() as session:
             campaigns.set_status(session, claim, status, reason)
 
-    def add_candidates(self, claim: Claim, new: Sequence[NewCandidate]) -> int:
-        """Records candidates whose keys are new, in order; returns how many were."""
+    def add_candidates(self, claim: Claim, new: Iterable[NewCandidate]) -> int:
+        """Records candidates whose keys are new, in order, as they come; returns how many were."""
         with self._database.writing() as session:
             return candidates.add(session, claim, new)
 

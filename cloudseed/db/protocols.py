@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -372,8 +372,8 @@ class Ledger(Protocol):
         """Sets the campaign's status."""
         ...
 
-    def add_candidates(self, claim: Claim, candidates: Sequence[NewCandidate]) -> int:
-        """Records candidates whose keys are new, in order; returns how many were."""
+    def add_candidates(self, claim: Claim, candidates: Iterable[NewCandidate]) -> int:
+        """Records candidates whose keys are new, in order, as they come; returns how many were."""
         ...
 
     def candidates(self, campaign_id: int, *, tried_only: bool = False) -> list[CandidateRow]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cloudseed.db import ExperimentState, NewDecision, NewExperiment, ProposalRow
 from cloudseed.lab_adapters import ExperimentRequest
-from cloudseed.proposers import predict_volume
+from cloudseed.loop.volumes import volume_of
 from cloudseed.surrogate import Observations, decide, space_fill
 
 if TYPE_CHECKING:
@@ -110,6 +110,8 @@ def choose(
         problem=spec.problem,
         batch=batch,
         seed=seed,
+        hints=pool.hints(spec.problem),
+        exploration=spec.decide.exploration,
     )
 
 
@@ -149,8 +151,10 @@ def idempotency_key(campaign: CampaignRow, candidate: CandidateRow) -> str:
 
 
 def _experiment(context: Context, candidate: CandidateRow) -> NewExperiment:
-    cell = context.shelf.crystal(candidate).build()
-    cell = cell.scaled_to(predict_volume(cell, context.shelf.parent(candidate)))
+    crystal = context.shelf.crystal(candidate)
+    origins = context.ledger.papers(candidate.id).get("origins") or [{"operation": ""}]
+    operation = str(origins[0]["operation"])
+    cell = crystal.build(volume_of(crystal, operation, context.shelf.parent(candidate)))
     key = idempotency_key(context.campaign, candidate)
     request = ExperimentRequest(
         key=key,

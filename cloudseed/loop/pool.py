@@ -13,7 +13,7 @@ from cloudseed.crystal import Cell, Crystal, GeometryRoot
 from cloudseed.db import NewCandidate
 from cloudseed.errors import StorageError
 from cloudseed.proposers import Parent
-from cloudseed.surrogate import EmbeddingStore
+from cloudseed.surrogate import EmbeddingStore, shell_penalties, wants_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cloudseed.db import CandidateRow, Claim, Ledger
     from cloudseed.loop.proposing import Proposal, Proposed
-    from cloudseed.surrogate import Encoder
+    from cloudseed.surrogate import Encoder, Problem
 
 __all__ = [
     "CrystalShelf",
@@ -67,6 +67,17 @@ class Pool:
         """SHA-256 of the keys in order."""
         return hashlib.sha256("\n".join(row.key for row in self.rows).encode()).hexdigest()
 
+    def hints(self, problem: Problem) -> npt.NDArray[np.float64] | None:
+        """Returns what chemistry says of each candidate's band gap, N; None where it is no matter.
+
+        See `cloudseed.surrogate.shell_penalties`; larger where a gap is likelier.
+        """
+        return self._shells if wants_hints(problem) else None
+
+    @cached_property
+    def _shells(self) -> npt.NDArray[np.float64]:
+        return -shell_penalties([row.scope for row in self.rows])
+
     @cached_property
     def position(self) -> Mapping[int, int]:
         """Candidate id -> row of `features`."""
@@ -87,7 +98,7 @@ def record_pool(
     proposed: Proposed,
     notes: Callable[[Proposal], Mapping[str, Any]] = lambda _: {},
 ) -> None:
-    """Records chosen candidates with their papers in one transaction.
+    """Records chosen candidates with their papers in one transaction, as they are made.
 
     Args:
         ledger: Where they are recorded.
@@ -95,20 +106,27 @@ def record_pool(
         proposed: The candidates.
         notes: What a candidate's papers hold besides its own.
     """
+    roots: dict[str, Mapping[str, Any]] = {}
+
+    def root(crystal: Crystal) -> Mapping[str, Any]:
+        if crystal.root.sha not in roots:
+            roots[crystal.root.sha] = crystal.root.to_json()
+        return roots[crystal.root.sha]
+
     ledger.add_candidates(
         claim,
-        [
+        (
             NewCandidate(
                 key=proposal.kept.key,
                 formula=proposal.crystal.formula,
                 scope=proposal.scope,
-                root=proposal.crystal.root.to_json(),
+                root=root(proposal.crystal),
                 root_sha=proposal.crystal.root.sha,
                 colouring=proposal.crystal.colouring,
                 papers={**proposal.papers(), **notes(proposal)},
             )
             for proposal in proposed.proposals
-        ],
+        ),
     )
 
 

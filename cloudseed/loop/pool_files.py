@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 import re
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import InputError, UsageError
-from cloudseed.loop.workspace import write_text
+from cloudseed.loop.workspace import unwritable, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -89,7 +88,7 @@ def write_pool(
     elif folder:
         _write_folder(path, rows, len(proposals))
     else:
-        write_text(path, _csv_text(rows, COLUMNS))
+        _write_csv(path, rows)
 
 
 def _rows(
@@ -133,8 +132,6 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from cloudseed.loop.workspace import unwritable
-
     kinds = {"rank": pa.int64(), "space_group": pa.int16()}
     kinds |= {"log_probability": pa.float64(), "volume": pa.float64()}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
@@ -151,21 +148,30 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
 
 def _write_folder(path: Path, rows: Iterator[dict[str, Any]], count: int) -> None:
     width = len(str(count))
-    table = []
-    for row in rows:
-        name = f"{row['rank']:0{width}d}_{re.sub(r'[^A-Za-z0-9]', '', row['formula'])}.cif"
-        write_text(path / name, row.pop("cif"))
-        table.append({"file": name, **row})
-    columns = ("file", *(c for c in COLUMNS if c != "cif"))
-    write_text(path / TABLE, _csv_text(iter(table), columns))
+
+    def filed() -> Iterator[dict[str, Any]]:
+        for row in rows:
+            name = f"{row['rank']:0{width}d}_{re.sub(r'[^A-Za-z0-9]', '', row['formula'])}.cif"
+            write_text(path / name, row.pop("cif"))
+            yield {"file": name, **row}
+
+    _write_csv(path / TABLE, filed(), ("file", *(c for c in COLUMNS if c != "cif")))
 
 
-def _csv_text(rows: Iterator[dict[str, Any]], columns: Sequence[str]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+def _write_csv(
+    path: Path, rows: Iterator[dict[str, Any]], columns: Sequence[str] = COLUMNS
+) -> None:
+    """Writes rows as they come, whole or not at all."""
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+        partial.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
 
 
 def read_papers(path: Path, what: str) -> dict[str, Any]:
@@ -228,7 +234,7 @@ def explain(papers: dict[str, Any]) -> list[str]:
     if scope:
         lines.append(f"SCOPE ({scope['dialect']}, {scope['path']}): {scope['text']}")
     volume = papers.get("volume")
-    if volume:
+    if volume and "angstrom3" in volume:
         lines.append(f"volume {volume['angstrom3']:.1f} cubic angstrom ({volume['predictor']})")
     for result in papers["filters"]:
         because = f": {result['reason']}" if result["reason"] else ""

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import math
+import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from cloudseed.crystal import partition_of
 from cloudseed.errors import EmptyPoolError
+from cloudseed.loop.volumes import is_given, predictor_of, volume_of
 from cloudseed.proposers import (
     AllowedElements,
     CellFilter,
+    CompositionFilter,
     Generation,
     Kept,
     Observer,
@@ -23,22 +26,25 @@ from cloudseed.proposers import (
     load_filter,
     load_proposer,
     permitted_elements,
-    predict_volume,
+    settings_of,
 )
 from cloudseed.surrogate import scope_string
 from cloudseed.surrogate.scope import DIALECTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping
 
     from cloudseed.crystal import Cell, Crystal
     from cloudseed.loop.recipe import Recipe
-    from cloudseed.proposers import Filter, FilterResult, Observation, Parent, Proposer
+    from cloudseed.proposers import (
+        Candidate,
+        Filter,
+        FilterResult,
+        Observation,
+        Parent,
+    )
 
-__all__ = ["Past", "Proposal", "Proposed", "counts", "propose_from"]
-
-_GIVEN = frozenset({"parent", "fixed_list"})
-"""Operations whose crystals come with their own volume."""
+__all__ = ["Past", "Proposal", "Proposals", "Proposed", "counts", "propose_from"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +100,10 @@ class Proposal:
         found = self.kept.papers()
         found["filters"] += [_plain(result) for result in self.verdicts]
         found["scope"] = {"text": self.scope, "dialect": self.dialect, "path": self.scope_path}
+        found["volume"] = {"predictor": predictor_of(self.kept.candidate.operation.name)}
         if self.volume is not None:
-            found["volume"] = {"angstrom3": self.volume, "predictor": self._predictor()}
+            found["volume"]["angstrom3"] = self.volume
         return found
-
-    def _predictor(self) -> str:
-        return "as given" if self.kept.candidate.operation.name in _GIVEN else "DLS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +112,7 @@ class Proposed:
 
     Attributes:
         generation: What was proposed, and why the rest was dropped.
-        proposals: The chosen candidates, best first.
+        proposals: The chosen candidates, best first; each is made when it is asked for.
         dropped: (filter, reason) -> chosen candidates that a late filter failed.
         unknown: The same for those that it could not judge.
         short: How many candidates are missing of those that were wanted.
@@ -126,6 +130,7 @@ class Proposed:
         kept = Counter(p.kept.origins[0].proposer for p in self.proposals)
         return {
             "raw": made.raw,
+            "fruitful": len(made.fruitful),
             "kept": len(self.proposals),
             "duplicates": made.duplicates,
             "known": made.known,
@@ -165,11 +170,14 @@ def propose_from(
     elements: frozenset[str] | None = None,
     dialect: str = "canonical",
     volumes: bool = False,
-    workers: int = 1,
+    workers: int | None = None,
     past: Past = _NO_PAST,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> Proposed:
     """Makes candidates by a recipe.
+
+    Filters that cost too much to be asked of everything are asked of what would be chosen; where
+    one fails it, what comes next is chosen in its place.
 
     Args:
         recipe: What is wanted.
@@ -177,7 +185,8 @@ def propose_from(
         elements: What may be used besides what the recipe says; None for no limit.
         dialect: Of the SCOPE strings.
         volumes: Whether volumes are predicted; they are where a filter of built cells asks.
-        workers: Processes that propose at the same time.
+        workers: Processes that propose at the same time; None for as many as pay. What is made does
+            not depend on it.
         past: What is known already.
         progress: Told the task, how much is done and how much there is.
 
@@ -191,203 +200,206 @@ def propose_from(
     for proposer in proposers:
         if isinstance(proposer, Observer):
             proposer.observe(past.observations)
-    judges = [load_filter(choice.name, choice.options) for choice in recipe.filters]
-    early: list[Filter] = [judge for judge in judges if not _is_late(judge)]  # type: ignore[misc]
-    late = [judge for judge in judges if _is_late(judge)]
-    maker = _Maker(recipe, parents, allowed, proposers, early, workers, past.known, progress)
-    cells = any(isinstance(judge, CellFilter) for judge in late)
+    judges = sorted((load_filter(c.name, c.options) for c in recipe.filters), key=_cost)
+    early: list[Filter] = [judge for judge in judges if _cost(judge) < _LATE]  # type: ignore[misc]
     references = {p.name: p.crystal for p in parents} | dict(past.references)
-    table = _Table(dialect, references, volumes or cells)
-    return _chosen(maker, table, late, progress)
-
-
-def _is_late(judge: Filter | CellFilter) -> bool:
-    """Tells whether a filter costs too much to be asked of what is not selected."""
-    return isinstance(judge, CellFilter) or getattr(judge, "late", False)
-
-
-@dataclass(frozen=True, slots=True)
-class _Maker:
-    """A recipe with everything loaded."""
-
-    recipe: Recipe
-    parents: tuple[Parent, ...]
-    allowed: frozenset[str]
-    proposers: Sequence[Proposer]
-    filters: Sequence[Filter]
-    workers: int
-    known: Collection[str]
-    progress: Callable[[str, int, int], None]
-
-    def generation(self, top: int | None, per_parent: int | None) -> Generation:
-        recipe = self.recipe
-        made = generate(
-            self.proposers,
-            ProposalContext(self.parents, self.allowed),
-            [AllowedElements(self.allowed), *self.filters],
-            budget=recipe.children,
-            rng=np.random.default_rng(recipe.seed),
-            keep_parents=recipe.keep_parents,
-            known=self.known,
-            top=top,
-            quotas=replace(recipe.quotas, per_parent=per_parent),
-            workers=self.workers,
-            progress=lambda done, of: self.progress("proposing", done, of),
-        )
-        if not made.kept:
-            raise EmptyPoolError(
-                f"None of {made.raw} proposed candidates passed the filters.",
-                hint="Widen the elements, add parents, or look at more children per parent.",
-                dropped=counts(made.dropped),
-            )
-        return made
-
-
-def _chosen(
-    maker: _Maker,
-    table: _Table,
-    late: Sequence[Filter | CellFilter],
-    progress: Callable[[str, int, int], None],
-) -> Proposed:
-    """Takes as many as are wanted; where late filters fail some, those that come next are taken."""
-    recipe, parents = maker.recipe, len(maker.parents)
-    wanted, quota = recipe.top, recipe.quotas.per_parent
-    share = math.ceil(wanted / parents) if recipe.even and wanted and parents else None
-    asked = math.ceil(1.5 * wanted) + 8 if wanted is not None and late else wanted
-    if share is not None:
-        quota = math.ceil(1.5 * share) + 2
-        asked = max(quota * parents, asked or 0)
-    while True:
-        made = maker.generation(asked, quota)
-        taking = _Taking(table, late, wanted, share, progress)
-        proposals = taking.of(made)
-        dropped, unknown = dict(taking.dropped), dict(taking.unknown)
-        if wanted is None and not proposals:
-            raise _nothing_left(made, dropped)
-        if wanted is None or asked is None or len(proposals) >= wanted:
-            return Proposed(made, proposals, dropped, unknown)
-        if len(made.kept) == asked:
-            asked = 2 * asked
-        elif share is not None and quota is not None:
-            quota = None if quota > wanted else 4 * quota
-        elif proposals:
-            return Proposed(made, proposals, dropped, unknown, wanted - len(proposals))
-        else:
-            raise _nothing_left(made, dropped)
-
-
-def _nothing_left(made: Generation, dropped: Mapping[tuple[str, str], int]) -> EmptyPoolError:
-    reasons = counts(dropped)
-    return EmptyPoolError(
-        f"None of the {len(made.kept)} candidates that were looked at closely passed:"
-        f" {next(iter(reasons), 'nothing was proposed')}.",
-        hint="Loosen that filter, add parents, or look at more children per parent.",
-        dropped=reasons,
+    late = [judge for judge in judges if _cost(judge) >= _LATE]
+    closely = _Closely(late, references, recipe.top, progress)
+    made = generate(
+        proposers,
+        ProposalContext(parents, allowed),
+        [AllowedElements(allowed), *early],
+        budget=recipe.children,
+        rng=np.random.default_rng(recipe.seed),
+        keep_parents=recipe.keep_parents,
+        known=past.known,
+        top=recipe.top,
+        quotas=replace(recipe.quotas, even=recipe.even and recipe.top is not None),
+        accept=closely if late else None,
+        settings={"late": [settings_of(judge) for judge in late], "dialect": dialect},
+        workers=workers or _workers(recipe, len(parents)),
+        progress=lambda done, of: progress("proposing", done, of),
+    )
+    if not made.kept:
+        raise _nothing_left(made, closely)
+    return Proposed(
+        generation=made,
+        proposals=Proposals(made.kept, _Table(dialect, references, volumes), closely),
+        dropped=dict(closely.dropped),
+        unknown=dict(closely.unknown),
+        short=max(0, (recipe.top or 0) - len(made.kept)),
     )
 
 
-@dataclass(slots=True)
-class _Taking:
-    """Takes what late filters let through, evenly from all parents as far as that goes."""
+def _workers(recipe: Recipe, parents: int) -> int:
+    """Returns how many processes pay for their start with what there is to propose."""
+    raw = parents * recipe.children * len(recipe.proposers)
+    return max(1, min(len(os.sched_getaffinity(0)), raw // _RAW_PER_WORKER))
 
-    table: _Table
-    late: Sequence[Filter | CellFilter]
-    wanted: int | None
-    share: int | None
-    progress: Callable[[str, int, int], None]
-    dropped: Counter[tuple[str, str]] = field(default_factory=Counter)
-    unknown: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def of(self, made: Generation) -> list[Proposal]:
-        """Returns the chosen ones in the order of the generation."""
-        taken: dict[int, Proposal] = {}
-        waiting: list[tuple[int, Kept]] = []
-        given: Counter[tuple[str, ...]] = Counter()
-        for place, kept in enumerate(made.kept):
-            if len(taken) == self.wanted:
-                break
-            parents = kept.candidate.parents
-            if self.share is not None and given[parents] >= self.share:
-                waiting.append((place, kept))
-            elif self._take(taken, place, kept):
-                given[parents] += 1
-        for place, kept in waiting:
-            if len(taken) == self.wanted:
-                break
-            self._take(taken, place, kept)
-        return [taken[place] for place in sorted(taken)]
+_RAW_PER_WORKER = 500_000
+"""Raw candidates that take about as long as a process's start; some seconds."""
 
-    def _take(self, taken: dict[int, Proposal], place: int, kept: Kept) -> bool:
-        proposal = _judged(self.table.proposal(kept), self.late, self.dropped, self.unknown)
-        if proposal is None:
-            return False
-        taken[place] = proposal
-        self.progress("choosing", len(taken), self.wanted or len(taken))
+_LATE = 3
+
+
+def _cost(judge: Filter | CellFilter) -> int:
+    """Returns the rank of what a filter costs; from `_LATE` on too much for what is not chosen."""
+    if isinstance(judge, CellFilter):
+        return _LATE + 1
+    if getattr(judge, "late", False):
+        return _LATE
+    if isinstance(judge, CompositionFilter):
+        return 0
+    return 1 if getattr(judge, "depends_on", "crystal") == "composition" else 2
+
+
+def _nothing_left(made: Generation, closely: _Closely) -> EmptyPoolError:
+    if closely.asked:
+        reasons = counts(closely.dropped)
+        return EmptyPoolError(
+            f"None of the {closely.asked} candidates that were looked at closely passed:"
+            f" {next(iter(reasons))}.",
+            hint="Loosen that filter, add parents, or look at more children per parent.",
+            dropped=reasons,
+        )
+    return EmptyPoolError(
+        f"None of {made.raw} proposed candidates passed the filters.",
+        hint="Widen the elements, add parents, or look at more children per parent.",
+        dropped=counts(made.dropped),
+    )
+
+
+class _Closely:
+    """Asks the late filters, cheapest first, and remembers what they said of what they let through.
+
+    Args:
+        filters: The late filters.
+        references: Name -> crystal, references of volumes.
+        wanted: How many candidates are wanted; None for all.
+        progress: Told how many were let through.
+    """
+
+    def __init__(
+        self,
+        filters: Sequence[Filter | CellFilter],
+        references: Mapping[str, Crystal],
+        wanted: int | None,
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        self._filters = filters
+        self._references = references
+        self._wanted = wanted
+        self._progress = progress
+        self._same: dict[tuple[FilterResult, ...], tuple[FilterResult, ...]] = {}
+        self.said: dict[str, tuple[FilterResult, ...]] = {}
+        self.volumes: dict[str, float] = {}
+        self.asked = 0
+        self.dropped: Counter[tuple[str, str]] = Counter()
+        self.unknown: Counter[tuple[str, str]] = Counter()
+
+    def __call__(self, candidate: Candidate) -> bool:
+        """Tells whether all of them let a candidate through."""
+        self.asked += 1
+        cell, verdicts = None, []
+        for judge in self._filters:
+            if isinstance(judge, CellFilter):
+                cell = cell or self._cell(candidate)
+                result = judge.check_cell(candidate, cell)
+            else:
+                result = judge.check(candidate)
+            if result.verdict is Verdict.FAIL:
+                self.dropped[result.filter, result.reason] += 1
+                return False
+            verdicts.append(result)
+        for result in verdicts:
+            if result.verdict is Verdict.UNKNOWN:
+                self.unknown[result.filter, result.reason] += 1
+        said = tuple(verdicts)
+        self.said[candidate.key] = self._same.setdefault(said, said)
+        if cell is not None:
+            self.volumes[candidate.key] = cell.volume
+        self._progress("choosing", len(self.said), self._wanted or len(self.said))
         return True
 
+    def _cell(self, candidate: Candidate) -> Cell:
+        return candidate.crystal.build(_volume(candidate, self._references))
 
-def _judged(
-    proposal: Proposal,
-    late: Sequence[Filter | CellFilter],
-    dropped: Counter[tuple[str, str]],
-    unknown: Counter[tuple[str, str]],
-) -> Proposal | None:
-    candidate, cell, verdicts = proposal.kept.candidate, None, []
-    for judge in late:
-        if isinstance(judge, CellFilter):
-            cell = cell or proposal.cell()
-            result = judge.check_cell(candidate, cell)
-        else:
-            result = judge.check(candidate)
-        if result.verdict is Verdict.FAIL:
-            dropped[result.filter, result.reason] += 1
-            return None
-        if result.verdict is Verdict.UNKNOWN:
-            unknown[result.filter, result.reason] += 1
-        verdicts.append(result)
-    return replace(proposal, verdicts=tuple(verdicts))
+
+def _volume(candidate: Candidate, references: Mapping[str, Crystal]) -> float:
+    known = (references.get(name) for name in candidate.parents)
+    reference = next((crystal for crystal in known if crystal), None)
+    return volume_of(candidate.crystal, candidate.operation.name, reference)
+
+
+class Proposals(Sequence[Proposal]):
+    """The chosen candidates; each gets its string and volume when it is asked for.
+
+    Args:
+        kept: What was kept.
+        table: Writes strings and predicts volumes.
+        closely: What late filters said.
+    """
+
+    def __init__(self, kept: Sequence[Kept], table: _Table, closely: _Closely) -> None:
+        self._kept = kept
+        self._table = table
+        self._closely = closely
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @overload
+    def __getitem__(self, index: int) -> Proposal: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Proposal, ...]: ...
+    def __getitem__(self, index: int | slice) -> Proposal | tuple[Proposal, ...]:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(len(self))[index])
+        kept = self._kept[index]
+        verdicts = self._closely.said.get(kept.key, ())
+        return self._table.proposal(kept, verdicts, self._closely.volumes.get(kept.key))
 
 
 class _Table:
-    """Writes SCOPE strings and predicts volumes, and remembers what was searched before.
+    """Writes SCOPE strings and predicts volumes, and remembers what was searched for whom.
 
     Args:
         dialect: Of the strings.
-        parents: Name -> crystal, references of volumes.
+        references: Name -> crystal, references of volumes.
         volumes: Whether volumes are predicted.
     """
 
-    def __init__(self, dialect: str, parents: Mapping[str, Crystal], volumes: bool) -> None:
+    def __init__(self, dialect: str, references: Mapping[str, Crystal], volumes: bool) -> None:
         self._dialect = dialect
         self._label = f"{dialect}-{DIALECTS[dialect]}"
-        self._parents = parents
+        self._references = references
         self._volumes = volumes
-        self._searched: set[tuple[str, tuple[int, ...]]] = set()
+        self._searched: dict[tuple[str, tuple[int, ...]], str] = {}
 
-    def proposal(self, kept: Kept) -> Proposal:
+    def proposal(
+        self, kept: Kept, verdicts: tuple[FilterResult, ...], volume: float | None
+    ) -> Proposal:
         """Returns a kept candidate with its string and volume."""
-        crystal = kept.candidate.crystal
+        candidate = kept.candidate
+        if volume is None and self._volumes:
+            volume = _volume(candidate, self._references)
         return Proposal(
             kept,
-            scope_string(crystal, self._dialect),
+            scope_string(candidate.crystal, self._dialect),
             self._label,
-            self._path(crystal),
-            self._volume(kept) if self._volumes else None,
+            self._path(kept),
+            volume,
+            verdicts,
         )
 
-    def _path(self, crystal: Crystal) -> str:
-        if crystal.symmetry.inherited:
+    def _path(self, kept: Kept) -> str:
+        """Tells how the symmetry was found; a root that is not the parent's was searched for."""
+        candidate = kept.candidate
+        crystal = candidate.crystal
+        parents = (self._references.get(name) for name in candidate.parents)
+        own = any(p is not None and p.root.sha == crystal.root.sha for p in parents)
+        if own and crystal.symmetry.inherited and not is_given(candidate.operation.name):
             return "inherited"
         searched = (crystal.root.sha, partition_of(crystal.colouring))
-        if searched in self._searched:
-            return "memo"
-        self._searched.add(searched)
-        return "spglib"
-
-    def _volume(self, kept: Kept) -> float:
-        candidate = kept.candidate
-        cell = candidate.crystal.build()
-        if candidate.operation.name in _GIVEN:
-            return cell.volume
-        known = (self._parents.get(name) for name in candidate.parents)
-        return predict_volume(cell, next((crystal for crystal in known if crystal), None))
+        return "spglib" if self._searched.setdefault(searched, kept.key) == kept.key else "memo"

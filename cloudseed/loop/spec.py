@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BudgetSpec",
     "CampaignSpec",
+    "DecideSpec",
     "ElementsSpec",
     "FilterChoice",
     "LabSpec",
@@ -155,6 +156,17 @@ class LabSpec(_Section):
     config: dict[str, Any] = Field(default_factory=dict)
 
 
+class DecideSpec(_Section):
+    """How experiments are chosen.
+
+    Attributes:
+        exploration: Share of each batch that is chosen to stand for the rest of the pool instead of
+            by the model, on average.
+    """
+
+    exploration: float = Field(default=0.0, ge=0, le=1)
+
+
 class BudgetSpec(_Section):
     """What may be spent.
 
@@ -173,7 +185,8 @@ class StopSpec(_Section):
     """When to stop before the budget is spent.
 
     Attributes:
-        target: Stop once a feasible material reaches this value of the objective.
+        target: Stop once a feasible material reaches this value of the objective, or this distance
+            from its target, or once so many materials are found.
         no_improvement_rounds: Stop after so many decisions in a row without a better one.
     """
 
@@ -194,7 +207,8 @@ class CampaignSpec(_Section):
             "prototypes", "mp:..." or "optimade:...". May be empty if every proposer does without.
         disorder: What is done with parents' partly occupied sites: "refuse" or "majority".
         skip_bad: Whether parents that cannot be used are left out.
-        objective: For instance "max bulk_modulus".
+        objective: For instance "max bulk_modulus", "band_gap = 1.4 eV" for a target, "band_gap in
+            [1.5, 3.0] eV" for all materials in a window, or "find all" that meet the constraints.
         constraints: For instance "formation_energy <= -2.0 eV/atom".
         elements: Which elements may be used.
         proposer: Where candidates come from.
@@ -205,6 +219,7 @@ class CampaignSpec(_Section):
         encoder: A shipped name, a folder or a hub id.
         budget: What may be spent.
         stop: When to stop before that.
+        decide: How experiments are chosen.
         batch: Experiments chosen per decision.
         initial: Experiments chosen for coverage before a model chooses.
         regrow: New measurements after which proposers that learn from them are asked again, such as
@@ -233,6 +248,7 @@ class CampaignSpec(_Section):
     encoder: str = "cloud-small"
     budget: BudgetSpec
     stop: StopSpec = StopSpec()
+    decide: DecideSpec = DecideSpec()
     batch: int = Field(default=4, ge=1, le=1000)
     initial: int = Field(default=8, ge=1)
     regrow: int | None = Field(default=None, ge=1)
@@ -260,6 +276,11 @@ class CampaignSpec(_Section):
             raise SpecError(
                 "The key 'parents' is missing or empty.",
                 hint="Give at least one crystal to start from, or propose from a fixed_list.",
+            )
+        if self.proposers and self.proposer.name != ProposerSpec().name:
+            raise SpecError(
+                f"Both 'proposer.name' ({self.proposer.name}) and 'proposers' say who proposes.",
+                hint="Name it among 'proposers' alone; 'proposer' may keep its other keys.",
             )
         sources = [*self.parents, *(p.options.get("path") for p in self.all_proposers)]
         if "-" in sources:

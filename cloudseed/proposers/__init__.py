@@ -27,6 +27,7 @@ from cloudseed.proposers.protocols import (
     Verdict,
 )
 from cloudseed.proposers.prototypes import prototype_parents
+from cloudseed.proposers.provenance import settings_of
 from cloudseed.proposers.registry import available_proposers, load_proposer
 from cloudseed.proposers.screens import FILTERS, CellFilter, load_filter
 from cloudseed.proposers.similarity import SimilaritySubstitution
@@ -77,4 +78,5 @@ __all__ = [
     "predict_volume",
     "prototype_parents",
     "read_parents",
+    "settings_of",
 ]

@@ -7,6 +7,7 @@ Everything is counted, and the same arguments give the same generation, with any
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from cloudseed.proposers.protocols import Filter, ProposalContext, Proposer
+    from cloudseed.proposers.protocols import Candidate, Filter, ProposalContext, Proposer
 
 __all__ = ["Generation", "Kept", "Origin", "Quotas", "generate"]
 
@@ -70,6 +71,8 @@ def generate(
     known: Collection[str] = (),
     top: int | None = None,
     quotas: Quotas | None = None,
+    accept: Callable[[Candidate], bool] | None = None,
+    settings: Mapping[str, object] | None = None,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Generation:
@@ -90,6 +93,11 @@ def generate(
         top: How many candidates to keep; None for all.
         quotas: What may come from where; fewer than `top` are kept if they cannot be met, and what
             they kept out is counted.
+        accept: Whether a candidate may be kept; asked, in turn, only of those that otherwise would
+            be, for judgements that cost too much to be passed on all. Quotas and `top` count what
+            it lets through.
+        settings: What else decides what is kept, such as the settings behind `accept`; goes into
+            the hash of the settings.
         workers: Processes that propose and filter at the same time.
         progress: Called with the number of parents done and of all.
 
@@ -105,8 +113,9 @@ def generate(
     )
     blocks, tally = make_blocks(makers, workers, progress)
     shelf = Shelf(blocks, [parent.name for parent in context.parents], known)
-    picked = shelf.pick(makers.names, top, quotas, rng)
-    kept = KeptRows(shelf, picked, makers.labels, _seed(rng), _config(makers, top, quotas, rng))
+    picked = shelf.pick(makers.names, top, quotas, rng, accept)
+    config = sha256_of(_config(makers, top, quotas, rng) | dict(settings or {}))
+    kept = KeptRows(shelf, picked, makers.labels, _seed(rng), config)
     return Generation(
         kept=kept,
         raw=tally.raw.total(),
@@ -129,6 +138,12 @@ def _check(
         raise UsageError("There are no parents.", hint="Give at least one crystal to start from.")
     if not proposers:
         raise UsageError("There are no proposers.", hint="Name one, such as ionic_substitution.")
+    twice = [name for name, n in Counter(p.name for p in proposers).items() if n > 1]
+    if twice:
+        raise UsageError(
+            f"{twice[0]} is named twice among the proposers.",
+            hint="Name it once; papers and quotas tell proposers apart by name.",
+        )
     if budget < 1:
         raise UsageError(
             f"A budget of {budget} candidates per parent proposes nothing.",
@@ -146,18 +161,18 @@ def _seed(rng: np.random.Generator) -> str:
     return str(getattr(rng.bit_generator.seed_seq, "entropy", ""))
 
 
-def _config(makers: Makers, top: int | None, quotas: Quotas, rng: np.random.Generator) -> str:
-    """Returns the hash of all that decides a generation but the parents and the known crystals."""
+def _config(
+    makers: Makers, top: int | None, quotas: Quotas, rng: np.random.Generator
+) -> dict[str, object]:
+    """Returns all that decides a generation but the parents and the known crystals."""
     elements = makers.context.elements
-    return sha256_of(
-        {
-            "proposers": [settings_of(proposer) for proposer in makers.proposers],
-            "filters": [settings_of(judge) for judge in makers.filters],
-            "budget": makers.budget,
-            "keep_parents": makers.keep_parents,
-            "elements": None if elements is None else sorted(elements),
-            "top": top,
-            "quotas": settings_of(quotas),
-            "seed": _seed(rng),
-        }
-    )
+    return {
+        "proposers": [settings_of(proposer) for proposer in makers.proposers],
+        "filters": [settings_of(judge) for judge in makers.filters],
+        "budget": makers.budget,
+        "keep_parents": makers.keep_parents,
+        "elements": None if elements is None else sorted(elements),
+        "top": top,
+        "quotas": settings_of(quotas),
+        "seed": _seed(rng),
+    }

@@ -99,7 +99,10 @@ def _generator(stream: tuple[int, ...]) -> np.random.Generator:
 
 
 def _given(parent: Parent) -> Candidate:
-    operation = Operation("parent", {"source": parent.source})
+    arguments: dict[str, object] = {"source": parent.source}
+    if parent.values:
+        arguments["values"] = dict(parent.values)
+    operation = Operation("parent", arguments)
     return Candidate(parent.crystal, (parent.name,), operation, 0.0, "given", depth=parent.depth)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,7 +135,7 @@ def read_entries(
 
 
 def _disordered(result: Crystal | InputError) -> bool:
-    return isinstance(result, StructureError) and "partly occupied" in result.message
+    return isinstance(result, StructureError) and bool(result.data.get("disordered"))
 
 
 def _refused_if_empty(entry: Entry, crystal: Crystal) -> Crystal | InputError:
@@ -201,7 +201,7 @@ def _merged(read: Sequence[tuple[Entry, str, Crystal]]) -> tuple[Parent, ...]:
         source = f"{entry.origin} ({note})" if note else entry.origin
         first = parents.get(crystal.key)
         if first is None:
-            parents[crystal.key] = Parent(name, crystal, source)
+            parents[crystal.key] = Parent(name, crystal, source, values=entry.values)
             continue
         _LOGGER.warning(
             "%s and %s hold the same crystal; one parent is made of them.",
@@ -209,5 +209,5 @@ def _merged(read: Sequence[tuple[Entry, str, Crystal]]) -> tuple[Parent, ...]:
             source,
             extra={"key": crystal.key},
         )
-        parents[crystal.key] = Parent(first.name, first.crystal, f"{first.source}; {source}")
+        parents[crystal.key] = replace(first, source=f"{first.source}; {source}")
     return tuple(parents.values())

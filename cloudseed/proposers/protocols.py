@@ -56,12 +56,14 @@ class Parent:
         crystal: The refined crystal.
         source: Where it comes from: a file, a database entry, an experiment.
         depth: How many operations lie between it and a crystal that was given.
+        values: Numbers that its source gives, such as "energy_per_atom" in eV/atom.
     """
 
     name: str
     crystal: Crystal
     source: str = ""
     depth: int = 0
+    values: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

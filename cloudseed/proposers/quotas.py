@@ -13,7 +13,7 @@ import numpy as np
 from cloudseed.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -35,6 +35,8 @@ class Quotas:
         exploration: Share of what is taken that is drawn at random, by probabilities of at least
             `floor`, instead of likeliest first.
         floor: See there.
+        even: Whether no parent that has children here may give more than its even share, as long as
+            the others can give the rest.
 
     Raises:
         UsageError: If a number is out of its range.
@@ -46,6 +48,7 @@ class Quotas:
     parents: int | None = None
     exploration: float = 0.0
     floor: float = FLOOR
+    even: bool = False
 
     def __post_init__(self) -> None:
         for name, share in [*self.shares.items(), ("exploration", self.exploration)]:
@@ -116,7 +119,13 @@ class Pick(NamedTuple):
     chosen: bool = True
 
 
-def choose(rows: Sequence[Row], top: int, quotas: Quotas, rng: np.random.Generator) -> Pick:
+def choose(
+    rows: Sequence[Row],
+    top: int,
+    quotas: Quotas,
+    rng: np.random.Generator,
+    accept: Callable[[int], bool] | None = None,
+) -> Pick:
     """Takes at most `top` rows: the likeliest of each proposer by turns, then some at random.
 
     Args:
@@ -124,12 +133,14 @@ def choose(rows: Sequence[Row], top: int, quotas: Quotas, rng: np.random.Generat
         top: How many are wanted.
         quotas: What may come from where.
         rng: For the rows that are drawn.
+        accept: Whether the row at a place may be taken; asked only of rows that would be, once
+            each. None for all.
     """
-    caps = _Caps(quotas, top)
+    caps = _Caps(rows, quotas, top, accept)
     explored = round(quotas.exploration * top)
-    taken = caps.take(rows, _by_turns(rows, quotas), top - explored)
+    taken = caps.take(_by_turns(rows, quotas), top - explored)
     rest = sorted(set(range(len(rows))) - set(taken))
-    drawn = caps.take(rows, _drawn(rows, rest, quotas.floor, rng), explored)
+    drawn = caps.take(_drawn(rows, rest, quotas.floor, rng).tolist(), explored) if explored else []
     return Pick(taken + drawn, len(drawn), dict(sorted(caps.skipped.items())))
 
 
@@ -166,30 +177,58 @@ def _drawn(
 class _Caps:
     """Counts what has been taken and refuses what is over a quota."""
 
-    def __init__(self, quotas: Quotas, top: int) -> None:
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        quotas: Quotas,
+        top: int,
+        accept: Callable[[int], bool] | None,
+    ) -> None:
+        self._rows = rows
         self._quotas = quotas
         self._most = {name: math.ceil(share * top - 1e-9) for name, share in quotas.shares.items()}
+        givers = len({row.parents for row in rows}) if quotas.even else 0
+        self._even = math.ceil(top / givers) if givers else math.inf
+        self._accept = accept
+        self._refused: set[int] = set()
         self._makers: Counter[str] = Counter()
         self._parents: Counter[tuple[str, ...]] = Counter()
         self._systems: Counter[bytes] = Counter()
         self.skipped: Counter[str] = Counter()
 
-    def take(self, rows: Sequence[Row], order: Iterable[int], wanted: int) -> list[int]:
-        """Takes rows in this order until there are enough."""
-        taken: list[int] = []
-        for place in order:
+    def take(self, order: Sequence[int], wanted: int) -> list[int]:
+        """Takes places in this order until there are enough, and returns them in it."""
+        taken: dict[int, int] = {}
+        waiting: list[tuple[int, int]] = []
+        for turn, place in enumerate(order):
             if len(taken) >= wanted:
                 break
-            row = rows[place]
-            full = self._full(row)
-            if full:
-                self.skipped[full] += 1
-                continue
-            self._makers[row.maker] += 1
-            self._parents[row.parents] += 1
-            self._systems[row.system] += 1
-            taken.append(int(place))
-        return taken
+            if self._parents[self._rows[place].parents] >= self._even:
+                waiting.append((turn, place))
+            elif self._takes(place):
+                taken[turn] = place
+        for turn, place in waiting:
+            if len(taken) >= wanted:
+                break
+            if self._takes(place):
+                taken[turn] = place
+        return [taken[turn] for turn in sorted(taken)]
+
+    def _takes(self, place: int) -> bool:
+        row = self._rows[place]
+        full = self._full(row)
+        if full:
+            self.skipped[full] += 1
+            return False
+        if place in self._refused:
+            return False
+        if self._accept is not None and not self._accept(place):
+            self._refused.add(place)
+            return False
+        self._makers[row.maker] += 1
+        self._parents[row.parents] += 1
+        self._systems[row.system] += 1
+        return True
 
     def _full(self, row: Row) -> str:
         """Names the quota that keeps a row out, or nothing."""

@@ -15,12 +15,13 @@ from cloudseed.proposers.provenance import Kept, Origin
 from cloudseed.proposers.quotas import Pick, Quotas, Row, choose
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     import numpy.typing as npt
 
     from cloudseed.crystal import Crystal
     from cloudseed.proposers.blocks import Block
+    from cloudseed.proposers.protocols import Candidate
 
 __all__ = ["KeptRows", "Shelf"]
 
@@ -83,18 +84,50 @@ class Shelf:
             yield source.crystal(row)
 
     def pick(
-        self, names: Sequence[str], top: int | None, quotas: Quotas, rng: np.random.Generator
+        self,
+        names: Sequence[str],
+        top: int | None,
+        quotas: Quotas,
+        rng: np.random.Generator,
+        accept: Callable[[Candidate], bool] | None = None,
     ) -> Pick:
-        """Takes what is wanted: parents first, then children by the quotas."""
-        everything = list(range(len(self)))
+        """Takes what is wanted: parents first, then children by the quotas.
+
+        Args:
+            names: Of the makers, by place.
+            top: How many are wanted; None for all.
+            quotas: What may come from where.
+            rng: For what is drawn.
+            accept: Whether a candidate may be taken; asked only of those that would be.
+        """
+
+        def accepted(place: int) -> bool:
+            return accept is None or accept(self._candidate(place))
+
+        everything = range(len(self))
         if top is None and quotas == Quotas():
-            return Pick(everything, 0, {}, chosen=False)
+            return Pick([p for p in everything if accepted(p)], 0, {}, chosen=False)
         rows = [self._row(place, names) for place in everything]
-        given = [place for place in everything if rows[place].maker == PARENTS][:top]
+        given: list[int] = []
+        for place in (p for p in everything if rows[p].maker == PARENTS):
+            if top is not None and len(given) >= top:
+                break
+            if accepted(place):
+                given.append(place)
         others = [place for place in everything if rows[place].maker != PARENTS]
         wanted = len(others) if top is None else max(0, top - len(given))
-        picked = choose([rows[place] for place in others], wanted, quotas, rng)
+        picked = choose(
+            [rows[place] for place in others],
+            wanted,
+            quotas,
+            rng,
+            None if accept is None else lambda at: accepted(others[at]),
+        )
         return picked._replace(places=given + [others[place] for place in picked.places])
+
+    def _candidate(self, place: int) -> Candidate:
+        block, row = self.where(int(self._heads[place]))
+        return block.rows.candidate(row)
 
     def _row(self, place: int, names: Sequence[str]) -> Row:
         block, row = self.where(int(self._heads[place]))

@@ -3,11 +3,15 @@
 import csv
 import io
 import json
+import sys
+import zlib
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 from cloudseed.errors import EmptyPoolError, InputError, UsageError
+from cloudseed.loop import proposing
 from cloudseed.loop.pool_files import (
     COLUMNS,
     TABLE,
@@ -18,7 +22,7 @@ from cloudseed.loop.pool_files import (
 )
 from cloudseed.loop.proposing import propose_from
 from cloudseed.loop.recipe import Choice, Recipe
-from cloudseed.proposers import Quotas, load_parents
+from cloudseed.proposers import FilterResult, Quotas, Verdict, load_parents
 from cloudseed.surrogate import scope_string
 from tests.loop.conftest import PARENTS
 from tests.proposers.sources.test_files import cif
@@ -52,11 +56,12 @@ def test_as_many_as_are_wanted_likeliest_first_and_even(few, parents):
 def test_strings_volumes_and_papers(few):
     for proposal in few.proposals:
         assert proposal.scope == scope_string(proposal.crystal, "canonical")
-        assert (proposal.dialect, proposal.scope_path) == ("canonical-1", "inherited")
+        given = proposal.kept.candidate.operation.name == "parent"
+        path = "spglib" if given else "inherited"
+        assert (proposal.dialect, proposal.scope_path) == ("canonical-1", path)
         assert proposal.cell().volume == pytest.approx(proposal.volume)
         papers = json.loads(json.dumps(proposal.papers(), allow_nan=False))
         assert papers["scope"]["text"] == proposal.scope
-        given = papers["origins"][0]["operation"] == "parent"
         assert papers["volume"]["predictor"] == ("as given" if given else "DLS")
 
 
@@ -71,6 +76,65 @@ def test_late_filters_are_asked_of_what_is_chosen_only(parents):
     facts = made.summary()
     assert facts["kept"] == 10
     assert sum(facts["dropped"].values()) < facts["raw"]
+
+
+class _Half:
+    """Fails about half of what it sees, and never sees the same crystal twice."""
+
+    name, version, late = "half", "1", True
+
+    def __init__(self):
+        self.seen = set()
+
+    def check(self, candidate):
+        assert candidate.key not in self.seen
+        self.seen.add(candidate.key)
+        fails = zlib.crc32(candidate.key.encode()) % 2
+        verdict = Verdict.FAIL if fails else Verdict.PASS
+        return FilterResult(self.name, self.version, verdict, "odd" if fails else "")
+
+
+def test_late_filters_leave_shares_and_exploration_exact(parents, monkeypatch):
+    monkeypatch.setattr(proposing, "load_filter", lambda *_: _Half())
+    recipe = Recipe(
+        proposers=(Choice("ionic_substitution"), Choice("partial_substitution")),
+        filters=(Choice("half"),),
+        children=300,
+        keep_parents=False,
+        top=80,
+        quotas=Quotas(shares={"partial_substitution": 0.2}, exploration=0.25),
+        even=True,
+    )
+    made = propose_from(recipe, parents)
+    assert Counter(p.kept.chosen for p in made.proposals) == {"likeliest": 60, "exploration": 20}
+    by = Counter(p.kept.origins[0].proposer for p in made.proposals)
+    assert 0 < by["partial_substitution"] <= 16
+    assert made.short == 0
+    assert made.summary()["dropped"]["half: odd"] > 0
+    per_parent = Counter(p.kept.candidate.parents for p in made.proposals)
+    assert max(per_parent.values()) <= -(-80 // len(per_parent))
+
+
+def test_a_list_on_standard_input_is_read_once(monkeypatch):
+    text = "".join(cif(metal) for metal in ("Cs", "Rb", "K", "Na"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    monkeypatch.setattr(proposing, "load_filter", lambda *_: _Half())
+    choice = Choice("fixed_list", {"path": "-"})
+    made = propose_from(Recipe(proposers=(choice,), filters=(Choice("half"),), top=4), ())
+    assert 0 < len(made.proposals) < 4
+    assert made.short == 4 - len(made.proposals)
+
+
+def test_a_root_that_was_searched_for_is_not_called_inherited(parents):
+    choice = Choice("partial_substitution")
+    recipe = Recipe(proposers=(choice,), children=40, keep_parents=False, top=40)
+    made = propose_from(recipe, parents)
+    for proposal in made.proposals:
+        crystal = proposal.crystal
+        parent = next(p for p in parents if p.name in proposal.kept.candidate.parents)
+        if crystal.root.sha != parent.crystal.root.sha:
+            assert proposal.scope_path in {"spglib", "memo"}
+    assert {p.scope_path for p in made.proposals} >= {"spglib", "memo"}
 
 
 def test_built_cells_are_judged_in_their_predicted_volume(parents):

@@ -150,3 +150,11 @@ def test_proposing_that_cannot_be_read(tmp_path, change, said, hint):
         load_spec(tmp_path / "c.yaml")
     assert said in caught.value.message
     assert hint in caught.value.hint
+
+
+def test_a_proposer_beside_proposers_is_refused(tmp_path):
+    spec = load_spec(write(tmp_path, proposers=["evolution"], proposer={"per_parent": 5}))
+    assert spec.proposer.per_parent == 5
+    other = write(tmp_path, proposers=["evolution"], proposer={"name": "similarity_substitution"})
+    with pytest.raises(SpecError, match="say who proposes"):
+        load_spec(other)

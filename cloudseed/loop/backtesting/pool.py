@@ -13,7 +13,7 @@ from cloudseed.errors import InputError
 from cloudseed.loop.listing import read_listing, read_values
 from cloudseed.loop.pool import embed_all
 from cloudseed.loop.workspace import unwritable
-from cloudseed.surrogate import CloudEncoder
+from cloudseed.surrogate import CloudEncoder, shell_penalties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,20 +35,24 @@ class KnownPool:
         features: N x d.
         values: Property -> values, N, NaN where unknown.
         notes: What was left out, and why.
-        sha: Hash of features and values.
+        hints: What chemistry says of each band gap, N; None where there are no strings.
     """
 
     names: tuple[str, ...]
     features: npt.NDArray[Any]
     values: dict[str, npt.NDArray[np.float64]]
     notes: tuple[str, ...]
+    hints: npt.NDArray[np.float64] | None = None
 
     @property
     def sha(self) -> str:
+        """Hash of features, values and hints."""
         digest = hashlib.sha256(np.ascontiguousarray(self.features).tobytes())
         for name, column in sorted(self.values.items()):
             digest.update(name.encode())
             digest.update(column.tobytes())
+        if self.hints is not None:
+            digest.update(self.hints.tobytes())
         return digest.hexdigest()
 
 
@@ -87,10 +91,12 @@ def known_pool(
     listing = read_listing(table, properties, skip_bad=skip_bad, progress=progress)
     dialect = model.dialect if listing.has_structures else "cloud"
     progress("embedding", 0, 1)
-    vectors = embed_all(model, listing.strings(dialect))
+    strings = listing.strings(dialect)
+    vectors = embed_all(model, strings)
     progress("embedding", 1, 1)
     notes = tuple(f"left out {line}" for line in listing.skipped)
-    pool = KnownPool(tuple(listing.names), vectors, dict(listing.values), notes)
+    hints = -shell_penalties(strings)
+    pool = KnownPool(tuple(listing.names), vectors, dict(listing.values), notes, hints)
     _write(out / _FILE, key, pool)
     return pool
 
@@ -135,7 +141,7 @@ def _read(path: Path, key: str) -> KnownPool | None:
                 return None
             values = {name: kept["values"][:, i] for i, name in enumerate(kept["properties"])}
             names, notes = (tuple(kept[k].tolist()) for k in ("names", "notes"))
-            return KnownPool(names, kept["features"], values, notes)
+            return KnownPool(names, kept["features"], values, notes, kept["hints"])
     except (OSError, ValueError, EOFError, KeyError):
         return None  # nothing is kept, or a kill cut it short
 
@@ -149,6 +155,7 @@ def _write(path: Path, key: str, pool: KnownPool) -> None:
             names=np.array(pool.names, dtype=str),
             notes=np.array(pool.notes, dtype=str),
             features=pool.features,
+            hints=np.zeros(0) if pool.hints is None else pool.hints,
             properties=np.array(list(pool.values), dtype=str),
             values=np.stack(list(pool.values.values()), axis=1),
         )

@@ -15,12 +15,14 @@ from cloudseed.errors import CloudseedError, UsageError
 from cloudseed.loop.backtesting.pool import known_pool
 from cloudseed.loop.backtesting.records import Records
 from cloudseed.loop.backtesting.report import Backtest
+from cloudseed.surrogate import wants_hints
 from cloudseed.surrogate.backtesting import Rules, Run, Truth, load_searcher, replay, start_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from pathlib import Path
 
+    import numpy as np
     import numpy.typing as npt
 
     from cloudseed.loop.backtesting.settings import BacktestSettings
@@ -44,6 +46,7 @@ class Job:
         budget: Experiments per run.
         batch: Experiments that run at the same time.
         arriving: Results that come at a time.
+        hints: What chemistry says of each candidate's band gap, N; None where it is no matter.
     """
 
     features: npt.NDArray[Any]
@@ -53,10 +56,11 @@ class Job:
     budget: int
     batch: int
     arriving: int
+    hints: npt.NDArray[np.float64] | None = None
 
     def run(self, method: str, seed: int) -> Run:
         """Replays one campaign."""
-        searcher = load_searcher(method, self.features, self.truth.problem)
+        searcher = load_searcher(method, self.features, self.truth.problem, self.hints)
         first = start_rows(self.features, self.initial, seed, self.start)
         rules = Rules(self.budget, self.batch, self.arriving, seed)
         return replay(searcher, self.truth, first, rules)
@@ -111,6 +115,7 @@ def backtest(
         budget=budget,
         batch=spec.batch,
         arriving=settings.arriving or spec.batch,
+        hints=pool.hints if wants_hints(problem) else None,
     )
     for method in settings.methods:
         load_searcher(method, pool.features, problem)  # a misspelt one is an error at once

@@ -21,7 +21,7 @@ SUFFIXES = {".db": "db", ".json": "json"}
 def read_ase_database(path: Path, limit: int | None = None) -> Iterator[Entry]:
     """Yields the structures of an ASE database in the order of their ids.
 
-    Numbers among a row's key-value pairs, and its energy per atom in eV as "energy", are its
+    Numbers among a row's key-value pairs, and its energy in eV/atom as "energy_per_atom", are its
     values.
 
     Args:
@@ -60,7 +60,7 @@ def _entry(path: Path, row: Any) -> Entry:
     origin = f"{path}, row {row.id}"
     values = {k: float(v) for k, v in row.key_value_pairs.items() if isinstance(v, int | float)}
     if "energy" in row:
-        values["energy"] = float(row.energy) / max(row.natoms, 1)
+        values["energy_per_atom"] = float(row.energy) / max(row.natoms, 1)
     if not all(row.pbc):
         error = StructureError(
             f"{origin}: the atoms are not periodic in three directions.",

@@ -37,10 +37,12 @@ class CloudSearcher:
     Attributes:
         features: Embeddings, N x d.
         problem: What is sought.
+        hints: As in `decide`.
     """
 
     features: npt.NDArray[Any]
     problem: Problem
+    hints: npt.NDArray[np.float64] | None = None
 
     def next(
         self, available: Rows, pending: Rows, observations: Observations, batch: int, seed: int
@@ -54,6 +56,7 @@ class CloudSearcher:
             problem=self.problem,
             batch=batch,
             seed=seed,
+            hints=self.hints,
         )
 
 
@@ -64,10 +67,12 @@ class GreedySearcher:
     Attributes:
         features: Embeddings, N x d.
         problem: What is sought.
+        hints: As in `decide`.
     """
 
     features: npt.NDArray[Any]
     problem: Problem
+    hints: npt.NDArray[np.float64] | None = None
 
     def next(
         self, available: Rows, pending: Rows, observations: Observations, batch: int, seed: int
@@ -82,6 +87,7 @@ class GreedySearcher:
                     problem=self.problem,
                     seed=seed,
                     order_by="mean",
+                    hints=self.hints,
                 )
             except ObjectiveError as error:
                 # The objective itself was never measured: the other properties do not help.
@@ -129,14 +135,24 @@ SEARCHERS: Mapping[str, SearcherFactory] = MappingProxyType(
 )
 """Methods by name."""
 
+_HINTED: Mapping[str, type[CloudSearcher | GreedySearcher]] = MappingProxyType(
+    {"cloud": CloudSearcher, "greedy": GreedySearcher}
+)
 
-def load_searcher(name: str, features: npt.NDArray[Any], problem: Problem) -> Searcher:
+
+def load_searcher(
+    name: str,
+    features: npt.NDArray[Any],
+    problem: Problem,
+    hints: npt.NDArray[np.float64] | None = None,
+) -> Searcher:
     """Makes a searcher.
 
     Args:
         name: One of `SEARCHERS`, or "module:name" of a `SearcherFactory`.
         features: Embeddings, N x d.
         problem: What is sought.
+        hints: As in `decide`, for those of `SEARCHERS` that model anything.
 
     Raises:
         UsageError: If there is none of that name.
@@ -149,6 +165,8 @@ def load_searcher(name: str, features: npt.NDArray[Any], problem: Problem) -> Se
             hint="Leave such materials out.",
             row=row,
         )
+    if name in _HINTED:
+        return _HINTED[name](features, problem, hints)
     return _factory(name)(features, problem)
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cloudseed.errors import EmptyPoolError, InputError, UsageError
-from cloudseed.surrogate import objectives
+from cloudseed.surrogate import judging, objectives
+from cloudseed.surrogate.acquisition import Goal
 from cloudseed.surrogate.protocols import Objective, Observations, Problem
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class Truth:
         problem: What is sought.
         values: Known values, N x m in the order of `problem.properties`, NaN where unknown.
         hits: Which rows are to be found, N.
-        merit: Objective times its sign, N, so that larger is better; minus infinity for rows that
-            are not known to be feasible, and all NaN where nothing ranks them.
+        merit: How good each row is by the objective, N, larger is better; minus infinity for rows
+            that are not known to be feasible, and all NaN where nothing ranks them.
     """
 
     problem: Problem
@@ -90,9 +91,14 @@ class Truth:
 
     @property
     def direction(self) -> float:
-        """1 where larger is better, -1 where smaller is, NaN where nothing ranks candidates."""
+        """What a merit is times to be read: 1 for a maximum, -1 for a minimum or a distance.
+
+        NaN where nothing ranks candidates.
+        """
         goal = _goal(self.problem)
-        return math.nan if goal is None else _sign(goal)
+        if goal is None:
+            return math.nan
+        return 1.0 if goal.direction == "max" else -1.0
 
     @property
     def goal_name(self) -> str | None:
@@ -107,11 +113,8 @@ class Truth:
 
 
 def _goal(problem: Problem) -> Objective | None:
-    return problem.objective
-
-
-def _sign(goal: Objective) -> float:
-    return 1.0 if goal.direction == "max" else -1.0
+    """Returns the objective that ranks candidates, if there is one."""
+    return None if problem.objective.direction == "find" else problem.objective
 
 
 def _table(problem: Problem, values: Mapping[str, Array]) -> Array:
@@ -143,7 +146,7 @@ def _table(problem: Problem, values: Mapping[str, Array]) -> Array:
 def _feasible(problem: Problem, table: Array) -> Mask:
     """Tells which rows are known to meet every bound, N."""
     feasible = np.ones(len(table), dtype=bool)
-    for name, (lower, upper) in objectives.bounds(problem).items():
+    for name, (lower, upper) in judging.bounds(problem).items():
         column = table[:, problem.properties.index(name)]
         # A comparison with NaN is false, so an unknown value does not meet a bound.
         feasible &= (column >= lower) & (column <= upper)
@@ -154,7 +157,7 @@ def _merit(problem: Problem, table: Array, feasible: Mask) -> Array:
     goal = _goal(problem)
     if goal is None:
         return np.full(len(table), np.nan)
-    column = _sign(goal) * table[:, problem.properties.index(goal.property)]
+    column = Goal.of(goal).merit(table[:, problem.properties.index(goal.property)])
     return np.where(feasible & np.isfinite(column), column, -np.inf)
 
 
