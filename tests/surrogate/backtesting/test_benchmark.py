@@ -36,7 +36,7 @@ def test_it_starts_at_random_keeps_runs_and_takes_features(script, tmp_path, mon
     monkeypatch.setitem(script.READERS, "moduli", lambda: (None, values))
     options = Namespace(
         methods="random", seeds=2, budget=30, arriving=5, workers=1, label="+x", out=tmp_path,
-        features=tmp_path / "x.npy", encoder="",
+        features=tmp_path / "x.npy", encoder="", no_hints=False,
     )  # fmt: skip
     result = script.search(script.TASKS["moduli"], options)
     first = result.runs["random+x"][1].order
