@@ -111,10 +111,12 @@ def search(task: Task, options: argparse.Namespace) -> Backtest:
     """Replays what is not yet kept, and returns all."""
     values, features, hints = pool(task.table, options)
     truth = task.truth(values)
-    if options.no_hints or not wants_hints(truth.problem):
+    left_out = options.no_hints and wants_hints(truth.problem)
+    if left_out or not wants_hints(truth.problem):
         hints = None
     job = Job(features, truth, STARTS, "random", options.budget, BATCH, options.arriving, hints)
     parts = (task, options.budget, options.arriving, BATCH, STARTS)
+    parts += ("no hints",) if left_out else ()
     digest = hashlib.sha256(repr(parts).encode() + np.ascontiguousarray(features).tobytes())
     kept = options.out / f"{task.name}.jsonl"
     records = Records(kept, digest.hexdigest()[:16], task.name)

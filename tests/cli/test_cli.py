@@ -72,6 +72,7 @@ COMMANDS = [
     "status",
     "propose",
     "rank",
+    "backtest",
     "predict",
     "report",
     "export",

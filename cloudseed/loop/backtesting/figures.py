@@ -63,7 +63,9 @@ def _hits(result: Backtest) -> Any:
 
 
 def _best(result: Backtest, goal: str) -> Any:
-    figure, axes = _axes(f"best {label(goal)} so far")
+    distance = result.truth.problem.objective.direction == "target"
+    what = f"{label(goal)}, distance to the target" if distance else f"best {label(goal)}"
+    figure, axes = _axes(f"{what} so far")
     chance, sign = result.chance, result.truth.direction
     band = sign * np.where(np.isfinite(chance.best_band), chance.best_band, np.nan)
     _line(axes, sign * chance.best, band, _GREY, "random, exact")
