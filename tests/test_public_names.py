@@ -187,6 +187,7 @@ NAMES = {
         "wants_hints",
         "expected_hits",
         "probability_of_best",
+        "ranks_worse_than_random",
     },
     "surrogate.backtesting": {
         "FRACTIONS",

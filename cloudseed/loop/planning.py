@@ -10,6 +10,8 @@ import numpy as np
 
 from cloudseed.db import ExperimentState, NewDecision, NewExperiment, ProposalRow
 from cloudseed.lab_adapters import ExperimentRequest
+from cloudseed.loop.alarm import EXPLORED, misled
+from cloudseed.loop.results import load_results
 from cloudseed.loop.volumes import volume_of
 from cloudseed.surrogate import (
     Observations,
@@ -34,6 +36,9 @@ __all__ = ["Situation", "choose", "idempotency_key", "plan", "situation"]
 
 _ALL_RANKS = 5000
 _TOP_RANKS = 1000
+_ALARM = (
+    "alarm: of its last {} predictions the model had the order wrong; half of this batch explores"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,14 @@ def situation(ledger: Ledger, campaign_id: int, pool: Pool, problem: Problem) ->
 
 
 def choose(
-    spec: CampaignSpec, pool: Pool, state: Situation, *, step: int, batch: int, asked: int
+    spec: CampaignSpec,
+    pool: Pool,
+    state: Situation,
+    *,
+    step: int,
+    batch: int,
+    asked: int,
+    exploration: float = 0.0,
 ) -> Choice:
     """Chooses rows of the pool: by coverage first, by the model once enough was asked for.
 
@@ -98,6 +110,7 @@ def choose(
         step: Number of the decision, which seeds its randomness.
         batch: How many to choose.
         asked: Experiments planned so far.
+        exploration: Share of the batch that covers the pool instead.
     """
     available, pending = np.array(state.available), np.array(state.pending, dtype=np.int64)
     seed = decision_seed(spec.seed, step)
@@ -119,7 +132,7 @@ def choose(
         batch=batch,
         seed=seed,
         hints=pool.hints(spec.problem),
-        exploration=spec.decide.exploration,
+        exploration=exploration,
     )
 
 
@@ -130,7 +143,11 @@ def plan(context: Context, batch: int) -> DecisionRow:
     state = situation(ledger, campaign.id, pool, spec.problem)
     asked = len(ledger.experiments(campaign.id))
     step = len(ledger.decisions(campaign.id))
-    choice = choose(spec, pool, state, step=step, batch=batch, asked=asked)
+    results = load_results(ledger, campaign.id, spec.problem) if spec.decide.alarm else []
+    alarm = misled(results, spec.problem, spec.decide.alarm)
+    exploration = max(spec.decide.exploration, EXPLORED if alarm else 0.0)
+    choice = choose(spec, pool, state, step=step, batch=batch, asked=asked, exploration=exploration)
+    notes = [*choice.notes, *([_ALARM.format(spec.decide.alarm)] if alarm else [])]
     decision = NewDecision(
         step=step,
         method=choice.method,
@@ -140,7 +157,7 @@ def plan(context: Context, batch: int) -> DecisionRow:
         observed=state.observed,
         encoder_id=pool.encoder_id,
         model={**choice.model, **_outlook(spec, choice, state.observations)},
-        notes=choice.notes,
+        notes=tuple(notes),
         proposals=_proposals(pool, choice),
         experiments=[_experiment(context, pool.rows[row]) for row in choice.picks],
     )

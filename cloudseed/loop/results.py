@@ -38,6 +38,7 @@ class Result:
         measured: Property -> (value, standard uncertainty or None), in the units of the table.
         predicted: Property -> (mean, standard deviation) at the time of the decision; empty where
             no model chose.
+        chance: Predicted probability that every constraint holds; None where no model chose.
         feasible: Whether every constraint holds; None where that was not measured.
         at: When the result was recorded, UTC; None while it is open.
     """
@@ -47,6 +48,7 @@ class Result:
     step: int
     measured: Mapping[str, tuple[float, float | None]]
     predicted: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    chance: float | None = None
     feasible: bool | None = None
     at: datetime | None = None
 
@@ -70,7 +72,7 @@ def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Res
     for row in ledger.measurements(campaign_id):
         by_experiment.setdefault(row.experiment_id, []).append(row)
     predictions = {
-        (decision, proposal.candidate_id): proposal.prediction
+        (decision, proposal.candidate_id): proposal
         for decision in decisions
         for proposal in ledger.proposals(decision, chosen_only=True)
     }
@@ -78,13 +80,15 @@ def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Res
     for experiment in experiments:
         rows = by_experiment.get(experiment.id, [])
         measured = {row.property: (row.value, row.sigma) for row in rows}
+        proposal = predictions.get((experiment.decision_id, experiment.candidate_id))
         results.append(
             Result(
                 experiment=experiment,
                 candidate=candidates[experiment.candidate_id],
                 step=decisions[experiment.decision_id],
                 measured=measured,
-                predicted=predictions.get((experiment.decision_id, experiment.candidate_id), {}),
+                predicted={} if proposal is None else proposal.prediction,
+                chance=None if proposal is None else proposal.feasible,
                 feasible=_feasible(measured, problem),
                 at=max((row.created_at for row in rows), default=None),
             )

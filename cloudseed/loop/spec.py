@@ -162,9 +162,12 @@ class DecideSpec(_Section):
     Attributes:
         exploration: Share of each batch that is chosen to stand for the rest of the pool instead of
             by the model, on average.
+        alarm: Predictions looked back on: where the model ordered the last so many results worse
+            than chance would, half of the next batch explores. 0 for never.
     """
 
     exploration: float = Field(default=0.0, ge=0, le=1)
+    alarm: int = Field(default=20, ge=0)
 
 
 class BudgetSpec(_Section):

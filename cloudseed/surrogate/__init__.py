@@ -3,6 +3,7 @@
 torch, transformers and BoTorch load when an encoder or a model is first used.
 """
 
+from cloudseed.surrogate.calibration import ranks_worse_than_random
 from cloudseed.surrogate.deciding import decide, space_fill
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
@@ -58,6 +59,7 @@ __all__ = [
     "parse_scope",
     "probability_of_best",
     "rank",
+    "ranks_worse_than_random",
     "resolve_property",
     "scope_string",
     "shell_penalties",

@@ -20,8 +20,12 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["Calibration", "calibrate"]
+__all__ = ["Calibration", "calibrate", "ranks_worse_than_random"]
 
+#: With fewer predictions nothing can be told.
+ALARM_LEAST = 10
+#: Chance of an alarm where predictions say nothing.
+ALARM_LEVEL = 0.05
 #: Half the width of a normal distribution's central 95 %, in standard deviations.
 _Z95 = 1.959963984540054
 
@@ -67,6 +71,24 @@ class Calibration:
         """Mean negative log likelihood; lower is better."""
         z = (self.measured - self.mean) / self.sd
         return float((0.5 * np.log(2 * np.pi * self.sd**2) + 0.5 * z * z).mean())
+
+
+def ranks_worse_than_random(predicted: Array, came: Array) -> bool:
+    """Tells whether predictions order what came significantly worse than chance would.
+
+    Picks are what a model liked best, so that among them little order is to be expected; none at
+    all is no alarm, but the wrong one is. Spearman's rank correlation, one-sided, at the level of
+    `ALARM_LEVEL`.
+
+    Args:
+        predicted: What was predicted of each, n, larger for what was thought better.
+        came: What came, n, larger for what is better.
+    """
+    if len(predicted) < ALARM_LEAST or np.ptp(predicted) == 0 or np.ptp(came) == 0:
+        return False
+    from scipy.stats import spearmanr
+
+    return bool(spearmanr(predicted, came, alternative="less").pvalue < ALARM_LEVEL)
 
 
 def calibrate(
