@@ -42,7 +42,7 @@ class FixedList:
 
     path: str
     symprec: float = SYMPREC
-    workers: int = 1
+    workers: int = field(default=1, compare=False)
     disorder: Disorder = "refuse"
     skip_bad: bool = False
     name: str = field(default="fixed_list", init=False)
