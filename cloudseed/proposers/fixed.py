@@ -75,9 +75,8 @@ class FixedList:
         """
         self._skipped.clear()
         rank = 0
-        entries = list(find_entries(self.path))
         results = read_entries(
-            entries, symprec=self.symprec, workers=self.workers, disorder=self.disorder
+            find_entries(self.path), symprec=self.symprec, workers=self.workers, disorder=self.disorder
         )
         for entry, note, result in results:
             if isinstance(result, InputError):

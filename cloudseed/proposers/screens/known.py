@@ -95,7 +95,7 @@ def read_known(source: str | Path, name: str = "", *, workers: int = 1) -> Known
         return KnownList(name, formulas=formulas)
     crystals: list[Crystal] = []
     skipped: list[str] = []
-    for _, _, result in read_entries(list(find_entries(source)), workers=workers):
+    for _, _, result in read_entries(find_entries(source), workers=workers):
         if isinstance(result, InputError):
             skipped.append(result.message)
         else:

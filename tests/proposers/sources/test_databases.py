@@ -2,6 +2,7 @@
 
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -111,7 +112,8 @@ def test_all_requests_of_a_question_share_one_deadline(monkeypatch):
     session = _http.bounded_session()
     with database() as (address, asked):
         late = time.monotonic() + _http.LONGEST_QUESTION
-        monkeypatch.setattr(_http.time, "monotonic", lambda: late)
+        clock = SimpleNamespace(monotonic=lambda: late, sleep=time.sleep)
+        monkeypatch.setattr(_http, "time", clock)
         with pytest.raises(InputError, match="takes longer"):
             session().get(f"{address}/materials/summary/")
     assert len(asked) <= 1
