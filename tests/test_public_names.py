@@ -124,6 +124,7 @@ NAMES = {
         "ProposalContext",
         "Proposer",
         "Quotas",
+        "Reading",
         "SimilaritySubstitution",
         "SiteSwap",
         "Substituter",

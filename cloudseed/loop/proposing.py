@@ -21,6 +21,7 @@ from cloudseed.proposers import (
     Kept,
     Observer,
     ProposalContext,
+    Reading,
     Verdict,
     generate,
     load_filter,
@@ -116,6 +117,7 @@ class Proposed:
         dropped: (filter, reason) -> chosen candidates that a late filter failed.
         unknown: The same for those that it could not judge.
         short: How many candidates are missing of those that were wanted.
+        skipped: For each listed structure that could not be used, why.
     """
 
     generation: Generation
@@ -123,6 +125,7 @@ class Proposed:
     dropped: Mapping[tuple[str, str], int] = field(default_factory=dict)
     unknown: Mapping[tuple[str, str], int] = field(default_factory=dict)
     short: int = 0
+    skipped: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Returns how many candidates were proposed, kept and dropped, as JSON values."""
@@ -146,6 +149,7 @@ class Proposed:
             },
             "quotas": dict(made.skipped),
             "short": self.short,
+            "unusable": list(self.skipped),
         }
 
 
@@ -200,7 +204,8 @@ def propose_from(
     for proposer in proposers:
         if isinstance(proposer, Observer):
             proposer.observe(past.observations)
-    judges = sorted((load_filter(c.name, c.options) for c in recipe.filters), key=_cost)
+    reading = Reading(recipe.symprec, workers or 1, recipe.disorder, progress)
+    judges = sorted((load_filter(c.name, c.options, reading) for c in recipe.filters), key=_cost)
     early: list[Filter] = [judge for judge in judges if _cost(judge) < _LATE]  # type: ignore[misc]
     references = {p.name: p.crystal for p in parents} | dict(past.references)
     late = [judge for judge in judges if _cost(judge) >= _LATE]
@@ -228,7 +233,13 @@ def propose_from(
         dropped=dict(closely.dropped),
         unknown=dict(closely.unknown),
         short=max(0, (recipe.top or 0) - len(made.kept)),
+        skipped=tuple(why for maker in (*proposers, *judges) for why in _skipped(maker)),
     )
+
+
+def _skipped(maker: object) -> tuple[str, ...]:
+    """Returns why structures were left out of a list that a proposer or filter reads."""
+    return tuple(getattr(maker, "skipped", ()))
 
 
 def _workers(recipe: Recipe, parents: int) -> int:

@@ -8,7 +8,7 @@ from cloudseed.proposers.fixed import FixedList
 from cloudseed.proposers.generation import Generation, Kept, Origin, Quotas, generate
 from cloudseed.proposers.ionic import IonicSubstitution
 from cloudseed.proposers.neutrality import ChargeNeutrality
-from cloudseed.proposers.parents import ParentSet, load_parents, read_parents
+from cloudseed.proposers.parents import ParentSet, Reading, load_parents, read_parents
 from cloudseed.proposers.partial import PartialSubstitution
 from cloudseed.proposers.protocols import (
     Batch,
@@ -64,6 +64,7 @@ __all__ = [
     "ProposalContext",
     "Proposer",
     "Quotas",
+    "Reading",
     "SimilaritySubstitution",
     "SiteSwap",
     "Substituter",

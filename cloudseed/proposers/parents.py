@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cloudseed.crystal import Disorder, Source
 
-__all__ = ["ParentSet", "counted", "load_parents", "read_entries", "read_parents"]
+__all__ = ["ParentSet", "Reading", "counted", "load_parents", "read_entries", "read_parents"]
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -29,6 +29,23 @@ EMPTIEST = 150.0
 
 _TOGETHER = 256
 _COUNTABLE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How structures are read, the same for parents and for what counts as known.
+
+    Attributes:
+        symprec: Tolerance of the symmetry search, in angstrom.
+        workers: Processes that parse at the same time.
+        disorder: What is done with partly occupied sites: "refuse" or "majority".
+        progress: Told the task, how much is done and how much there is, 0 where nobody knows.
+    """
+
+    symprec: float = SYMPREC
+    workers: int = 1
+    disorder: Disorder = "refuse"
+    progress: Callable[[str, int, int], None] = lambda *_: None
 
 
 @dataclass(frozen=True, slots=True)

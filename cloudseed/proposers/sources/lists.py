@@ -53,9 +53,9 @@ def read_table(path: Path) -> Iterator[Entry]:
                 )
             label = next((c for c in NAMES if c in columns), None)
             for number, row in enumerate(reader, start=1):
-                name = str(row[label]) if label else f"{path.name.split('.')[0]}-{number}"
+                name = (label and row[label]) or f"{path.name.split('.')[0]}-{number}"
                 origin = f"{path}, row {number}"
-                yield Entry(name, origin, (origin, str(row["cif"] or "")), _numbers(row))
+                yield Entry(name, origin, (origin, row["cif"] or ""), _numbers(row))
     except FileNotFoundError as error:
         raise InputError(
             f"There is no file {path}.",
