@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from cloudseed.crystal import partition_of
-from cloudseed.errors import EmptyPoolError
+from cloudseed.errors import EmptyPoolError, StructureError
 from cloudseed.loop.volumes import is_given, predictor_of, volume_of
 from cloudseed.proposers import (
     AllowedElements,
@@ -24,6 +24,7 @@ from cloudseed.proposers import (
     Reading,
     Verdict,
     generate,
+    guarded,
     load_filter,
     load_proposer,
     permitted_elements,
@@ -197,13 +198,15 @@ def propose_from(
     Raises:
         UsageError: If the recipe cannot be followed.
         EmptyPoolError: If nothing passes the filters.
+        PluginError: If a proposer or filter fails; the message names it.
     """
     allowed = permitted_elements(recipe.allow, recipe.forbid)
     allowed &= allowed if elements is None else elements
     proposers = [load_proposer(choice.name, choice.options) for choice in recipe.proposers]
     for proposer in proposers:
         if isinstance(proposer, Observer):
-            proposer.observe(past.observations)
+            with guarded("proposer", proposer.name):
+                proposer.observe(past.observations)
     reading = Reading(recipe.symprec, workers or 1, recipe.disorder, progress)
     judges = sorted((load_filter(c.name, c.options, reading) for c in recipe.filters), key=_cost)
     early: list[Filter] = [judge for judge in judges if _cost(judge) < _LATE]  # type: ignore[misc]
@@ -314,11 +317,16 @@ class _Closely:
         self.asked += 1
         cell, verdicts = None, []
         for judge in self._filters:
-            if isinstance(judge, CellFilter):
-                cell = cell or self._cell(candidate)
-                result = judge.check_cell(candidate, cell)
-            else:
-                result = judge.check(candidate)
+            try:
+                with guarded("filter", judge.name):
+                    if isinstance(judge, CellFilter):
+                        cell = cell or self._cell(candidate)
+                        result = judge.check_cell(candidate, cell)
+                    else:
+                        result = judge.check(candidate)
+            except StructureError as error:
+                self.dropped[judge.name, error.message] += 1
+                return False
             if result.verdict is Verdict.FAIL:
                 self.dropped[result.filter, result.reason] += 1
                 return False

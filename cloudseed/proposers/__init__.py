@@ -6,6 +6,7 @@ from cloudseed.proposers.evolution import Evolution
 from cloudseed.proposers.filters import AllowedElements
 from cloudseed.proposers.fixed import FixedList
 from cloudseed.proposers.generation import Generation, Kept, Origin, Quotas, generate
+from cloudseed.proposers.guarding import guarded
 from cloudseed.proposers.ionic import IonicSubstitution
 from cloudseed.proposers.neutrality import ChargeNeutrality
 from cloudseed.proposers.parents import ParentSet, Reading, load_parents, read_parents
@@ -71,6 +72,7 @@ __all__ = [
     "Verdict",
     "available_proposers",
     "generate",
+    "guarded",
     "is_path",
     "load_filter",
     "load_parents",
