@@ -11,6 +11,7 @@ from cloudseed import __version__
 from cloudseed.cli import commands
 from cloudseed.cli import predict as predicting
 from cloudseed.cli import scope as scoping
+from cloudseed.cli.candidates import candidates
 from cloudseed.cli.encoder import encoder
 from cloudseed.cli.propose import propose
 
@@ -32,6 +33,7 @@ database = typer.Typer(
 )
 app.add_typer(database, name="db")
 app.add_typer(encoder, name="encoder")
+app.add_typer(candidates, name="candidates")
 
 Where = Annotated[
     str | None,

@@ -81,6 +81,7 @@ COMMANDS = [
     "encoder evaluate",
     "encoder embed",
     "encoder card",
+    "candidates explain",
     "db upgrade",
     "db check",
 ]
