@@ -24,8 +24,8 @@ from botorch.sampling.normal import SobolQMCNormalSampler
 from cloudseed.crystal import Crystal, read_crystals
 from cloudseed.surrogate import CloudEncoder, Observations, gp, parse_problem, scope_string
 from cloudseed.surrogate.batch import Baseline, choose_jointly
+from cloudseed.surrogate.judging import bounds
 from cloudseed.surrogate.modelling import Space, fit_criterion, known_feasible, score
-from cloudseed.surrogate.objectives import bounds
 
 DATA = Path(os.environ.get("CLOUDSEED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SEEDS = 4
@@ -104,7 +104,7 @@ def botorch_picks(criterion, measured, finalists, seed) -> set[int]:
             ModelListGP(*models),
             X_baseline=torch.as_tensor(measured),
             sampler=SobolQMCNormalSampler(torch.Size([256]), seed=seed),
-            objective=GenericMCObjective(lambda s, X=None: criterion.sign * s[..., 0]),  # noqa: ARG005, N803
+            objective=GenericMCObjective(lambda s, X=None: criterion.goal.sign * s[..., 0]),  # noqa: ARG005, N803
             constraints=limits or None,
             prune_baseline=True,
         )

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-__all__ = ["LIMITS", "Disorder", "Limits", "PlainCell", "Task", "plain_cell", "serve", "serve_within"]
+__all__ = [
+    "LIMITS",
+    "Disorder",
+    "Limits",
+    "PlainCell",
+    "Task",
+    "plain_cell",
+    "serve",
+    "serve_within",
+]
 
 SHORTEST_DISTANCE = 0.5
 """Atoms closer than this, in angstrom, are taken for an error: the H-H bond is 0.74 long."""

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from cloudseed import __version__
+from cloudseed.cli import backtest as backtesting
 from cloudseed.cli import commands
 from cloudseed.cli import predict as predicting
 from cloudseed.cli import scope as scoping
@@ -152,6 +153,7 @@ def rank(  # noqa: PLR0917  Typer passes options by name
     )
 
 
+app.command(epilog=backtesting.EPILOG)(backtesting.backtest)
 app.command(epilog=predicting.EPILOG)(predicting.predict)
 app.command(epilog=_example("cloudseed propose parents/ --top 1000 --out pool.parquet"))(propose)
 

@@ -139,4 +139,5 @@ def _body(now: Snapshot, since: float) -> RenderableType:
 def _best(now: Snapshot) -> str:
     if now.best is None:
         return "nothing feasible yet" if now.measured else "nothing yet"
-    return f"{now.best.candidate.formula}, {values(now.best)}"
+    best = f"{now.best.candidate.formula}, {values(now.best)}"
+    return best if now.hits is None else f"{now.hits} found, the first {best}"

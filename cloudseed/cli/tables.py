@@ -71,6 +71,8 @@ def status_table(now: Snapshot, where: str) -> Panel:
     states = ", ".join(f"{count} {name}" for name, count in sorted(now.states.items()))
     grid.add_row("experiments", states or "none")
     best = f"{now.best.candidate.formula}, {values(now.best)}" if now.best else "nothing feasible"
+    if now.hits is not None:
+        grid.add_row("found", str(now.hits))
     grid.add_row("best so far", best)
     grid.add_row("rounds since", str(now.rounds_since_best))
     left = "" if now.remaining is None else f", left: {duration(now.remaining)}"

@@ -41,11 +41,12 @@ def best_so_far_figure(
     random: RandomCurve | None,
     problem: Problem,
 ) -> Any:
-    """Draws the best feasible value against the number of experiments, beside random's."""
+    """Draws what was reached against the number of experiments, beside random's."""
     import plotly.graph_objects as go
 
-    name = problem.objective.property
-    figure = _figure("experiments measured", label(name))
+    goal = problem.objective
+    name = goal.property
+    figure = _figure("experiments measured", _reached(problem))
     if random is not None:
         steps = list(range(1, len(random.expected) + 1))
         figure.add_trace(
@@ -68,17 +69,28 @@ def best_so_far_figure(
                 name="random, expected",
             )
         )
-    figure.add_trace(_every_experiment(arrived, name))
+    if goal.direction in {"max", "min"}:
+        figure.add_trace(_every_experiment(arrived, name))
     figure.add_trace(
         go.Scatter(
             x=list(range(1, len(curve) + 1)),
             y=list(curve),
             mode="lines",
             line={"color": _BLUE, "shape": "hv", "width": 3},
-            name="this campaign, best so far",
+            name="this campaign" + ("" if goal.direction == "find" else ", best so far"),
         )
     )
     return figure
+
+
+def _reached(problem: Problem) -> str:
+    """Names what a campaign's curve shows."""
+    goal = problem.objective
+    if goal.direction == "find":
+        return "materials found"
+    if goal.target is not None:
+        return f"distance from {goal.target:g} of {label(goal.property)}"
+    return label(goal.property)
 
 
 def _every_experiment(arrived: Sequence[Result], name: str) -> Any:
@@ -139,11 +151,11 @@ def parity_figure(results: Sequence[Result], name: str) -> Any:
 
 
 def trade_off_figure(results: Sequence[Result], problem: Problem) -> Any:
-    """Draws the objective against the first constraint."""
+    """Draws the objective's property against the first constraint on another."""
     import plotly.graph_objects as go
 
-    constraint = problem.constraints[0]
     goal = problem.objective.property
+    constraint = next(c for c in problem.constraints if c.property != goal)
     points = [r for r in results if constraint.property in r.measured and goal in r.measured]
     figure = _figure(label(constraint.property), label(goal))
     figure.add_trace(

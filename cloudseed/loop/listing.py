@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from cloudseed.crystal import Crystal, read_crystals
 from cloudseed.errors import CloudseedError, EmptyPoolError, InputError
 from cloudseed.surrogate import parse_scope, scope_string
+from cloudseed.units import convert, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from cloudseed.crystal import Source
 
-__all__ = ["NAME_COLUMNS", "Listing", "read_listing", "read_table"]
+__all__ = ["NAME_COLUMNS", "Listing", "read_listing", "read_table", "read_values"]
 
 NAME_COLUMNS = ("id", "name", "material_id", "formula")
 """Columns that say what to call a row, the first that is there."""
@@ -143,8 +145,7 @@ def _read_csv(
     if how.most is not None and len(frame) > how.most:
         frame = frame.sample(how.most, random_state=how.seed).sort_index()
     values = {name: _numbers(frame, name, path) for name in properties}
-    column = next((c for c in NAME_COLUMNS if c in frame.columns), None)
-    names = [str(v) for v in (frame[column] if column else range(1, len(frame) + 1))]
+    names = _names(frame)
     if "cif" in frame.columns:
         texts = [(f"{path}, {n}", str(t)) for n, t in zip(names, frame["cif"], strict=True)]
         return _with_structures(path, names, texts, values, how)
@@ -242,6 +243,30 @@ def read_table(path: Path) -> Any:
         ) from error
 
 
+def read_values(
+    path: Path, properties: Sequence[str]
+) -> tuple[list[str], dict[str, npt.NDArray[np.float64]]]:
+    """Reads names and values of a table whose materials are described elsewhere.
+
+    Args:
+        path: A CSV or Parquet table.
+        properties: Columns of values that must be there.
+
+    Returns:
+        What to call each row, n; and property -> values, n, NaN where missing.
+
+    Raises:
+        InputError: If the file, a column or a value is missing or broken.
+    """
+    frame = read_table(path)
+    return _names(frame), {name: _numbers(frame, name, path) for name in properties}
+
+
+def _names(frame: Any) -> list[str]:
+    column = next((c for c in NAME_COLUMNS if c in frame.columns), None)
+    return [str(v) for v in (frame[column] if column else range(1, len(frame) + 1))]
+
+
 def _require(frame: Any, column: str, path: Path) -> None:
     if column not in frame.columns:
         near = difflib.get_close_matches(column, map(str, frame.columns), n=1)
@@ -253,9 +278,14 @@ def _require(frame: Any, column: str, path: Path) -> None:
         )
 
 
-def _numbers(frame: Any, column: str, path: Path) -> npt.NDArray[np.float64]:
+def _numbers(frame: Any, name: str, path: Path) -> npt.NDArray[np.float64]:
+    """Returns the values of a property in its own unit, NaN where a cell is empty.
+
+    The column is headed by the property's name, and may say a unit: "band_gap (meV)".
+    """
     import pandas as pd
 
+    column, unit = _headed(frame, name)
     _require(frame, column, path)
     numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(numbers) & frame[column].notna().to_numpy())
@@ -266,4 +296,32 @@ def _numbers(frame: Any, column: str, path: Path) -> npt.NDArray[np.float64]:
             hint="Leave a cell empty where nothing was measured.",
             column=column,
         )
-    return np.asarray(numbers)
+    return np.asarray(_in_own_unit(numbers, name, unit))
+
+
+def _headed(frame: Any, name: str) -> tuple[str, str]:
+    """Returns the heading of a property's column and the unit that it says, "" if none."""
+    if name not in frame.columns:
+        with_unit = re.compile(rf"{re.escape(name)}\s*[(\[](?P<unit>[^)\]]+)[)\]]")
+        for heading in map(str, frame.columns):
+            found = with_unit.fullmatch(heading.strip())
+            if found:
+                return heading, found["unit"].strip()
+    return name, ""
+
+
+def _in_own_unit(values: npt.NDArray[np.float64], name: str, unit: str) -> npt.NDArray[np.float64]:
+    """Converts values from the unit that a column says.
+
+    Raises:
+        UnitError: If the unit is unknown or measures something else.
+    """
+    own = unit_of(name)
+    if not unit or unit == own:
+        return values
+    if own is None:
+        # A property that the table of units does not know has whatever unit its owner uses.
+        return values
+    # Units are proportional or, as degrees, shifted; two points tell either.
+    zero, one = convert(0.0, unit, own), convert(1.0, unit, own)
+    return values * (one - zero) + zero

@@ -110,6 +110,8 @@ def choose(
         problem=spec.problem,
         batch=batch,
         seed=seed,
+        hints=pool.hints(spec.problem),
+        exploration=spec.decide.exploration,
     )
 
 

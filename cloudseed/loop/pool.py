@@ -13,7 +13,7 @@ from cloudseed.crystal import Cell, Crystal, GeometryRoot
 from cloudseed.db import NewCandidate
 from cloudseed.errors import StorageError
 from cloudseed.proposers import Parent
-from cloudseed.surrogate import EmbeddingStore
+from cloudseed.surrogate import EmbeddingStore, shell_penalties, wants_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cloudseed.db import CandidateRow, Claim, Ledger
     from cloudseed.loop.proposing import Proposal, Proposed
-    from cloudseed.surrogate import Encoder
+    from cloudseed.surrogate import Encoder, Problem
 
 __all__ = [
     "CrystalShelf",
@@ -66,6 +66,17 @@ class Pool:
     def sha(self) -> str:
         """SHA-256 of the keys in order."""
         return hashlib.sha256("\n".join(row.key for row in self.rows).encode()).hexdigest()
+
+    def hints(self, problem: Problem) -> npt.NDArray[np.float64] | None:
+        """Returns what chemistry says of each candidate's band gap, N; None where it is no matter.
+
+        See `cloudseed.surrogate.shell_penalties`; larger where a gap is likelier.
+        """
+        return self._shells if wants_hints(problem) else None
+
+    @cached_property
+    def _shells(self) -> npt.NDArray[np.float64]:
+        return -shell_penalties([row.scope for row in self.rows])
 
     @cached_property
     def position(self) -> Mapping[int, int]:

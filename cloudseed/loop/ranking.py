@@ -13,7 +13,14 @@ from cloudseed.errors import EmptyPoolError
 from cloudseed.loop.listing import read_listing
 from cloudseed.loop.pool import embed_all
 from cloudseed.loop.workspace import write_text
-from cloudseed.surrogate import CloudEncoder, Observations, describe, parse_problem
+from cloudseed.surrogate import (
+    CloudEncoder,
+    Observations,
+    describe,
+    parse_problem,
+    shell_penalties,
+    wants_hints,
+)
 from cloudseed.surrogate import rank as rank_rows
 
 if TYPE_CHECKING:
@@ -164,6 +171,7 @@ def rank_files(
         problem=problem,
         seed=seed,
         order_by=order_by,
+        hints=-shell_penalties(strings) if wants_hints(problem) else None,
     )
     skipped = [f"left out {line}" for line in (*known.skipped, *wanted.skipped)]
     return RankedList(

@@ -21,6 +21,7 @@ from cloudseed.loop.recipe import Choice, Recipe
 from cloudseed.loop.results import ranked
 from cloudseed.loop.stopping import exhausted
 from cloudseed.proposers import Observation, Observer, load_proposer
+from cloudseed.surrogate import merit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,17 +158,17 @@ def _allowed(context: Context, past: _Past) -> int | None:
 def _elites(context: Context, results: Sequence[Result]) -> tuple[_Elite, ...]:
     """Returns what was measured and is feasible, best first."""
     problem = context.spec.problem
-    sign = 1.0 if problem.objective.direction == "max" else -1.0
     elites = []
     for result in ranked(results, problem):
-        value = result.value(problem.objective.property)
+        measured = {name: value for name, (value, _) in result.measured.items()}
+        value = merit(problem, measured)
         if result.feasible is False or value is None:
             continue
         row = result.candidate
         papers = context.ledger.papers(row.id)
         depth = min((int(origin["depth"]) for origin in papers.get("origins", ())), default=0)
         name = f"{row.formula} #{row.position}"
-        observation = Observation(context.shelf.crystal(row), name, sign * value, depth)
+        observation = Observation(context.shelf.crystal(row), name, value, depth)
         elites.append(_Elite(result, observation, given_names(papers)))
     return tuple(elites)
 

@@ -110,7 +110,9 @@ def _content(material: _Material) -> dict[str, Any]:
     scores, random = _model_view(material, len(arrived))
     sections = {
         "best_so_far": figures.best_so_far_figure(curve, arrived, random, problem),
-        "trade_off": figures.trade_off_figure(arrived, problem) if problem.constraints else None,
+        "trade_off": figures.trade_off_figure(arrived, problem)
+        if any(c.property != problem.objective.property for c in problem.constraints)
+        else None,
     }
     predicted = [r for r in material.results if r.predicted and r.measured]
     return {
@@ -144,7 +146,12 @@ def _model_view(material: _Material, count: int) -> tuple[Scores | None, RandomC
         # Random choice may meet what was measured too, so all of the pool is scored.
         everything = range(len(pool.rows))
         scores = rank(
-            pool.features, state.observations, available=everything, problem=problem, seed=seed
+            pool.features,
+            state.observations,
+            available=everything,
+            problem=problem,
+            seed=seed,
+            hints=pool.hints(problem),
         ).scores
         random = expected_random_best(scores, problem, count=count, seed=seed)
     except CloudseedError as error:
@@ -196,7 +203,8 @@ def _header(material: _Material) -> dict[str, Any]:
     name = spec.problem.objective.property
     top = now.best.value(name) if now.best else None
     last = material.decisions[-1] if material.decisions else None
-    cards = [
+    cards = [] if now.hits is None else [{"label": "found", "value": now.hits}]
+    cards += [
         {"label": f"best {figures.label(name)}", "value": "-" if top is None else f"{top:.4g}"},
         {"label": "best material", "value": now.best.candidate.formula if now.best else "-"},
         {"label": "measured", "value": f"{now.measured} of {now.budget}"},

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cloudseed.db import ExperimentState
-from cloudseed.surrogate import is_feasible
+from cloudseed.surrogate import is_feasible, merit, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from cloudseed.db import CandidateRow, ExperimentRow, Ledger, MeasurementRow
     from cloudseed.surrogate import Problem
 
-__all__ = ["Result", "best", "improvements", "load_results", "ranked"]
+__all__ = [
+    "Result",
+    "best",
+    "hits",
+    "improvements",
+    "in_order_of_arrival",
+    "last_gain",
+    "load_results",
+    "ranked",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +106,27 @@ def in_order_of_arrival(results: Sequence[Result]) -> list[Result]:
 
 def ranked(results: Sequence[Result], problem: Problem) -> list[Result]:
     """Returns measured results, feasible ones first, then by the objective."""
-    name, sign = problem.objective.property, -1.0 if problem.objective.direction == "max" else 1.0
-    done = [r for r in results if r.value(name) is not None]
-    return sorted(done, key=lambda r: (r.feasible is False, sign * (r.value(name) or 0.0)))
+    merits = [(r, merit(problem, _values(r))) for r in results]
+    done = [(r, found) for r, found in merits if found is not None]
+    return [r for r, _ in sorted(done, key=lambda pair: (pair[0].feasible is False, -pair[1]))]
+
+
+def hits(results: Sequence[Result], problem: Problem) -> list[Result]:
+    """Returns what was to be found and was, in order of arrival; nothing for an optimum."""
+    if problem.objective.direction != "find":
+        return []
+    return [r for r in in_order_of_arrival(results) if r.feasible]
+
+
+def last_gain(results: Sequence[Result], problem: Problem) -> Result | None:
+    """Returns the result that last brought something: the best one, or the latest hit."""
+    if problem.objective.direction == "find":
+        return next(iter(reversed(hits(results, problem))), None)
+    return best(results, problem)
+
+
+def _values(result: Result) -> dict[str, float | None]:
+    return {name: value for name, (value, _) in result.measured.items()}
 
 
 def best(results: Sequence[Result], problem: Problem) -> Result | None:
@@ -109,14 +136,21 @@ def best(results: Sequence[Result], problem: Problem) -> Result | None:
 
 
 def improvements(results: Sequence[Result], problem: Problem) -> list[float | None]:
-    """Returns the best feasible value after each measured experiment, in order of arrival."""
-    name = problem.objective.property
-    better = max if problem.objective.direction == "max" else min
+    """Returns what was reached after each measured experiment, in order of arrival.
+
+    The best feasible value of the objective, the smallest distance from its target, or how many
+    materials were found.
+    """
     curve: list[float | None] = []
     so_far: float | None = None
+    found = 0
     for result in in_order_of_arrival(results):
-        value = result.value(name)
+        value = merit(problem, _values(result))
+        if problem.objective.direction == "find":
+            found += bool(value)
+            curve.append(found)
+            continue
         if value is not None and result.feasible is not False:
-            so_far = value if so_far is None else better(so_far, value)
-        curve.append(so_far)
+            so_far = value if so_far is None else max(so_far, value)
+        curve.append(None if so_far is None else shown(problem, so_far))
     return curve

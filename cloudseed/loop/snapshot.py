@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.db import ExperimentState
-from cloudseed.loop.results import best, in_order_of_arrival, load_results
+from cloudseed.loop.results import best, hits, in_order_of_arrival, last_gain, load_results
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,7 +40,8 @@ class Snapshot:
         in_flight: Formulas of what runs.
         best: The best feasible result so far.
         objective: Name of the objective's property.
-        rounds_since_best: Decisions since the one that found the best.
+        rounds_since_best: Decisions since the one that found the best, or the latest hit.
+        hits: How many materials were found where all are to be; None for an optimum.
         elapsed: Seconds since the campaign began, to its last result where it has ended.
         remaining: Seconds that the rest will take at the present pace; None if unknown.
         waiting: Why nothing else happens right now; one clause.
@@ -61,6 +62,7 @@ class Snapshot:
     best: Result | None
     objective: str
     rounds_since_best: int
+    hits: int | None
     elapsed: float
     remaining: float | None
     waiting: str
@@ -91,6 +93,7 @@ class Snapshot:
             },
             "objective": self.objective,
             "rounds_since_best": self.rounds_since_best,
+            "hits": self.hits,
             "elapsed_s": round(self.elapsed, 1),
             "remaining_s": None if self.remaining is None else round(self.remaining, 1),
             "waiting": self.waiting,
@@ -113,7 +116,8 @@ def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> 
     ends = [r.experiment.finished_at for r in results if r.experiment.finished_at is not None]
     end = max(ends, default=beat or now) if ended else now
     elapsed = (end - campaign.created_at).total_seconds()
-    since = len(decisions) - 1 - found.step if found is not None else len(decisions)
+    gain = last_gain(results, problem)
+    since = len(decisions) - 1 - gain.step if gain is not None else len(decisions)
     return Snapshot(
         name=campaign.name,
         status=campaign.status,
@@ -128,6 +132,7 @@ def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> 
         best=found,
         objective=problem.objective.property,
         rounds_since_best=since,
+        hits=len(hits(results, problem)) if problem.objective.direction == "find" else None,
         elapsed=max(elapsed, 0.0),
         remaining=None if ended else _remaining(results, now, spec.budget.experiments),
         waiting=_waiting(campaign, states),

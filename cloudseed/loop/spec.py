@@ -7,7 +7,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from cloudseed.crystal import SYMPREC, Disorder
 from cloudseed.errors import SpecError
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BudgetSpec",
     "CampaignSpec",
+    "DecideSpec",
     "ElementsSpec",
     "FilterChoice",
     "LabSpec",
@@ -35,6 +44,7 @@ _SECONDS = {None: 1.0, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 8640
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 _LARGEST_FILE = 1_000_000
 _PATHS = frozenset({"path", "list", "entries"})
+_PARENTS_OPTIONAL = "parents_optional"
 
 
 def _seconds(value: object) -> object:
@@ -146,6 +156,17 @@ class LabSpec(_Section):
     config: dict[str, Any] = Field(default_factory=dict)
 
 
+class DecideSpec(_Section):
+    """How experiments are chosen.
+
+    Attributes:
+        exploration: Share of each batch that is chosen to stand for the rest of the pool instead of
+            by the model, on average.
+    """
+
+    exploration: float = Field(default=0.0, ge=0, le=1)
+
+
 class BudgetSpec(_Section):
     """What may be spent.
 
@@ -164,7 +185,8 @@ class StopSpec(_Section):
     """When to stop before the budget is spent.
 
     Attributes:
-        target: Stop once a feasible material reaches this value of the objective.
+        target: Stop once a feasible material reaches this value of the objective, or this distance
+            from its target, or once so many materials are found.
         no_improvement_rounds: Stop after so many decisions in a row without a better one.
     """
 
@@ -186,7 +208,8 @@ class CampaignSpec(_Section):
         disorder: What is done with parents' partly occupied sites: "refuse" or "majority".
         skip_bad: Whether parents that cannot be used are left out.
         symprec: Tolerance of every symmetry search, in angstrom.
-        objective: For instance "max bulk_modulus".
+        objective: For instance "max bulk_modulus", "band_gap = 1.4 eV" for a target, "band_gap in
+            [1.5, 3.0] eV" for all materials in a window, or "find all" that meet the constraints.
         constraints: For instance "formation_energy <= -2.0 eV/atom".
         elements: Which elements may be used.
         proposer: Where candidates come from.
@@ -197,6 +220,7 @@ class CampaignSpec(_Section):
         encoder: A shipped name, a folder or a hub id.
         budget: What may be spent.
         stop: When to stop before that.
+        decide: How experiments are chosen.
         batch: Experiments chosen per decision.
         initial: Experiments chosen for coverage before a model chooses.
         regrow: New measurements after which proposers that learn from them are asked again, such as
@@ -226,6 +250,7 @@ class CampaignSpec(_Section):
     encoder: str = "cloud-small"
     budget: BudgetSpec
     stop: StopSpec = StopSpec()
+    decide: DecideSpec = DecideSpec()
     batch: int = Field(default=4, ge=1, le=1000)
     initial: int = Field(default=8, ge=1)
     regrow: int | None = Field(default=None, ge=1)
@@ -245,10 +270,11 @@ class CampaignSpec(_Section):
         return self.proposers or (ProposerChoice(name=self.proposer.name),)
 
     @model_validator(mode="after")
-    def _check(self) -> CampaignSpec:
+    def _check(self, info: ValidationInfo) -> CampaignSpec:
         _ = self.problem
+        optional = bool(info.context and info.context.get(_PARENTS_OPTIONAL))
         listed = all(p.name == "fixed_list" for p in self.all_proposers)
-        if not self.parents and not listed:
+        if not (self.parents or listed or optional):
             raise SpecError(
                 "The key 'parents' is missing or empty.",
                 hint="Give at least one crystal to start from, or propose from a fixed_list.",
@@ -272,8 +298,12 @@ class CampaignSpec(_Section):
         return self
 
 
-def load_spec(path: Path) -> CampaignSpec:
+def load_spec(path: Path, *, parents_optional: bool = False) -> CampaignSpec:
     """Reads a campaign file and resolves its paths.
+
+    Args:
+        path: The file.
+        parents_optional: Whether it may do without parents, as one that is only replayed.
 
     Raises:
         SpecError: If the file is missing, is no YAML mapping, or holds an unknown, missing or
@@ -281,7 +311,7 @@ def load_spec(path: Path) -> CampaignSpec:
         ObjectiveError: If the objective or a constraint cannot be parsed.
     """
     data = _read_yaml(path)
-    spec = validate_spec(data, str(path))
+    spec = validate_spec(data, str(path), parents_optional=parents_optional)
     base = path.resolve().parent
     parents = tuple(_resolved(base, p) for p in spec.parents)
     config = {
@@ -309,15 +339,18 @@ def _with_paths(base: Path, choice: _Named) -> _Named:
     return choice.model_copy(update={"options": options})
 
 
-def validate_spec(data: Mapping[str, Any], source: str) -> CampaignSpec:
+def validate_spec(
+    data: Mapping[str, Any], source: str, *, parents_optional: bool = False
+) -> CampaignSpec:
     """Checks the values of a campaign file.
 
     Args:
         data: What the YAML holds.
         source: Where it comes from, for messages.
+        parents_optional: Whether parents may be missing.
     """
     try:
-        return CampaignSpec.model_validate(data)
+        return CampaignSpec.model_validate(data, context={_PARENTS_OPTIONAL: parents_optional})
     except ValidationError as error:
         raise _spec_error(error, source) from error
 

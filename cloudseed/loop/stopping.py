@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloudseed.db import ExperimentState
+from cloudseed.loop.results import improvements, last_gain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,12 +42,10 @@ def exhausted(now: Snapshot) -> bool:
 def _limit(spec: CampaignSpec, now: Snapshot) -> str | None:
     """Returns which of the owner's limits is reached, or None."""
     problem, stop, budget = spec.problem, spec.stop, spec.budget
-    value = now.best.value(problem.objective.property) if now.best else None
-    if stop.target is not None and value is not None:
-        reached = (
-            value >= stop.target if problem.objective.direction == "max" else value <= stop.target
-        )
-        if reached:
+    reached = improvements(now.results, problem)[-1:] if stop.target is not None else []
+    if stop.target is not None and reached and reached[0] is not None:
+        more = problem.objective.direction in {"max", "find"}
+        if reached[0] >= stop.target if more else reached[0] <= stop.target:
             return f"the target {stop.target:g} is reached"
     if now.measured >= budget.experiments:
         return f"the budget of {budget.experiments} experiments is spent"
@@ -55,7 +54,8 @@ def _limit(spec: CampaignSpec, now: Snapshot) -> str | None:
     if budget.wall_clock is not None and now.elapsed >= budget.wall_clock:
         return f"the wall-clock budget of {budget.wall_clock:g} s is spent"
     limit = stop.no_improvement_rounds
-    if limit is not None and rounds_without_improvement(now.results, now.best) >= limit:
+    top = last_gain(now.results, problem)
+    if limit is not None and rounds_without_improvement(now.results, top) >= limit:
         return f"{limit} rounds brought nothing better"
     return None
 

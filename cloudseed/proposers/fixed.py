@@ -76,7 +76,10 @@ class FixedList:
         self._skipped.clear()
         rank = 0
         results = read_entries(
-            find_entries(self.path), symprec=self.symprec, workers=self.workers, disorder=self.disorder
+            find_entries(self.path),
+            symprec=self.symprec,
+            workers=self.workers,
+            disorder=self.disorder,
         )
         for entry, note, result in results:
             if isinstance(result, InputError):

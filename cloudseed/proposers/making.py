@@ -85,8 +85,11 @@ class Makers:
                     if len(rows):
                         yield Block(rows, codes, judged, maker, stream)
 
-    def others(self, sieve: Sieve) -> Iterator[Block]:
+    def others(
+        self, sieve: Sieve, progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[Block]:
         """Yields the parents and what the other proposers make, filtered."""
+        done = 0
         if self.keep_parents:
             yield sieve.loose([_given(parent) for parent in self.context.parents], PARENTS, 0)
         for maker, proposer in enumerate(self.proposers, 1):
@@ -96,7 +99,9 @@ class Makers:
             proposed = self._loose(proposer, stream)
             while some := list(islice(proposed, _TOGETHER)):
                 yield replace(sieve.loose(some, proposer.name, maker), stream=stream)
-
+                done += len(some)
+                if progress:
+                    progress(done, 0)
 
     def _loose(self, proposer: Proposer, stream: tuple[int, ...]) -> Iterator[Candidate]:
         with guarded("proposer", proposer.name):
@@ -133,7 +138,8 @@ def make_blocks(
     Args:
         makers: What to make.
         workers: Processes; 1 for this one alone.
-        progress: Called with the number of parents done and of all.
+        progress: Called with the number of parents done and of all; before that, while a list is
+            read, with the number of its candidates and 0.
 
     Raises:
         UsageError: If the number of workers is not positive.
@@ -142,7 +148,7 @@ def make_blocks(
     if workers < 1:
         raise UsageError(f"{workers} workers do nothing.", hint="Give a positive number.")
     sieve = Sieve(makers.filters)
-    blocks = list(makers.others(sieve))
+    blocks = list(makers.others(sieve, progress))
     parents = makers.context.parents
     if workers == 1 or not any(isinstance(p, BatchProposer) for p in makers.proposers):
         for done, parent in enumerate(parents, 1):

@@ -6,7 +6,9 @@ torch, transformers and BoTorch load when an encoder or a model is first used.
 from cloudseed.surrogate.deciding import decide, space_fill
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
-from cloudseed.surrogate.objectives import describe, is_feasible
+from cloudseed.surrogate.judging import best_so_far, is_feasible, merit, shown
+from cloudseed.surrogate.modelling import wants_hints
+from cloudseed.surrogate.objectives import describe
 from cloudseed.surrogate.objectives import problem as parse_problem
 from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor
 from cloudseed.surrogate.prediction import resolve as resolve_property
@@ -23,6 +25,7 @@ from cloudseed.surrogate.random_search import RandomCurve, exact_random_best, ex
 from cloudseed.surrogate.ranking import OrderBy, Ranking, rank
 from cloudseed.surrogate.scope import Scope, full_string, scope_string
 from cloudseed.surrogate.scope import parse as parse_scope
+from cloudseed.surrogate.valence import shell_penalties
 
 __all__ = [
     "NEEDS_ATOMS",
@@ -41,17 +44,22 @@ __all__ = [
     "Ranking",
     "Scope",
     "Scores",
+    "best_so_far",
     "decide",
     "describe",
     "exact_random_best",
     "expected_random_best",
     "full_string",
     "is_feasible",
+    "merit",
     "parse_problem",
     "parse_scope",
     "rank",
     "resolve_property",
     "scope_string",
+    "shell_penalties",
     "shipped_encoders",
+    "shown",
     "space_fill",
+    "wants_hints",
 ]

@@ -1,21 +1,21 @@
 """What measuring one candidate alone is worth, in closed form.
 
-The value is the log expected improvement plus the log probability that all constraints hold: the
-constrained expected improvement of J. R. Gardner et al., Bayesian Optimization with Inequality
-Constraints, ICML 2014, in the stable logarithm of S. Ament et al., Unexpected Improvements to
-Expected Improvement for Bayesian Optimization, NeurIPS 2023, arXiv:2310.20708.
+For an optimum it is the log expected improvement plus the log probability that all constraints
+hold: the constrained expected improvement of J. R. Gardner et al., Bayesian Optimization with
+Inequality Constraints, ICML 2014. Where all that meets the constraints is to be found, it is that
+probability alone: every hit counts the same, so that the batch with the most expected hits is the
+likeliest candidates.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import erfcx, log_ndtr
 
-from cloudseed.surrogate import objectives
+from cloudseed.surrogate import judging
+from cloudseed.surrogate.normal import log_expected_approach, log_expected_improvement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,16 +23,53 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cloudseed.surrogate.gp import FittedSurrogate
-    from cloudseed.surrogate.protocols import Problem
+    from cloudseed.surrogate.hurdle import Hurdle
+    from cloudseed.surrogate.protocols import Objective, Problem
 
     Array = npt.NDArray[np.float64]
 
-__all__ = ["Criterion", "Evaluation", "log_expected_improvement", "log_probability_between"]
+__all__ = ["Criterion", "Evaluation", "Goal"]
 
-_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
-_LOG_SQRT_HALF_PI = 0.5 * math.log(math.pi / 2)
-#: Below this standard score the tail of the expected improvement is its leading term.
-_FAR_TAIL = -1e6
+#: Smallest distance from a target that is still to be improved on, in standardised units.
+_NEAREST = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What is sought of the objective's values, in some unit.
+
+    Attributes:
+        sign: Plus one for the largest value, minus one for the smallest; with a target unused.
+        target: The value to come near, or None.
+    """
+
+    sign: float
+    target: float | None = None
+
+    @classmethod
+    def of(cls, objective: Objective, centre: float = 0.0, scale: float = 1.0) -> Goal:
+        """Makes the goal for values that are (value - centre) / scale."""
+        target = None if objective.target is None else (objective.target - centre) / scale
+        return cls(-1.0 if objective.direction == "min" else 1.0, target)
+
+    def merit(self, values: Array) -> Array:
+        """Returns how good values are, larger is better; at most zero where there is a target."""
+        if self.target is None:
+            return self.sign * values
+        return -np.abs(values - self.target)
+
+    def log_gain(self, mean: Array, sd: Array, best: Array | float) -> Array:
+        """Returns the log expectation of what normal values gain over the best merit so far.
+
+        Args:
+            mean: Means.
+            sd: Standard deviations, positive.
+            best: The best merit so far.
+        """
+        if self.target is None:
+            return log_expected_improvement(self.sign * mean - best, sd)
+        distance = np.maximum(-np.asarray(best, dtype=np.float64), _NEAREST * sd)
+        return log_expected_approach(mean, sd, self.target, distance)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +79,7 @@ class Evaluation:
     Attributes:
         mean: Posterior mean per modelled property, k x m.
         sd: Posterior standard deviation of the noise-free property, k x m.
-        acquisition: Log of the constrained expected improvement of each point alone, k.
+        acquisition: Log of the value of measuring each point alone, k.
         log_feasible: Log probability that measured values meet all constraints, k.
     """
 
@@ -54,105 +91,42 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Criterion:
-    """The models of a problem's properties and the value that is to be improved on.
+    """The models of a problem's properties and the merit that is to be improved on.
 
     Attributes:
         problem: What is sought.
         surrogates: A model per property, the objective's first; a constrained property that was
             never measured has none, and its constraint is left out.
-        best: The best feasible objective so far, times `sign`, in the property's unit; where
-            nothing feasible is known, a value that nearly every candidate improves on, so that
-            feasibility decides.
+        best: The best feasible merit so far, in the property's unit; where nothing feasible is
+            known, one that nearly every candidate improves on, so that feasibility decides.
     """
 
     problem: Problem
-    surrogates: Mapping[str, FittedSurrogate]
+    surrogates: Mapping[str, FittedSurrogate | Hurdle]
     best: float
 
     @property
-    def sign(self) -> float:
-        """Plus one to maximise, minus one to minimise."""
-        return sign(self.problem)
+    def goal(self) -> Goal:
+        """What is sought of the objective, in its own unit."""
+        return Goal.of(self.problem.objective)
 
     @property
-    def objective(self) -> FittedSurrogate:
+    def objective(self) -> FittedSurrogate | Hurdle:
         """The model of the objective."""
         return self.surrogates[self.problem.objective.property]
 
     def __call__(self, x: Array) -> Evaluation:
-        """Evaluates projected features, k x p."""
-        moments = [s.posterior_moments(x) for s in self.surrogates.values()]
-        mean = np.column_stack([m for m, _ in moments])
-        sd = np.column_stack([s for _, s in moments])
-        # A material is feasible if its measured values are, and those are noisy.
-        noise = [s.noise_sd for s in self.surrogates.values()]
-        noisy = np.hypot(sd, [0.0, *noise[1:]])
-        log_feasible = log_probability(self.problem, tuple(self.surrogates), mean, noisy)
-        gain = log_expected_improvement(
-            self.sign * mean[:, 0] - self.best, np.maximum(sd[:, 0], 1e-12 * self.objective.scale)
-        )
-        return Evaluation(mean, sd, gain + log_feasible, log_feasible)
-
-
-def sign(problem: Problem) -> float:
-    """Returns plus one to maximise, minus one to minimise."""
-    return 1.0 if problem.objective.direction == "max" else -1.0
-
-
-def log_probability(problem: Problem, properties: tuple[str, ...], mean: Array, sd: Array) -> Array:
-    """Returns the log probability that independent normal properties meet all constraints.
-
-    Args:
-        problem: What is sought; constraints on other properties than those given are left out.
-        properties: The m properties of the columns.
-        mean: Means, k x m.
-        sd: Standard deviations, k x m.
-    """
-    total = np.zeros(len(mean))
-    for name, (lower, upper) in objectives.bounds(problem).items():
-        if name in properties:
-            column = properties.index(name)
-            total += log_probability_between(mean[:, column], sd[:, column], lower, upper)
-    return total
-
-
-def log_probability_between(mean: Array, sd: Array, lower: float, upper: float) -> Array:
-    """Returns the log probability of a normal variable between two bounds, either may be infinite.
-
-    Args:
-        mean: Means, k.
-        sd: Standard deviations, k; zero means that the mean is certain.
-        lower: Lower bound.
-        upper: Upper bound.
-    """
-    sd = np.maximum(sd, np.finfo(np.float64).tiny * 1e10)
-    with np.errstate(over="ignore"):
-        low, high = (lower - mean) / sd, (upper - mean) / sd
-    # The side on which the difference of the two tails does not cancel.
-    flip = low > 0
-    low, high = np.where(flip, -high, low), np.where(flip, -low, high)
-    log_low, log_high = log_ndtr(low), log_ndtr(high)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = log_high + np.log1p(-np.exp(np.minimum(log_low - log_high, 0.0)))
-    return np.asarray(np.where(np.isneginf(log_low), log_high, between))
-
-
-def log_expected_improvement(gain: Array, sd: Array) -> Array:
-    """Returns the log expected improvement, finite however small it is.
-
-    Args:
-        gain: Posterior mean minus the best value so far, k.
-        sd: Posterior standard deviation, k, positive.
-    """
-    z = np.asarray(gain / sd)
-    out = np.empty_like(z)
-    near, far = z > -1, z < _FAR_TAIL
-    middle = ~near & ~far
-    u = z[near]
-    out[near] = np.log(np.exp(-u * u / 2 - _LOG_SQRT_2PI) + u * np.exp(log_ndtr(u)))
-    u = z[middle]
-    ratio = np.log(erfcx(-u / math.sqrt(2)) * -u) + _LOG_SQRT_HALF_PI
-    out[middle] = -u * u / 2 - _LOG_SQRT_2PI + np.log(-np.expm1(ratio))
-    u = z[far]
-    out[far] = -u * u / 2 - _LOG_SQRT_2PI - 2 * np.log(-u)
-    return np.asarray(out + np.log(sd))
+        """Evaluates points of the space, k x p."""
+        limits = judging.bounds(self.problem)
+        means, sds = [], []
+        log_feasible = np.zeros(len(x))
+        for name, surrogate in self.surrogates.items():
+            mean, sd, inside = surrogate.evaluate(x, *limits.get(name, (-np.inf, np.inf)))
+            means.append(mean)
+            sds.append(sd)
+            log_feasible += inside
+        acquisition = log_feasible
+        if self.problem.objective.direction != "find":
+            spread = np.maximum(sds[0], 1e-12 * self.objective.scale)
+            acquisition = log_feasible + self.goal.log_gain(means[0], spread, self.best)
+        return Evaluation(np.column_stack(means), np.column_stack(sds), acquisition, log_feasible)

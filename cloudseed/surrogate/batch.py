@@ -21,14 +21,15 @@ from scipy.linalg import LinAlgError, cholesky, solve_triangular
 from scipy.special import logsumexp
 
 from cloudseed.errors import FitError
-from cloudseed.surrogate import objectives
-from cloudseed.surrogate.acquisition import log_expected_improvement, log_probability_between
+from cloudseed.surrogate import judging
+from cloudseed.surrogate.acquisition import Goal
+from cloudseed.surrogate.gp import FittedSurrogate
+from cloudseed.surrogate.normal import log_probability_between
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cloudseed.surrogate.acquisition import Criterion
-    from cloudseed.surrogate.gp import FittedSurrogate
 
     Array = npt.NDArray[np.float64]
 
@@ -60,7 +61,7 @@ def choose_jointly(
         FitError: If the joint posterior cannot be sampled.
     """
     rng = np.random.default_rng(seed)
-    limits = objectives.bounds(criterion.problem)
+    limits = judging.bounds(criterion.problem)
     outputs = [
         _Output.of(
             model,
@@ -72,22 +73,30 @@ def choose_jointly(
             rng=rng,
         )
         for name, model in criterion.surrogates.items()
+        if isinstance(model, FittedSurrogate)
     ]
-    sign = criterion.sign
-    best = _best(sign, outputs, [o.known for o in outputs], baseline.feasible)
+    objective = criterion.objective
+    assert isinstance(objective, FittedSurrogate), "what is optimised has a Gaussian process"
+    goal = Goal.of(criterion.problem.objective, objective.centre, objective.scale)
+    # Hurdle models are not sampled: what they say of a candidate holds for the whole batch.
+    fixed = np.zeros(len(choices))
+    for name, hurdle in criterion.surrogates.items():
+        if not isinstance(hurdle, FittedSurrogate):
+            fixed += hurdle.evaluate(choices, *limits.get(name, (-np.inf, np.inf)))[2]
+    best = _best(goal, outputs, [o.known for o in outputs], baseline.feasible)
     # Where a sample holds nothing feasible, nearly every candidate improves: feasibility decides.
-    floor = (sign * outputs[0].mean).min() - 3.0
+    floor = goal.merit(outputs[0].mean).min() - 3.0
     left = np.ones(len(choices), dtype=bool)
     picks: list[int] = []
     gains: list[float] = []
     for _ in range(min(batch, len(choices))):
-        worth = _worth(sign, outputs, np.maximum(best, floor))
+        worth = _worth(goal, outputs, np.maximum(best, floor)) + fixed
         pick = int(np.where(left, worth, -np.inf).argmax())
         picks.append(pick)
         gains.append(float(worth[pick]))
         left[pick] = False
         drawn = [o.measure(pick, rng)[:, None] for o in outputs]
-        best = np.maximum(best, _best(sign, outputs, drawn))
+        best = np.maximum(best, _best(goal, outputs, drawn))
     return picks, gains
 
 
@@ -105,10 +114,10 @@ class Baseline:
     feasible: Array
 
 
-def _worth(sign: float, outputs: list[_Output], best: Array) -> Array:
+def _worth(goal: Goal, outputs: list[_Output], best: Array) -> Array:
     """Returns the log of each candidate's feasible improvement, averaged over the samples, k."""
     objective = outputs[0]
-    value = log_expected_improvement(sign * objective.mean - best[:, None], objective.sd)
+    value = goal.log_gain(objective.mean, objective.sd, best[:, None])
     for output in outputs:
         if np.isfinite(output.limits).any():
             value += log_probability_between(output.mean, output.sd, *output.limits)
@@ -116,12 +125,12 @@ def _worth(sign: float, outputs: list[_Output], best: Array) -> Array:
 
 
 def _best(
-    sign: float, outputs: list[_Output], drawn: list[Array], known: Array | float = np.nan
+    goal: Goal, outputs: list[_Output], drawn: list[Array], known: Array | float = np.nan
 ) -> Array:
-    """Returns the best feasible objective of each sample, times the sign; S.
+    """Returns the best feasible merit of each sample, S.
 
     Args:
-        sign: Plus one to maximise, minus one to minimise.
+        goal: What is sought of the objective's standardised values.
         outputs: The properties, the objective first.
         drawn: A sample of each property at some points, S x r.
         known: 1 or 0 where the points are known to be feasible or not, else NaN, r.
@@ -130,7 +139,7 @@ def _best(
     for output, values in zip(outputs, drawn, strict=True):
         feasible &= (values >= output.limits[0]) & (values <= output.limits[1])
     feasible = np.where(np.isnan(known), feasible, known == 1)
-    return np.asarray(np.where(feasible, sign * drawn[0], -np.inf).max(axis=1))
+    return np.asarray(np.where(feasible, goal.merit(drawn[0]), -np.inf).max(axis=1))
 
 
 @dataclass(slots=True)

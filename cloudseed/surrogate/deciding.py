@@ -50,12 +50,15 @@ def decide(
     problem: Problem,
     batch: int,
     seed: int,
+    hints: Array | None = None,
+    exploration: float = 0.0,
 ) -> Choice:
     """Chooses the next batch.
 
     With fewer than `MIN_VALUES` measured values of the objective the batch fills space. Otherwise a
-    Gaussian process per property scores every available candidate, and the best of them compete for
-    the batch jointly, pending experiments taken into account.
+    model per property scores every available candidate. For an optimum the best of them compete for
+    the batch jointly, pending experiments taken into account; where all that meets the constraints
+    is to be found, the likeliest are taken.
 
     Args:
         features: Embeddings of everything that may occur, N x d.
@@ -65,10 +68,14 @@ def decide(
         problem: What is sought.
         batch: The most rows to choose, at least 1.
         seed: Decides all that is random; equal input and seed give equal picks.
+        hints: Log odds of a band gap by chemistry, up to offset and weight, N: the prior mean where
+            a gap is often zero, for instance minus `shell_penalties`. None for none.
+        exploration: Share of the picks that fill space instead, 0 to 1; on average over batches.
 
     Returns:
         At most `batch` picks. Scores cover all that could be picked; `acquisition` is the log of
-        the constrained expected improvement in the objective's unit.
+        the constrained expected improvement in the objective's unit, or of the probability that
+        all constraints hold.
 
     Raises:
         EmptyPoolError: If nothing is available that is not measured or pending.
@@ -84,18 +91,29 @@ def decide(
         note = f"{known} values of the objective are too few to model: the batch fills space"
         return replace(choice, notes=(note,))
     pool = _Pool.of(len(features), observations.rows, available, pending, batch)
-    space = Space.of(features)
+    space = Space.of(features, hints)
     notes: list[str] = []
+    rng = np.random.default_rng(seed)
+    explored = min(batch, int(exploration * batch + rng.random()))
     criterion = fit_criterion(space, observations, problem, seed, notes)
     scores = score(space, criterion, pool.open)
     finalists = scores.rows[:FINALISTS]
     baseline = _baseline(space, criterion, observations, pool.pending)
-    method = "LogNEI"
-    try:
-        picks = choose_jointly(criterion, baseline, space[finalists], batch, seed)[0]
-    except FitError as error:
-        notes.append(f"{error.message}: the picks are the best by their value alone")
-        method, picks = "LogEI", list(range(min(batch, len(finalists))))
+    alone = list(range(min(batch - explored, len(finalists))))
+    if problem.objective.direction == "find":
+        method, picks = "ExpectedHits", alone
+    else:
+        method = "LogNEI"
+        try:
+            picks = choose_jointly(criterion, baseline, space[finalists], batch - explored, seed)[0]
+        except FitError as error:
+            notes.append(f"{error.message}: the picks are the best by their value alone")
+            method, picks = "LogEI", alone
+    chosen = [int(finalists[i]) for i in picks]
+    if explored:
+        taken = np.concatenate([pool.measured, pool.pending, np.array(chosen, dtype=np.int64)])
+        chosen += _spread(space, np.setdiff1d(pool.open, taken), taken, explored, rng)
+        notes.append(f"{explored} of {batch} picks explore")
     model = {
         **describe_models(space, criterion.surrogates),
         "scored": len(pool.open),
@@ -105,7 +123,7 @@ def decide(
         "seed": seed,
     }
     return Choice(
-        picks=tuple(int(finalists[i]) for i in picks),
+        picks=tuple(chosen),
         scores=scores,
         method=method,
         model=model,
@@ -139,17 +157,22 @@ def space_fill(
     pool = _Pool.of(len(features), observations.rows, available, pending, batch)
     space = Space.of(features)
     rng = np.random.default_rng(seed)
-    shown = pool.open
-    if len(shown) > MAX_ROWS:
-        shown = np.sort(rng.choice(shown, size=max(MAX_ROWS, batch), replace=False))
     taken = np.concatenate([pool.measured, pool.pending])
-    picks = fill_space(space[shown], space[taken], batch, rng)
     return Choice(
-        picks=tuple(int(shown[i]) for i in picks),
+        picks=tuple(_spread(space, pool.open, taken, batch, rng)),
         scores=None,
         method="space_filling",
         model={**describe_models(space, {}), "scored": 0, "seed": seed},
     )
+
+
+def _spread(
+    space: Space, rows: Rows, taken: Rows, batch: int, rng: np.random.Generator
+) -> list[int]:
+    """Chooses rows that stand for all of them and are unlike what is taken."""
+    if len(rows) > MAX_ROWS:
+        rows = np.sort(rng.choice(rows, size=max(MAX_ROWS, batch), replace=False))
+    return [int(rows[i]) for i in fill_space(space[rows], space[taken], batch, rng)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.spatial.distance import cdist
 
 from cloudseed.errors import FitError, InputError
+from cloudseed.surrogate.normal import log_probability_between
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -122,6 +123,7 @@ class FittedSurrogate:
         Returns:
             Mean and standard deviation, k each, in the property's unit.
         """
+        x = x[:, : self.features.shape[1]]
         mean, sd = np.empty(len(x)), np.empty(len(x))
         step = max(1, _CHUNK_ENTRIES // len(self.targets))
         for start in range(0, len(x), step):
@@ -135,6 +137,25 @@ class FittedSurrogate:
         np.sqrt(np.maximum(sd, 0.0, out=sd), out=sd)
         return self.centre + self.scale * mean, self.scale * sd
 
+    def evaluate(self, x: Array, lower: float, upper: float) -> tuple[Array, Array, Array]:
+        """Returns what a decision needs of points.
+
+        Args:
+            x: Points, k x p or more: coordinates beyond the p features are hints for other models.
+            lower: Lower bound of the property, or minus infinity.
+            upper: Upper bound, or infinity.
+
+        Returns:
+            Mean and standard deviation of the noise-free property in its unit, and the log
+            probability that a measured value is within the bounds, k each.
+        """
+        mean, sd = self.posterior_moments(x)
+        if not (math.isfinite(lower) or math.isfinite(upper)):
+            return mean, sd, np.zeros(len(x))
+        # A material is feasible if its measured values are, and those are noisy.
+        noisy = np.hypot(sd, self.noise_sd)
+        return mean, sd, log_probability_between(mean, noisy, lower, upper)
+
     def standardised_joint(self, x: Array) -> tuple[Array, Array]:
         """Returns the joint posterior of the noise-free property, standardised.
 
@@ -144,6 +165,7 @@ class FittedSurrogate:
         Returns:
             Mean, k, and covariance, k x k, of (property - centre) / scale.
         """
+        x = x[:, : self.features.shape[1]]
         cross = self.hyper.kernel(self.features, x)
         half = solve_triangular(self._factor, cross, lower=True, check_finite=False)
         mean = self.hyper.mean + self._weights @ cross

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cloudseed.errors import InputError
-from cloudseed.surrogate import gp, objectives
+from cloudseed.surrogate import gp, judging
 from cloudseed.surrogate.acquisition import Criterion
 from cloudseed.surrogate.features import Projection, fit_projection
+from cloudseed.surrogate.hurdle import Hurdle, fit_hurdle, is_inflated
 from cloudseed.surrogate.protocols import Observations, Problem, Scores
 
 if TYPE_CHECKING:
@@ -31,8 +32,10 @@ __all__ = [
     "column",
     "describe_models",
     "fit_criterion",
+    "is_gap",
     "known_feasible",
     "score",
+    "wants_hints",
 ]
 
 #: Candidates scored at once.
@@ -46,23 +49,35 @@ class Space:
     Attributes:
         features: Embeddings, N x d.
         projection: The map from embeddings, made from all of them.
+        hints: What is known of each beforehand, N; the last coordinate of its point. None for
+            points without.
     """
 
     features: npt.NDArray[Any]
     projection: Projection
+    hints: Array | None = None
 
     @classmethod
-    def of(cls, features: npt.NDArray[Any]) -> Space:
+    def of(cls, features: npt.NDArray[Any], hints: Array | None = None) -> Space:
         """Makes the space of a pool.
 
         Raises:
-            InputError: If the matrix is empty or holds NaN or infinity.
+            InputError: If the matrix is empty or holds NaN or infinity, or the hints are not one
+                finite number a row.
         """
-        return cls(features, fit_projection(features))
+        if hints is not None and (len(hints) != len(features) or not np.isfinite(hints).all()):
+            raise InputError(
+                f"{len(hints)} hints do not go with {len(features)} rows of features.",
+                hint="Give one finite number per row.",
+            )
+        return cls(features, fit_projection(features), hints)
 
     def __getitem__(self, rows: Rows) -> Array:
-        """Returns the projected features of rows, k x p."""
-        return self.projection(self.features[rows])
+        """Returns the points of rows, k x p, or k x (p + 1) with hints."""
+        projected = self.projection(self.features[rows])
+        if self.hints is None:
+            return projected
+        return np.column_stack([projected, self.hints[rows]])
 
 
 def checked_rows(rows: Sequence[int] | Rows, count: int) -> Rows:
@@ -120,8 +135,9 @@ def fit_criterion(
         seed: Chooses the rows for hyperparameters in large data.
         notes: Gets a line for everything that goes otherwise than planned.
     """
-    surrogates: dict[str, FittedSurrogate] = {}
-    limits = objectives.bounds(problem)
+    surrogates: dict[str, FittedSurrogate | Hurdle] = {}
+    limits = judging.bounds(problem)
+    optimised = problem.objective.direction != "find"
     for name in problem.properties:
         values = column(observations, name)
         known = np.isfinite(values)
@@ -129,25 +145,59 @@ def fit_criterion(
             notes.append(f"{name} was never measured: its constraint is left out")
             continue
         gaps = [abs(b - values[known][0]) for b in limits.get(name, ()) if math.isfinite(b)]
-        surrogates[name] = gp.fit(
-            space[observations.rows[known]],
+        surrogates[name] = _fitted(
+            space,
+            observations.rows[known],
             values[known],
             seed=seed,
             name=name,
             spread=max(gaps, default=None),
+            floors=name in limits and (not optimised or name != problem.objective.property),
         )
         notes.extend(surrogates[name].notes)
     criterion = Criterion(problem, surrogates, best=0.0)
     return replace(criterion, best=_best(space, criterion, observations, notes))
 
 
+def _fitted(
+    space: Space,
+    rows: Rows,
+    values: Array,
+    *,
+    seed: int,
+    name: str,
+    spread: float | None,
+    floors: bool,
+) -> FittedSurrogate | Hurdle:
+    """Fits one property: a hurdle model where its bounds decide and many values are at a floor."""
+    points = space[rows]
+    if floors and is_inflated(values):
+        hinted = space.hints is not None and is_gap(name)
+        features = points if hinted else points[:, : space.projection.dimension]
+        return fit_hurdle(features, values, seed=seed, name=name, hinted=hinted, spread=spread)
+    features = points[:, : space.projection.dimension]
+    return gp.fit(features, values, seed=seed, name=name, spread=spread)
+
+
+def is_gap(name: str) -> bool:
+    """Tells whether a property is a band gap, by its name."""
+    return "gap" in name.lower()
+
+
+def wants_hints(problem: Problem) -> bool:
+    """Tells whether hints on band gaps can serve a problem: one of its bounds is on a gap."""
+    return any(is_gap(c.property) for c in problem.constraints)
+
+
 def _best(
     space: Space, criterion: Criterion, observations: Observations, notes: list[str]
 ) -> float:
-    """Returns the best posterior mean of a feasible measured candidate, times the sign."""
+    """Returns the best merit, by posterior mean, of a feasible measured candidate."""
+    if criterion.problem.objective.direction == "find":
+        return 0.0
     rows, feasible = known_feasible(criterion, observations)
     model = criterion.objective
-    expected = criterion.sign * model.posterior_moments(space[rows])[0]
+    expected = criterion.goal.merit(model.evaluate(space[rows], -math.inf, math.inf)[0])
     if (feasible == 1).any():
         return float(expected[feasible == 1].max())
     notes.append("nothing feasible is known yet: the chance to meet the constraints leads")
@@ -165,7 +215,7 @@ def known_feasible(criterion: Criterion, observations: Observations) -> tuple[Ro
     rows, means = _replicate_means(observations, names)
     feasible = np.ones(len(rows))
     unknown = np.zeros(len(rows), dtype=bool)
-    for name, (lower, upper) in objectives.bounds(criterion.problem).items():
+    for name, (lower, upper) in judging.bounds(criterion.problem).items():
         if name in names:
             values = means[:, names.index(name)]
             unknown |= np.isnan(values)
@@ -204,7 +254,9 @@ def score(space: Space, criterion: Criterion, rows: Rows) -> Scores:
     )
 
 
-def describe_models(space: Space, surrogates: Mapping[str, FittedSurrogate]) -> dict[str, object]:
+def describe_models(
+    space: Space, surrogates: Mapping[str, FittedSurrogate | Hurdle]
+) -> dict[str, object]:
     """Returns what tells the models of one decision from those of another; JSON values."""
     return {
         "surrogates": {name: dict(s.summary) for name, s in surrogates.items()},

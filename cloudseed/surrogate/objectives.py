@@ -2,8 +2,9 @@
 
 The grammar, one line each:
 
-    objective    =  ("max" | "min") property
-    constraint   =  property ("<=" | "<" | ">=" | ">") number [unit]
+    objective    =  ("max" | "min") property | property "=" number [unit] | window | "find all"
+    constraint   =  property ("<=" | "<" | ">=" | ">") number [unit] | window
+    window       =  property "in" "[" number "," number "]" [unit]
     property     =  identifier ["@" number "K"]
 
 A measurement cannot tell `<` from `<=`, so both mean `<=`. Bounds are converted to the property's
@@ -21,19 +22,18 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from cloudseed.errors import ObjectiveError, UnitError
+from cloudseed.surrogate.judging import bounds
 from cloudseed.surrogate.protocols import Constraint, Objective, Problem
 from cloudseed.units import PROPERTIES, convert, unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 __all__ = [
-    "best_so_far",
-    "bounds",
     "constraint",
     "constraint_text",
+    "constraints_of",
     "describe",
-    "is_feasible",
     "objective",
     "objective_text",
     "problem",
@@ -42,6 +42,10 @@ __all__ = [
 _PROPERTY = re.compile(r"(?P<base>[A-Za-z_]\w*)(@(?P<kelvin>\d+(\.\d+)?)K)?", re.ASCII)
 _HOTTEST = 10_000.0
 _CONSTRAINT = re.compile(r"\s*(?P<name>[^\s<>=≤≥]+)\s*(?P<relation>[<>=≤≥!~]+)\s*(?P<right>.*)")
+_TARGET = re.compile(r"\s*(?P<name>[^\s<>=≤≥]+)\s*=\s*(?P<right>[^=].*)")
+_WINDOW = re.compile(
+    r"\s*(?P<name>\S+)\s+in\s*\[(?P<lower>[^,\]]*),(?P<upper>[^,\]]*)\]\s*(?P<unit>.*?)\s*"
+)
 _NUMBER = re.compile(r"(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)(?P<unit>.*)")
 _RELATIONS: Mapping[str, Literal["<=", ">="]] = MappingProxyType(
     {"<": "<=", "<=": "<=", "≤": "<=", ">": ">=", ">=": ">=", "≥": ">="}
@@ -49,22 +53,29 @@ _RELATIONS: Mapping[str, Literal["<=", ">="]] = MappingProxyType(
 
 
 def objective(text: str) -> Objective:
-    """Parses an objective.
+    """Parses an objective that stands alone.
 
     Args:
-        text: For instance `"max bulk_modulus"` or `"min formation_energy"`.
+        text: For instance `"max bulk_modulus"`, `"min formation_energy"` or `"band_gap = 1.4 eV"`.
 
     Raises:
-        ObjectiveError: If the direction or the property is missing or misspelt.
+        ObjectiveError: If the direction or the property is missing or misspelt, or no value can
+            come near the target.
+        UnitError: If the target's unit is unknown or measures something else.
 
     >>> objective("max bulk_modulus")
-    Objective(property='bulk_modulus', direction='max')
+    Objective(property='bulk_modulus', direction='max', target=None)
     """
+    target = _TARGET.fullmatch(text)
+    if target:
+        name = _property_name(target["name"], text)
+        return _reachable(Objective(name, "target", _bound(target["right"], name, text)))
     words = text.split()
     if len(words) != 2:
         raise ObjectiveError(
             f"The objective {text!r} is not a direction and a property.",
-            hint='Write it as "max bulk_modulus" or "min formation_energy".',
+            hint='Write it as "max bulk_modulus", "min formation_energy", "band_gap = 1.4 eV",'
+            ' "band_gap in [1.5, 3.0] eV", or "find all" with constraints.',
             text=text,
         )
     direction, name = words
@@ -80,6 +91,36 @@ def objective(text: str) -> Objective:
         hint=hint,
         text=text,
     )
+
+
+def constraints_of(text: str) -> tuple[Constraint, ...]:
+    """Parses a constraint: a bound, or a window, which is two.
+
+    Args:
+        text: For instance `"formation_energy <= -2.0 eV/atom"` or `"band_gap in [1.5, 3.0] eV"`.
+
+    Raises:
+        ObjectiveError: If the text does not follow the grammar, or no value can meet it.
+        UnitError: If a unit is unknown or measures something else.
+
+    >>> constraints_of("band_gap in [1500, 3000] meV")[1]
+    Constraint(property='band_gap', relation='<=', bound=3.0)
+    """
+    window = _WINDOW.fullmatch(text)
+    if not window:
+        return (constraint(text),)
+    name = _property_name(window["name"], text)
+    ends = [
+        _bound(f"{window[end].strip()} {window['unit']}".strip(), name, text)
+        for end in ("lower", "upper")
+    ]
+    if ends[0] >= ends[1]:
+        raise ObjectiveError(
+            f"The window of {name} from {ends[0]:g} to {ends[1]:g} is empty.",
+            hint="Give the lower end first.",
+            text=text,
+        )
+    return (_checked(Constraint(name, ">=", ends[0])), _checked(Constraint(name, "<=", ends[1])))
 
 
 def constraint(text: str) -> Constraint:
@@ -108,7 +149,7 @@ def constraint(text: str) -> Constraint:
     if relation is None:
         raise ObjectiveError(
             f"The relation {match['relation']!r} in {text!r} is not one of <=, <, >=, >.",
-            hint="For a window give two constraints, one with >= and one with <=.",
+            hint=f'For a window write "{name} in [1.5, 3.0]".',
             text=text,
         )
     return _checked(Constraint(name, relation, _bound(match["right"], name, text)))
@@ -118,15 +159,36 @@ def problem(objective_: str | Objective, constraints: Iterable[str | Constraint]
     """Puts an objective and its constraints together.
 
     Args:
-        objective_: What to optimise, as text or parsed.
+        objective_: What is sought, as text or parsed. `"find all"` seeks every material that meets
+            the constraints, and a window every one in it.
         constraints: What must hold, as text or parsed; repeated ones count once.
 
     Raises:
-        ObjectiveError: If a part cannot be parsed or two constraints contradict each other.
+        ObjectiveError: If a part cannot be parsed, two constraints contradict each other, or there
+            is nothing to find.
         UnitError: If a unit is unknown or measures something else.
     """
-    goal = objective(objective_) if isinstance(objective_, str) else objective_
-    parsed = [constraint(c) if isinstance(c, str) else _checked(c) for c in constraints]
+    parsed = [
+        found
+        for c in constraints
+        for found in (constraints_of(c) if isinstance(c, str) else (_checked(c),))
+    ]
+    goal: Objective
+    if isinstance(objective_, Objective):
+        goal = objective_
+    elif _WINDOW.fullmatch(objective_):
+        window = constraints_of(objective_)
+        goal = Objective(window[0].property, "find")
+        parsed = [*window, *parsed]
+    elif objective_.split() == ["find", "all"]:
+        goal = Objective(parsed[0].property if parsed else "", "find")
+    else:
+        goal = objective(objective_)
+    if goal.direction == "find" and not parsed:
+        raise ObjectiveError(
+            "There is nothing to find: no constraint says which materials are wanted.",
+            hint='Add constraints, such as "band_gap in [1.5, 3.0] eV".',
+        )
     found = Problem(goal, tuple(dict.fromkeys(parsed)))
     for name, (lower, upper) in bounds(found).items():
         if lower >= upper:
@@ -140,21 +202,13 @@ def problem(objective_: str | Objective, constraints: Iterable[str | Constraint]
     return found
 
 
-def bounds(problem: Problem) -> dict[str, tuple[float, float]]:
-    """Returns the tightest lower and upper bound of each constrained property, in its own unit."""
-    found: dict[str, tuple[float, float]] = {}
-    for c in problem.constraints:
-        lower, upper = found.get(c.property, (-math.inf, math.inf))
-        if c.relation == ">=":
-            lower = max(lower, c.bound)
-        else:
-            upper = min(upper, c.bound)
-        found[c.property] = (lower, upper)
-    return found
-
-
 def objective_text(objective: Objective) -> str:
-    """Writes an objective in the grammar of `objective`."""
+    """Writes an objective in the grammar of `problem`."""
+    if objective.direction == "find":
+        return "find all"
+    if objective.direction == "target":
+        unit = unit_of(objective.property)
+        return f"{objective.property} = {objective.target!r}" + (f" {unit}" if unit else "")
     return f"{objective.direction} {objective.property}"
 
 
@@ -171,48 +225,11 @@ def describe(problem: Problem) -> str:
     >>> describe(problem("max bulk_modulus", ["formation_energy <= -2"]))
     'max bulk_modulus (GPa), formation_energy <= -2.0 eV/atom'
     """
+    goal = objective_text(problem.objective)
     unit = unit_of(problem.objective.property)
-    goal = objective_text(problem.objective) + (f" ({unit})" if unit else "")
+    if unit and problem.objective.direction in {"max", "min"}:
+        goal += f" ({unit})"
     return ", ".join([goal, *(constraint_text(c) for c in problem.constraints)])
-
-
-def is_feasible(problem: Problem, values: Mapping[str, float | None]) -> bool:
-    """Tells whether measured values are known to meet every constraint.
-
-    Args:
-        problem: What is sought.
-        values: Measured values by property, in the property's own unit. A constrained property that
-            is missing, None or NaN is not known to meet its bound.
-    """
-    for c in problem.constraints:
-        value = values.get(c.property)
-        # A comparison with NaN is false, so NaN does not meet a bound.
-        if value is None or not (value <= c.bound if c.relation == "<=" else value >= c.bound):
-            return False
-    return True
-
-
-def best_so_far(
-    problem: Problem, measured: Sequence[Mapping[str, float | None]]
-) -> list[float | None]:
-    """Returns the best feasible objective value after each measurement.
-
-    Args:
-        problem: What is sought.
-        measured: The values of each measurement, in the order in which they came.
-
-    Returns:
-        As many values as measurements; None as long as nothing feasible was measured.
-    """
-    better = max if problem.objective.direction == "max" else min
-    best: float | None = None
-    curve: list[float | None] = []
-    for values in measured:
-        value = values.get(problem.objective.property)
-        if value is not None and not math.isnan(value) and is_feasible(problem, values):
-            best = value if best is None else better(best, value)
-        curve.append(best)
-    return curve
 
 
 def _property_name(name: str, text: str) -> str:
@@ -240,7 +257,7 @@ def _bound(right: str, name: str, text: str) -> float:
     if not match:
         raise ObjectiveError(
             f"{right.strip()!r} in {text!r} is not a number with an optional unit.",
-            hint=f'Write the bound as in "{name} <= -2.0"; for a window give two constraints.',
+            hint=f'Write it as in "{name} <= -2.0", "{name} = 1.4" or "{name} in [1.5, 3.0]".',
             text=text,
         )
     value, unit = float(match["number"]), match["unit"].strip()
@@ -254,6 +271,20 @@ def _bound(right: str, name: str, text: str) -> float:
             unit=unit,
         )
     return convert(value, unit, own)
+
+
+def _reachable(objective: Objective) -> Objective:
+    """Returns the objective if a physical value can come to its target."""
+    target = objective.target
+    assert target is not None, "only a target is reached"
+    known = PROPERTIES.get(objective.property.split("@", 1)[0])
+    if not math.isfinite(target) or (known and target < known.lower):
+        raise ObjectiveError(
+            f"{objective.property} cannot be {target:g}.",
+            hint="Check the sign and the unit of the target.",
+            property=objective.property,
+        )
+    return objective
 
 
 def _checked(constraint: Constraint) -> Constraint:

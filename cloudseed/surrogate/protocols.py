@@ -58,10 +58,19 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """A property to make as large or as small as possible."""
+    """What is sought of a property.
+
+    Attributes:
+        property: The property; with "find" the one that results are shown by.
+        direction: "max" or "min" for the largest or smallest value; "target" for the one nearest to
+            `target`; "find" for as many materials as possible that meet the constraints.
+        target: The value to come near, in the property's own unit; None unless `direction` is
+            "target".
+    """
 
     property: str
-    direction: Literal["max", "min"]
+    direction: Literal["max", "min", "target", "find"]
+    target: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from cloudseed.errors import InputError
-from cloudseed.surrogate import objectives
+from cloudseed.surrogate import judging
+from cloudseed.surrogate.acquisition import Goal
+from cloudseed.surrogate.judging import shown
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     from cloudseed.surrogate.protocols import Problem, Scores
@@ -28,7 +32,9 @@ _CHUNK_ENTRIES = 2**22
 
 @dataclass(frozen=True, slots=True)
 class RandomCurve:
-    """The best feasible value of a random campaign after 1, 2, ... k experiments.
+    """The best feasible value, or the hits, of a random campaign after 1, 2, ... k experiments.
+
+    With a target in place of an optimum the value is the distance from it.
 
     Attributes:
         expected: Mean over the campaigns that have found anything feasible, k; NaN where none has.
@@ -63,7 +69,8 @@ def expected_random_best(
         problem: What is sought.
         count: Number of experiments; no more than there are candidates are made.
         seed: Decides the draws.
-        start: The best feasible value before the first experiment, or None.
+        start: The best feasible value of the objective before the first experiment, or how many
+            materials were found; None for none.
         draws: Number of campaigns.
 
     Raises:
@@ -79,45 +86,51 @@ def expected_random_best(
         )
     rng = np.random.default_rng(seed)
     length = min(count, len(scores.rows))
-    better = 1.0 if problem.objective.direction == "max" else -1.0
+    finds = problem.objective.direction == "find"
+    goal = Goal.of(problem.objective)
     parts = []
     step = max(1, _CHUNK_ENTRIES // max(length * len(scores.properties), len(scores.rows)))
     for begin in range(0, draws, step):
-        values = _draw(scores, problem, min(step, draws - begin), length, rng) * better
+        values = _draw(scores, problem, min(step, draws - begin), length, rng)
+        if finds:
+            parts.append((start or 0.0) + np.cumsum(values, axis=1))
+            continue
         if start is not None:
-            values = np.maximum(values, start * better)
+            values = np.maximum(values, goal.merit(np.array(start)))
         parts.append(np.maximum.accumulate(values, axis=1))
-    return _summarise(np.concatenate(parts), better)
+    return _summarise(np.concatenate(parts), lambda merit: shown(problem, merit))
 
 
 def _draw(
     scores: Scores, problem: Problem, draws: int, length: int, rng: np.random.Generator
 ) -> Array:
-    """Returns objective values, draws x length; the worst possible where not feasible."""
+    """Returns merits, draws x length; minus infinity where not feasible, or 1 and 0 for hits."""
     total = len(scores.rows)
     order = rng.random((draws, total)).argpartition(length - 1, axis=1)[:, :length]
     order = rng.permuted(order, axis=1)
+    if problem.objective.direction == "find":
+        return (rng.random(order.shape) < scores.feasible[order]).astype(np.float64)
     noise = rng.standard_normal((draws, length, len(scores.properties)))
     values = scores.mean[order] + scores.sd[order] * noise
     feasible = np.ones((draws, length), dtype=bool)
-    for name, (lower, upper) in objectives.bounds(problem).items():
+    for name, (lower, upper) in judging.bounds(problem).items():
         if name in scores.properties:
             column = values[..., scores.properties.index(name)]
             feasible &= (column >= lower) & (column <= upper)
     objective = values[..., scores.properties.index(problem.objective.property)]
-    worst = -math.inf if problem.objective.direction == "max" else math.inf
-    return np.where(feasible, objective, worst)
+    return np.where(feasible, Goal.of(problem.objective).merit(objective), -math.inf)
 
 
-def _summarise(best: Array, better: float) -> RandomCurve:
+def _summarise(best: Array, as_read: Callable[[float], float]) -> RandomCurve:
     """Reduces the best so far of each campaign, draws x k, minus infinity where there is none."""
     length = best.shape[1]
     expected, lower, upper = (np.full(length, np.nan) for _ in range(3))
     found = np.isfinite(best).mean(axis=0)
     for i in np.flatnonzero(found):
-        values = best[np.isfinite(best[:, i]), i] * better
-        expected[i] = values.mean()
-        lower[i], upper[i] = np.quantile(values, (0.05, 0.95))
+        values = best[np.isfinite(best[:, i]), i]
+        expected[i] = as_read(float(values.mean()))
+        ends = [as_read(float(end)) for end in np.quantile(values, (0.05, 0.95))]
+        lower[i], upper[i] = min(ends), max(ends)
     return RandomCurve(expected, lower, upper, found)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from cloudseed.errors import EmptyPoolError, ObjectiveError
-from cloudseed.surrogate.acquisition import sign
+from cloudseed.surrogate.acquisition import Goal
 from cloudseed.surrogate.modelling import (
     Space,
     checked_rows,
@@ -68,6 +68,7 @@ def rank(
     problem: Problem,
     seed: int,
     order_by: OrderBy = "acquisition",
+    hints: Array | None = None,
 ) -> Ranking:
     """Ranks candidates by what is worth measuring next, or by what is predicted best.
 
@@ -80,6 +81,7 @@ def rank(
         order_by: "acquisition" for the value of measuring a candidate next; "mean" for the
             predicted objective, candidates first that meet the constraints with probability 1/2 or
             more, then the others by that probability.
+        hints: As in `decide`.
 
     Raises:
         EmptyPoolError: If there is nothing to rank.
@@ -93,12 +95,14 @@ def rank(
         raise EmptyPoolError("There is no candidate to rank.", hint="Give at least one.")
     require_measured(observations, problem.objective.property)
     notes: list[str] = []
-    space = Space.of(features)
+    space = Space.of(features, hints)
     criterion = fit_criterion(space, observations, problem, seed, notes)
     scores = score(space, criterion, rows)
     if order_by == "mean":
         scores = _by_mean(scores, problem)
-    positions, distances = _nearest(space[scores.rows], space[measured])
+    positions, distances = _nearest(
+        space.projection(features[scores.rows]), space.projection(features[measured])
+    )
     return Ranking(
         scores=scores,
         neighbours=measured[positions],
@@ -129,7 +133,9 @@ def require_measured(observations: Observations, name: str) -> None:
 
 def _by_mean(scores: Scores, problem: Problem) -> Scores:
     likely = scores.feasible >= LIKELY
-    merit = np.where(likely, sign(problem) * scores.mean[:, 0], scores.feasible)
+    merit = scores.feasible
+    if problem.objective.direction != "find":
+        merit = np.where(likely, Goal.of(problem.objective).merit(scores.mean[:, 0]), merit)
     order = np.lexsort((scores.rows, -merit, ~likely))
     return Scores(
         rows=scores.rows[order],

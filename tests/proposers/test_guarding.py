@@ -43,7 +43,7 @@ class Loose:
     def __init__(self, error=None, spoiled=False):
         self.error, self.spoiled = error, spoiled
 
-    def propose(self, context, budget, rng):  # noqa: ARG002
+    def propose(self, context, budget, rng):
         from cloudseed.proposers.making import _given
 
         for parent in context.parents:
@@ -64,10 +64,10 @@ class Broken(IonicSubstitution):
         raise StructureError("Nothing is left of the parent.") if budget == 7 else KeyError("x")
 
 
-def run(parents, proposers, filters=(), budget=40, workers=1):
+def run(parents, proposers, filters=(), budget=40, workers=1, **more):
     context = ProposalContext(tuple(parents))
     rng = np.random.default_rng(0)
-    return generate(proposers, context, filters, budget=budget, rng=rng, workers=workers)
+    return generate(proposers, context, filters, budget=budget, rng=rng, workers=workers, **more)
 
 
 @pytest.mark.parametrize("depends_on", ["crystal", "composition"])
@@ -83,6 +83,13 @@ def test_listed_candidates_without_a_structure_are_counted(parents):
     made = run(parents, [Loose(spoiled=True)])
     assert sum(n for (who, _), n in made.dropped.items() if who == "structure") == len(parents)
     assert len(made.kept) == len(parents)
+
+
+def test_progress_is_told_while_a_list_is_read(parents, monkeypatch):
+    monkeypatch.setattr("cloudseed.proposers.making._TOGETHER", 1)
+    told = []
+    run(parents, [Loose()], progress=lambda *args: told.append(args))
+    assert told[: len(parents)] == [(n + 1, 0) for n in range(len(parents))]
 
 
 def test_a_parent_that_gives_no_structure_keeps_the_others(parents):

@@ -7,7 +7,6 @@ import sys
 
 from tests.proposers.test_benchmarks import script
 
-
 ALKALIS, HALOGENS = ("Li", "Na", "K", "Rb", "Cs"), ("F", "Cl", "Br", "I")
 LINE = re.compile(r"(.+?)  +([\d.]+)% +([\d.]+)% +([\d.]+)%")
 

@@ -1,51 +1,10 @@
 import math
 
 import numpy as np
-import pytest
-from scipy.integrate import quad
-from scipy.stats import norm
 
 from cloudseed.surrogate import gp
-from cloudseed.surrogate.acquisition import (
-    Criterion,
-    log_expected_improvement,
-    log_probability_between,
-)
+from cloudseed.surrogate.acquisition import Criterion, Goal
 from cloudseed.surrogate.objectives import problem
-
-
-@pytest.mark.parametrize("gain", [-0.5, -0.09, 0.0, 0.4, 5.0])
-@pytest.mark.parametrize("sd", [0.1, 1.0, 20.0])
-def test_expected_improvement_is_the_integral(gain, sd):
-    top = gain + 12 * sd
-    integral, _ = quad(lambda v: v * norm.pdf(v, gain, sd), 0, top, points=[max(gain, 0)])
-    found = log_expected_improvement(np.array([gain]), np.array([sd]))
-    assert found[0] == pytest.approx(math.log(integral), abs=1e-6)
-
-
-def test_expected_improvement_stays_finite_and_ordered():
-    gains = -np.logspace(-3, 9, 400)
-    found = log_expected_improvement(gains, np.ones(400))
-    assert np.isfinite(found).all()
-    assert (np.diff(found) < 0).all()
-
-
-@pytest.mark.parametrize(
-    ("lower", "upper"), [(-math.inf, 1.0), (0.5, math.inf), (-1.0, 2.0), (3.0, 4.0), (-4.0, -3.0)]
-)
-def test_probability_between(lower, upper):
-    found = log_probability_between(np.array([0.3]), np.array([1.2]), lower, upper)
-    assert math.exp(found[0]) == pytest.approx(
-        norm.cdf(upper, 0.3, 1.2) - norm.cdf(lower, 0.3, 1.2)
-    )
-
-
-def test_probability_far_out_and_without_spread():
-    far = log_probability_between(np.zeros(2), np.ones(2), 30.0, 31.0)
-    assert far[0] == pytest.approx(norm.logsf(30), abs=1e-6)
-    certain = log_probability_between(np.array([0.5, 2.0]), np.zeros(2), 0.0, 1.0)
-    assert certain[0] == pytest.approx(0.0)
-    assert certain[1] < -1e3
 
 
 def test_criterion_prefers_the_feasible_side():
@@ -56,3 +15,23 @@ def test_criterion_prefers_the_feasible_side():
     assert found.mean[1, 0] > found.mean[0, 0]
     assert found.acquisition[0] > found.acquisition[1]
     assert found.log_feasible[0] > math.log(0.9)
+
+
+def test_a_target_prefers_what_comes_near_it():
+    x = np.linspace(0, 1, 12)[:, None]
+    goal = problem("a = 0.3")
+    found = Criterion(goal, {"a": gp.fit(x, x[:, 0], seed=0)}, best=-0.05)(
+        np.array([[0.3], [0.6], [0.0]])
+    )
+    assert found.acquisition.argmax() == 0
+    assert Goal.of(goal.objective, centre=0.3, scale=2.0).target == 0.0
+
+
+def test_what_is_to_be_found_is_valued_by_its_probability():
+    x = np.linspace(0, 1, 12)[:, None]
+    goal = problem("a in [0.4, 0.6]")
+    found = Criterion(goal, {"a": gp.fit(x, x[:, 0], seed=0)}, best=0.0)(
+        np.array([[0.5], [0.1], [0.9]])
+    )
+    assert found.acquisition.argmax() == 0
+    assert found.acquisition.tolist() == found.log_feasible.tolist()

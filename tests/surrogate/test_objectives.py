@@ -7,13 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cloudseed.errors import ObjectiveError, UnitError
+from cloudseed.surrogate.judging import best_so_far, bounds, is_feasible, merit, shown
 from cloudseed.surrogate.objectives import (
-    best_so_far,
-    bounds,
     constraint,
     constraint_text,
+    constraints_of,
     describe,
-    is_feasible,
     objective,
     objective_text,
     problem,
@@ -106,16 +105,16 @@ def test_a_property_at_a_temperature_has_its_bases_unit():
 @pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("band_gap = 1", "two constraints"),
-        ("band_gap == 1", "two constraints"),
-        ("band_gap => 1", "two constraints"),
+        ("band_gap = 1", "For a window"),
+        ("band_gap == 1", "For a window"),
+        ("band_gap => 1", "For a window"),
         ("1 <= band_gap <= 2", "letters"),
-        ("band_gap <= two", "Write the bound"),
+        ("band_gap <= two", "Write it as"),
         ("band_gap <= 1 <= 2", "unit"),
         ("band_gap", "formation_energy <= -2.0"),
         ("<= 2", "formation_energy <= -2.0"),
         ("band gap <= 2", "formation_energy <= -2.0"),
-        ("band_gap <= inf", "Write the bound"),
+        ("band_gap <= inf", "Write it as"),
         ("band_gap <= 1e999", "Leave the constraint out"),
         ("band_gap <= -1", "sign"),
     ],
@@ -193,3 +192,49 @@ def test_parsing_loads_no_torch():
         "sys.exit(any(m in sys.modules for m in ('torch', 'botorch', 'pandas')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@given(NAMES, st.floats(0, 1e6))
+def test_targets_parse_to_themselves(name, target):
+    wanted = Objective(name, "target", target)
+    assert objective(objective_text(wanted)) == wanted
+
+
+def test_a_window_is_two_bounds_in_the_own_unit():
+    lower, upper = constraints_of("band_gap in [1500, 3000] meV")
+    assert (lower, upper) == (Constraint("band_gap", ">=", 1.5), Constraint("band_gap", "<=", 3.0))
+    found = problem("band_gap in [1.5, 3] eV", ["formation_energy <= 0.5"])
+    assert found.objective == Objective("band_gap", "find")
+    assert bounds(found)["band_gap"] == (1.5, 3.0)
+    assert describe(found).startswith("find all, band_gap >= 1.5 eV")
+    assert problem("find all", ["y >= 1", "x in [0, 2]"]).objective == Objective("y", "find")
+
+
+@pytest.mark.parametrize(
+    ("goal", "constraints", "said"),
+    [
+        ("band_gap in [3, 1.5]", [], "is empty"),
+        ("band_gap in [1.5 eV]", [], "not a direction"),
+        ("find all", [], "nothing to find"),
+        ("band_gap = -1 eV", [], "cannot be"),
+        ("band_gap = soon", [], "not a number"),
+        ("band_gap in [1, 2]", ["band_gap >= 2.5"], "is both"),
+    ],
+)
+def test_goals_that_make_no_sense(goal, constraints, said):
+    with pytest.raises(ObjectiveError, match=said) as caught:
+        problem(goal, constraints)
+    assert caught.value.hint
+
+
+def test_merit_is_larger_for_what_is_better():
+    target = problem("band_gap = 1.4 eV")
+    assert merit(target, {"band_gap": 1.1}) == pytest.approx(-0.3)
+    assert shown(target, -0.3) == 0.3
+    assert merit(problem("min x"), {"x": 2.0}) == -2.0
+    assert merit(problem("max x"), {"y": 2.0}) is None
+    find = problem("x in [0, 1]")
+    assert [merit(find, {"x": v}) for v in (0.5, 2.0)] == [1.0, 0.0]
+    assert merit(find, {}) is None
+    assert best_so_far(find, [{"x": 0.5}, {"x": 2.0}, {"x": 1.0}]) == [1, 1, 2]
+    assert best_so_far(target, [{"band_gap": 2.0}, {"band_gap": 1.5}]) == pytest.approx([0.6, 0.1])

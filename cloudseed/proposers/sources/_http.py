@@ -2,8 +2,9 @@
 
 Both database clients use it, one for every question; all its requests share one deadline. A request
 is made in a thread of its own, for a server that sends a byte now and then, in the middle of a
-header or of a name look-up, holds whoever waits for it. `optimade`'s own loop repeats an overloaded server's answer for ever
-(it sets its count of attempts to zero at every turn), so nothing that it would repeat may reach it.
+header or of a name look-up, holds whoever waits for it. `optimade`'s own loop repeats an overloaded
+server's answer for ever (it sets its count of attempts to zero at every turn), so nothing that it
+would repeat may reach it.
 """
 
 from __future__ import annotations

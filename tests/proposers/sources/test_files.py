@@ -216,7 +216,7 @@ def test_an_ase_database_that_costs_too_much_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "all.json"
     path.write_text("[" * 200_000)
     monkeypatch.setattr(ase_db, "_LIMITS", Limits(cpu_seconds=5, memory_gigabytes=2))
-    with pytest.raises(InputError, match="all.json"):
+    with pytest.raises(InputError, match=r"all\.json"):
         list(find_entries([path]))
     stuck = "import sys; sys.stdin.readline(); print('ready', flush=True); sys.stdin.read()"
     monkeypatch.setattr(ase_db._Rows, "code", stuck)

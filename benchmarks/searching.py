@@ -1,0 +1,207 @@
+"""Back-tests on real tables: how many experiments it takes to find what is sought.
+
+    python benchmarks/searching.py perovskites elpasolites moduli --seeds 20 --budget 200
+
+Each campaign starts from 20 random rows, `default_rng(seed).permutation(N)[:20]`, and goes on in
+batches of five. Runs are kept in `build/searching/TASK.jsonl`, one line per method and seed, so
+that the script may be stopped and started again. Methods are cloud, greedy, random, and module:name
+of another; `--features X.npy` puts a matrix of one's own, rows as in the table, in place of the
+embeddings, and `--label` tells its runs from others. Data: the folder in CLOUDSEED_DATA, default
+../shared/data.
+
+| task | sought | hits |
+| --- | --- | --- |
+| perovskites | heat_all < 0.5 eV/atom and 1.5 <= dir_gap <= 3.0 eV | 17 of 3,787 |
+| perovskites-strict | heat_all < 0.2 eV/atom with the same window | 3 |
+| perovskites-wide | heat_all < 0.5 eV/atom and dir_gap > 0.5 eV | 48 |
+| elpasolites | lowest formation energy | the lowest 1 % of 5,851 |
+| moduli | highest bulk modulus of the Materials Project rows that have one | the stiffest 1 % |
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from encoder import elpasolites, perovskites
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from cloudseed.crystal import Crystal
+from cloudseed.loop.backtesting import Backtest, Job, draw, replays
+from cloudseed.loop.backtesting.records import Records
+from cloudseed.surrogate import (
+    CloudEncoder,
+    parse_problem,
+    scope_string,
+    shell_penalties,
+    wants_hints,
+)
+from cloudseed.surrogate.backtesting import HIT_SHARE, Truth
+
+DATA = Path(os.environ.get("CLOUDSEED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+BUILD = Path(__file__).parents[1] / "build" / "searching"
+STARTS, BATCH = 20, 5
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is sought in which table; `share` None where all that meets the bounds is a hit."""
+
+    name: str
+    table: str
+    objective: str
+    constraints: tuple[str, ...] = ()
+    share: float | None = None
+
+    def truth(self, values: dict[str, np.ndarray]) -> Truth:
+        problem = parse_problem(self.objective, self.constraints)
+        return Truth.of(problem, values, share=self.share)
+
+
+# Heats have two decimals, so that 0.499 stands for "below 0.5".
+WINDOW = "dir_gap in [1.5, 3.0]"
+TASKS = {
+    task.name: task
+    for task in (
+        Task("perovskites", "perovskites", "find all", ("heat_all <= 0.499", WINDOW)),
+        Task("perovskites-strict", "perovskites", "find all", ("heat_all <= 0.199", WINDOW)),
+        Task(
+            "perovskites-wide",
+            "perovskites",
+            "find all",
+            ("heat_all <= 0.499", "dir_gap >= 0.501"),
+        ),
+        Task("elpasolites", "elpasolites", "min formation_energy", share=HIT_SHARE),
+        Task("moduli", "moduli", "max bulk_modulus", share=HIT_SHARE),
+    )
+}
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("tasks", nargs="+", choices=TASKS)
+    arguments.add_argument("--methods", default="cloud,greedy,random")
+    arguments.add_argument("--seeds", type=int, default=20)
+    arguments.add_argument("--budget", type=int, default=200)
+    arguments.add_argument("--arriving", type=int, default=BATCH)
+    arguments.add_argument("--workers", type=int, default=1)
+    arguments.add_argument("--encoder", default="cloud-small")
+    arguments.add_argument("--features", type=Path, help="a .npy matrix, for one task")
+    arguments.add_argument("--no-hints", action="store_true", help="leave chemistry's prior out")
+    arguments.add_argument("--label", default="", help="is appended to the methods' names")
+    arguments.add_argument("--out", type=Path, default=BUILD)
+    options = arguments.parse_args()
+    if options.features and len(options.tasks) > 1:
+        arguments.error("--features belong to one task")
+    for name in options.tasks:
+        result = search(TASKS[name], options)
+        draw(result, options.out / f"{name}{options.label}")
+        report(result)
+
+
+def search(task: Task, options: argparse.Namespace) -> Backtest:
+    """Replays what is not yet kept, and returns all."""
+    values, features, hints = pool(task.table, options)
+    truth = task.truth(values)
+    if options.no_hints or not wants_hints(truth.problem):
+        hints = None
+    job = Job(features, truth, STARTS, "random", options.budget, BATCH, options.arriving, hints)
+    parts = (task, options.budget, options.arriving, BATCH, STARTS)
+    digest = hashlib.sha256(repr(parts).encode() + np.ascontiguousarray(features).tobytes())
+    kept = options.out / f"{task.name}.jsonl"
+    records = Records(kept, digest.hexdigest()[:16], task.name)
+    methods = [m.strip() for m in options.methods.split(",")]
+    wanted = [(m, s) for s in range(options.seeds) for m in methods]
+    todo = [(m, s) for m, s in wanted if (m + options.label, s) not in records.runs]
+    with closing(replays(job, todo, options.workers)) as finished:
+        for method, seed, run in track(finished, f"replaying {task.name}", len(todo)):
+            records.add(method + options.label, seed, run)
+    labelled = [m + options.label for m in methods]
+    runs = {m: tuple(records.runs[m, s] for s in range(options.seeds)) for m in labelled}
+    return Backtest(task.name, task.table, options.budget, BATCH, STARTS, truth, runs)
+
+
+def report(result: Backtest) -> None:
+    """Prints hits on the way, acceleration factors, and how predictions came true."""
+    total = len(result.truth.hits)
+    table = Table(title=f"{result.name}: {result.hits} hits of {total}", title_justify="left")
+    places = sorted({min(n, result.budget) for n in (60, 100, 200, result.budget)})
+    heads = [f"hits\nat {n}" for n in places] + ["AF half", "AF 90 %", "AF all"]
+    for head in ("method", "runs", *heads, "in 90 %\nintervals", "CPU s per\nchoice"):
+        table.add_column(head)
+    for name, figures in result.figures.items():
+        found = figures.curves.found
+        cells = [f"{found.mean[n - 1]:.1f}" for n in places]
+        cells += [a.text for a in figures.accelerations]
+        covered = ", ".join(f"{f.coverage90:.2f}" for f in figures.foresight)
+        table.add_row(name, str(figures.runs), *cells, covered, f"{figures.cpu_seconds:.2f}")
+    cells = [f"{n * result.hits / total:.2f}" for n in places]
+    needed = [f"{a.random:.0f} exp." for a in next(iter(result.figures.values())).accelerations]
+    table.add_row("random, exact", "", *cells, *needed, style="dim")
+    Console(highlight=False, width=120).print(table)
+
+
+def pool(
+    name: str, options: argparse.Namespace
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray | None]:
+    """Returns values by property, features and hints; embeddings are kept on disk."""
+    if options.features:
+        features = np.load(options.features, allow_pickle=False)
+        return READERS[name]()[1], features, None
+    encoder = CloudEncoder.load(options.encoder)
+    kept = options.out / f"{name}-{encoder.id[:16]}.npz"
+    if not kept.exists():
+        crystals, values = READERS[name]()
+        strings = [scope_string(c, encoder.dialect) for c in crystals()]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        hints = -shell_penalties(strings)
+        np.savez(kept, embeddings=encoder.embed(strings), hints=hints, **values)
+    with np.load(kept, allow_pickle=False) as file:
+        values = {key: file[key] for key in file if key not in {"embeddings", "hints"}}
+        return values, file["embeddings"], file["hints"]
+
+
+def read_perovskites():
+    path = DATA / "perov5_dev.csv.gz"
+    table = pd.read_csv(path)
+    values = {key: table[key].to_numpy(dtype=float) for key in ("heat_all", "dir_gap")}
+    return lambda: perovskites(path)[0], values
+
+
+def read_elpasolites():
+    path = DATA / "elpasolite_dev.csv.gz"
+    energies = pd.read_csv(path)["formation_energy_per_atom"].to_numpy(dtype=float)
+    return lambda: elpasolites(path, count=len(energies))[0], {"formation_energy": energies}
+
+
+def read_moduli():
+    from pymatgen.core import Structure
+
+    table = pd.concat([pd.read_csv(DATA / f"mp_structures_{i}.csv.gz") for i in range(4)])
+    table = table[table["bulk_modulus_vrh"].notna()]
+    values = {"bulk_modulus": table["bulk_modulus_vrh"].to_numpy(dtype=float)}
+
+    def crystals():
+        structures = (Structure.from_str(text, fmt="cif") for text in table["cif"])
+        return [Crystal.from_structure(s) for s in structures]
+
+    return crystals, values
+
+
+READERS = {
+    "perovskites": read_perovskites,
+    "elpasolites": read_elpasolites,
+    "moduli": read_moduli,
+}
+
+
+if __name__ == "__main__":
+    main()

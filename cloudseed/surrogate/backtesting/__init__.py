@@ -1,0 +1,57 @@
+"""Back-tests: campaigns replayed on data that are known already; `protocols.py` tells this part.
+
+Truth       what every candidate measures, and which are hits
+replay      a searcher spends a budget: a Run
+curves_of, accelerations, foresight      the figures of many runs
+chance_of   what random picks find, exactly
+"""
+
+from cloudseed.surrogate.backtesting.acceleration import FRACTIONS, Acceleration, accelerations
+from cloudseed.surrogate.backtesting.chance import Chance, chance_of, experiments_of_random
+from cloudseed.surrogate.backtesting.curves import Curve, Curves, curves_of
+from cloudseed.surrogate.backtesting.foresight import Foresight, foresight
+from cloudseed.surrogate.backtesting.protocols import (
+    Forecast,
+    Rules,
+    Run,
+    Searcher,
+    SearcherFactory,
+)
+from cloudseed.surrogate.backtesting.replay import StartKind, replay, start_rows
+from cloudseed.surrogate.backtesting.searchers import (
+    SEARCHERS,
+    CloudSearcher,
+    GreedySearcher,
+    RandomSearcher,
+    load_searcher,
+)
+from cloudseed.surrogate.backtesting.truth import HIT_SHARE, Truth
+
+__all__ = [
+    "FRACTIONS",
+    "HIT_SHARE",
+    "SEARCHERS",
+    "Acceleration",
+    "Chance",
+    "CloudSearcher",
+    "Curve",
+    "Curves",
+    "Forecast",
+    "Foresight",
+    "GreedySearcher",
+    "RandomSearcher",
+    "Rules",
+    "Run",
+    "Searcher",
+    "SearcherFactory",
+    "StartKind",
+    "Truth",
+    "accelerations",
+    "chance_of",
+    "curves_of",
+    "experiments_of_random",
+    "foresight",
+    "load_searcher",
+    "replay",
+    "start_rows",
+]

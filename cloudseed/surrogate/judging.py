@@ -1,0 +1,100 @@
+"""How good measured values are by what is sought."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cloudseed.surrogate.protocols import Problem
+
+__all__ = ["best_so_far", "bounds", "is_feasible", "merit", "shown"]
+
+
+def bounds(problem: Problem) -> dict[str, tuple[float, float]]:
+    """Returns the tightest lower and upper bound of each constrained property, in its own unit."""
+    found: dict[str, tuple[float, float]] = {}
+    for c in problem.constraints:
+        lower, upper = found.get(c.property, (-math.inf, math.inf))
+        if c.relation == ">=":
+            lower = max(lower, c.bound)
+        else:
+            upper = min(upper, c.bound)
+        found[c.property] = (lower, upper)
+    return found
+
+
+def is_feasible(problem: Problem, values: Mapping[str, float | None]) -> bool:
+    """Tells whether measured values are known to meet every constraint.
+
+    Args:
+        problem: What is sought.
+        values: Measured values by property, in the property's own unit. A constrained property that
+            is missing, None or NaN is not known to meet its bound.
+    """
+    for c in problem.constraints:
+        value = values.get(c.property)
+        # A comparison with NaN is false, so NaN does not meet a bound.
+        if value is None or not (value <= c.bound if c.relation == "<=" else value >= c.bound):
+            return False
+    return True
+
+
+def merit(problem: Problem, values: Mapping[str, float | None]) -> float | None:
+    """Returns how good measured values are, larger is better, constraints aside.
+
+    Args:
+        problem: What is sought.
+        values: Measured values by property, in the property's own unit.
+
+    Returns:
+        The objective's value, its negative where the smallest is sought, the negative of its
+        distance from a target; 1 or 0 for whether all that is to be found holds. None where the
+        objective was not measured.
+    """
+    goal = problem.objective
+    if goal.direction == "find":
+        known = all(values.get(c.property) is not None for c in problem.constraints)
+        return float(is_feasible(problem, values)) if known else None
+    value = values.get(goal.property)
+    if value is None or math.isnan(value):
+        return None
+    if goal.target is not None:
+        return -abs(value - goal.target)
+    return value if goal.direction == "max" else -value
+
+
+def shown(problem: Problem, merit: float) -> float:
+    """Returns a merit as people read it: the objective's value, a distance, or a count."""
+    return merit if problem.objective.direction in {"max", "find"} else -merit
+
+
+def best_so_far(
+    problem: Problem, measured: Sequence[Mapping[str, float | None]]
+) -> list[float | None]:
+    """Returns what a campaign had reached after each measurement.
+
+    Args:
+        problem: What is sought.
+        measured: The values of each measurement, in the order in which they came.
+
+    Returns:
+        As many values as measurements: the best feasible value of the objective, or its smallest
+        distance from the target, None as long as nothing feasible was measured; or how many
+        materials were found.
+    """
+    best: float | None = None
+    found = 0.0
+    curve: list[float | None] = []
+    for values in measured:
+        value = merit(problem, values)
+        if problem.objective.direction == "find":
+            found += value or 0.0
+            curve.append(found)
+            continue
+        if value is not None and is_feasible(problem, values):
+            best = value if best is None else max(best, value)
+        curve.append(None if best is None else shown(problem, best))
+    return curve

@@ -1,0 +1,187 @@
+"""Back-tests of a campaign file on a table."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from cloudseed.cli.app import app
+from cloudseed.errors import CloudseedError, InputError, SpecError, UnitError, UsageError
+from cloudseed.loop import load_spec
+from cloudseed.loop.backtesting import BacktestSettings, backtest, draw, parse_share
+from cloudseed.loop.listing import read_values
+from cloudseed.surrogate import Choice
+
+COUNT = 40
+
+
+class Lowest:
+    """Takes the lowest rows; stops for good at the seed in `fails`."""
+
+    calls = 0
+    fails = None
+
+    def __init__(self, features, problem):
+        del features, problem
+
+    def next(self, available, pending, observations, batch, seed):
+        type(self).calls += 1
+        if self.calls == self.fails:
+            raise KeyboardInterrupt
+        return Choice(tuple(available[:batch].tolist()), None, "lowest")
+
+
+NAME = f"{__name__}:Lowest"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A campaign file without parents, a table, and features."""
+    (tmp_path / "spec.yaml").write_text(
+        "name: small\nobjective: max score\nconstraints: [band_gap >= 1 eV]\n"
+        "budget: {experiments: 16}\nbatch: 4\ninitial: 6\nseed: 3\n"
+    )
+    rng = np.random.default_rng(0)
+    lines = ["id,score,band_gap (meV)"]
+    lines += [f"m{i},{i},{2000 if i % 2 else 500}" for i in range(COUNT)]
+    lines[5] = "m4,,"
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    np.save(tmp_path / "features.npy", rng.normal(size=(COUNT, 4)))
+    return tmp_path
+
+
+def run(folder, **options):
+    spec = load_spec(folder / "spec.yaml", parents_optional=True)
+    given = {"methods": ("random", NAME), "seeds": 3, "features": folder / "features.npy"}
+    settings = BacktestSettings(**{**given, "share": 0.1, **options})
+    return backtest(spec, folder / "table.csv", folder / "out", settings)
+
+
+def test_a_backtest_reports_figures_and_pictures(folder):
+    result = run(folder)
+    assert (result.hits, result.budget) == (2, 16)
+    report = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    assert report["goal"] == "max score, band_gap >= 1.0 eV"
+    assert report["unmeasurable"] == 1
+    assert report["random"]["found"][-1] == pytest.approx(16 * 2 / COUNT)
+    assert report["methods"]["random"]["runs"] == 3
+    lengths = {len(r.order) for runs in result.runs.values() for r in runs}
+    assert lengths == {16}
+    starts = [{r.order[:6] for r in (a, b)} for a, b in zip(*result.runs.values(), strict=True)]
+    assert all(len(s) == 1 for s in starts)
+    assert len(set.union(*starts)) == 3
+    files = draw(result, folder / "out")
+    assert {f.name for f in files} == {"hits.png", "hits.svg", "best.png", "best.svg"}
+    assert all(f.stat().st_size > 5000 for f in files)
+
+
+def test_an_interrupted_backtest_goes_on(folder, monkeypatch):
+    monkeypatch.setattr(Lowest, "calls", 0)
+    monkeypatch.setattr(Lowest, "fails", 5)
+    with pytest.raises(KeyboardInterrupt):
+        run(folder, methods=(NAME,))
+    kept = folder / "out" / "runs.jsonl"
+    assert len(kept.read_text().splitlines()) == 1
+    with kept.open("a") as file:
+        file.write('{"settings": "cut sho')
+    monkeypatch.setattr(Lowest, "fails", None)
+    monkeypatch.setattr(Lowest, "calls", 0)
+    whole = run(folder, methods=(NAME,))
+    assert Lowest.calls == 2 * 3
+    again = run(folder, methods=(NAME,))
+    assert Lowest.calls == 2 * 3
+    assert [r.order for r in again.runs[NAME]] == [r.order for r in whole.runs[NAME]]
+    run(folder, methods=(NAME,), budget=12)
+    assert Lowest.calls == 2 * 3 + 3 * 2
+
+
+def test_processes_give_the_same_runs(folder):
+    alone = run(folder, methods=("random",), seeds=2)
+    (folder / "out" / "runs.jsonl").unlink()
+    together = run(folder, methods=("random",), seeds=2, workers=2)
+    assert [r.order for r in together.runs["random"]] == [r.order for r in alone.runs["random"]]
+
+
+def test_the_command_prints_a_table_and_json(folder):
+    given = ["backtest", str(folder / "spec.yaml"), "--data", str(folder / "table.csv")]
+    given += ["--features", str(folder / "features.npy"), "--methods", "random", "--seeds", "2"]
+    given += ["--hits", "10%", "--out", str(folder / "out")]
+    shown = CliRunner().invoke(app, given, env={"COLUMNS": "120"})
+    assert shown.exit_code == 0, shown.output
+    assert "random, exact" in shown.output
+    report = json.loads(CliRunner().invoke(app, [*given, "--json"]).stdout)
+    assert report == json.loads((folder / "out" / "report.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error", "text"),
+    [
+        ("(meV)", "(GPa)", UnitError, "GPa"),
+        ("score", "scores", InputError, "score"),
+        ("m7,7", "m7,inf", InputError, "row 8"),
+    ],
+)
+def test_bad_tables_are_refused(folder, old, new, error, text):
+    table = folder / "table.csv"
+    table.write_text(table.read_text().replace(old, new))
+    with pytest.raises(error, match=text) as caught:
+        run(folder)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "options", [{"budget": 6}, {"methods": ("clod",)}, {"arriving": 9}, {"seeds": 0}]
+)
+def test_impossible_settings_are_refused(folder, options):
+    with pytest.raises(UsageError) as caught:
+        run(folder, **options)
+    assert caught.value.hint
+
+
+def test_features_must_fit_the_table(folder):
+    np.save(folder / "features.npy", np.zeros((3, 4)))
+    with pytest.raises(InputError, match="40 rows"):
+        run(folder)
+    (folder / "features.npy").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="cannot be read as a matrix"):
+        run(folder)
+
+
+def test_an_embedded_table_is_kept(tmp_path):
+    scopes = ["1 3 n O O O b O O D e O O O 0 | 4f | Ga 0.5 Te 0.5"]
+    scopes += [scopes[0].replace("Te", other) for other in ("Se", "S", "O")]
+    rows = [f"m{i},{i},{text}" for i, text in enumerate(scopes)]
+    (tmp_path / "table.csv").write_text("\n".join(["id,score,scope", *rows]))
+    (tmp_path / "spec.yaml").write_text(
+        "name: few\nobjective: max score\nbudget: {experiments: 4}\nbatch: 1\ninitial: 1\n"
+    )
+    spec = load_spec(tmp_path / "spec.yaml", parents_optional=True)
+    settings = BacktestSettings(("random",), seeds=1)
+    first = backtest(spec, tmp_path / "table.csv", tmp_path / "out", settings)
+    seen = []
+    again = backtest(
+        spec, tmp_path / "table.csv", tmp_path / "out", settings, lambda name, *_: seen.append(name)
+    )
+    assert set(seen) == {"replaying"}
+    assert again.runs["random"][0].order == first.runs["random"][0].order
+
+
+def test_parents_may_be_missing_only_here(folder):
+    with pytest.raises(SpecError, match="parents"):
+        load_spec(folder / "spec.yaml")
+
+
+def test_a_share_of_hits_is_read():
+    assert [parse_share(t) for t in ("1%", "0.01", "feasible")] == [0.01, 0.01, None]
+    for text in ("most", "0%", "101%", "2"):
+        with pytest.raises(CloudseedError, match="share of hits"):
+            parse_share(text)
+
+
+def test_units_in_headings_are_converted(folder):
+    names, values = read_values(folder / "table.csv", ["band_gap"])
+    assert names[:2] == ["m0", "m1"]
+    assert values["band_gap"][:2].tolist() == pytest.approx([0.5, 2.0])
