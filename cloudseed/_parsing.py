@@ -21,9 +21,20 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 from cloudseed.errors import StructureError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pymatgen.core import Structure
 
-__all__ = ["LIMITS", "Disorder", "Limits", "PlainCell", "Task", "plain_cell", "serve"]
+__all__ = [
+    "LIMITS",
+    "Disorder",
+    "Limits",
+    "PlainCell",
+    "Task",
+    "plain_cell",
+    "serve",
+    "serve_within",
+]
 
 SHORTEST_DISTANCE = 0.5
 """Atoms closer than this, in angstrom, are taken for an error: the H-H bond is 0.74 long."""
@@ -168,25 +179,46 @@ def _refuse_overlaps(structure: Structure) -> None:
 
 def serve() -> None:
     """Reads tasks from standard input and answers on standard output, until the input ends."""
+
+    def answer(question: dict[str, Any], limits: Limits) -> dict[str, Any]:
+        return _parse_safely(Task(**question), limits)
+
+    def prepare(question: dict[str, Any]) -> None:
+        for module in _PARSERS[question["format"]]:
+            importlib.import_module(module)  # before the clock runs
+
+    serve_within("pymatgen.core", answer, prepare)
+
+
+def serve_within(
+    library: str,
+    answer: Callable[[dict[str, Any], Limits], dict[str, Any]],
+    prepare: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> None:
+    """Answers the questions on standard input, each within the limits on its first line.
+
+    Args:
+        library: A module to load before memory is limited.
+        answer: Turns a question into an answer, and lets no error out.
+        prepare: Called with each question before its time runs.
+    """
     import resource
 
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a parser prints must not be taken for an answer
     limits = Limits(**json.loads(sys.stdin.readline()))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    from pymatgen.core import Structure  # noqa: F401  loaded before memory is limited
-
+    importlib.import_module(library)
     size = int(limits.memory_gigabytes * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))
     hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
     _answer(answers, "ready")
     for line in sys.stdin:
-        task = Task(**json.loads(line))
-        for module in _PARSERS[task.format]:
-            importlib.import_module(module)  # before the clock runs
+        question = json.loads(line)
+        prepare(question)
         budget = math.ceil(time.process_time() + limits.cpu_seconds)
         resource.setrlimit(resource.RLIMIT_CPU, (budget, hard))
-        _answer(answers, json.dumps(_parse_safely(task, limits)))
+        _answer(answers, json.dumps(answer(question, limits)))
 
 
 def _answer(stream: TextIO, text: str) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 
-__all__ = ["LIMITS", "Disorder", "Source", "read_cells"]
+__all__ = ["LIMITS", "Disorder", "Source", "Worker", "read_cells"]
 
 STARTUP_SECONDS = 120.0
 """What a worker may take to import its parsers, on a busy machine with a cold disk."""
@@ -130,8 +130,8 @@ def _format(path: Path) -> str:
 @contextmanager
 def _pool(workers: int, limits: Limits) -> Iterator[Any]:
     """Gives a function that turns tasks into results, in order, with that many workers."""
-    idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-    everyone = [_Worker(limits) for _ in range(max(1, workers))]
+    idle: queue.SimpleQueue[Worker] = queue.SimpleQueue()
+    everyone = [Worker(limits) for _ in range(max(1, workers))]
     for worker in everyone:
         idle.put(worker)
     executor = ThreadPoolExecutor(len(everyone), thread_name_prefix="cloudseed-reading")
@@ -162,8 +162,11 @@ def _pool(workers: int, limits: Limits) -> Iterator[Any]:
             worker.stop()
 
 
-class _Worker:
+class Worker:
     """A parsing process, started when first needed and replaced when it had to be killed."""
+
+    code = "from cloudseed._parsing import serve; serve()"
+    """What the process runs: it reads the limits, answers "ready", then each line by one line."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -172,20 +175,32 @@ class _Worker:
     def read(self, task: Task) -> PlainCell | InputError:
         """Parses one text."""
         try:
+            answer = self.ask(task.name, task._asdict())
+        except StructureError as error:
+            return error
+        if "error" in answer:
+            data = answer.get("data", {}) | {"source": task.name}
+            return StructureError(f"{task.name}: {answer['error']}", hint=answer["hint"], **data)
+        return PlainCell.of(answer["lattice"], answer["species"], answer["frac_coords"])
+
+    def ask(self, name: str, question: object) -> dict[str, Any]:
+        """Returns the answer to one question.
+
+        Raises:
+            StructureError: If there is none within the limits; calls its source by `name`.
+        """
+        try:
             process = self._process or self._start()
             assert process.stdin is not None
-            process.stdin.write(json.dumps(task._asdict()).encode() + b"\n")
+            process.stdin.write(json.dumps(question).encode() + b"\n")
             process.stdin.flush()
             line = self._line(process, self.limits.wall_seconds)
         except OSError:
             line = b""
         if line is None or not line.endswith(b"\n"):
-            return self._died(task, waited=line is None)
-        answer = json.loads(line)
-        if "error" in answer:
-            data = answer.get("data", {}) | {"source": task.name}
-            return StructureError(f"{task.name}: {answer['error']}", hint=answer["hint"], **data)
-        return PlainCell.of(answer["lattice"], answer["species"], answer["frac_coords"])
+            raise self._died(name, waited=line is None)
+        found: dict[str, Any] = json.loads(line)
+        return found
 
     def stop(self) -> None:
         """Ends the process, if there is one."""
@@ -198,7 +213,7 @@ class _Worker:
         home = str(Path(__file__).resolve().parents[1])
         path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
         self._process = process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "from cloudseed._parsing import serve; serve()"],
+            [sys.executable, "-P", "-c", self.code],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -215,7 +230,7 @@ class _Worker:
             )
         return process
 
-    def _died(self, task: Task, *, waited: bool) -> StructureError:
+    def _died(self, name: str, *, waited: bool) -> StructureError:
         """Puts away a worker that gave no answer, and says why it gave none."""
         limits, process = self.limits, self._process
         code = None if process is None or waited else process.wait(timeout=10)
@@ -226,9 +241,9 @@ class _Worker:
         else:
             why = "made its parser crash"
         return StructureError(
-            f"{task.name}: {why}.",
+            f"{name}: {why}.",
             hint="Simplify it: one crystal, ordered, few sites before the symmetry operations.",
-            source=task.name,
+            source=name,
         )
 
     @staticmethod

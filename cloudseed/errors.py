@@ -18,6 +18,7 @@
     │   ├── CampaignRunningError        another engine drives this campaign
     │   ├── StaleWorkerError            a write by an engine that lost its claim
     │   └── TransitionError             an illegal change of state
+    ├── PluginError                     a proposer or filter that failed
     └── MissingDependencyError          an optional extra that is not installed
 
 Each carries a one-sentence message, a `hint` that says what to do, and the data it was raised with.
@@ -36,6 +37,7 @@ __all__ = [
     "LedgerError",
     "MissingDependencyError",
     "ObjectiveError",
+    "PluginError",
     "SchemaError",
     "ScopeError",
     "SpecError",
@@ -143,6 +145,10 @@ class StaleWorkerError(LedgerError):
 
 class TransitionError(LedgerError):
     """An illegal change of state was asked for."""
+
+
+class PluginError(CloudseedError):
+    """A proposer or filter that failed; the message names it."""
 
 
 class MissingDependencyError(CloudseedError):

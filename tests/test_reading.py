@@ -215,7 +215,7 @@ def test_memory_is_limited():
 def test_a_crash_is_an_error_and_the_next_is_read(monkeypatch):
     import cloudseed._reading as reading
 
-    start, seen = reading._Worker._start, []
+    start, seen = reading.Worker._start, []
 
     def killed_at_first(self):
         process = start(self)
@@ -225,7 +225,7 @@ def test_a_crash_is_an_error_and_the_next_is_read(monkeypatch):
             process.wait()
         return process
 
-    monkeypatch.setattr(reading._Worker, "_start", killed_at_first)
+    monkeypatch.setattr(reading.Worker, "_start", killed_at_first)
     results = list(read_cells([("one", CIF), ("two", CIF)]))
     assert "crash" in results[0].message
     assert isinstance(results[1], PlainCell)

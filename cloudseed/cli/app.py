@@ -12,6 +12,7 @@ from cloudseed.cli import backtest as backtesting
 from cloudseed.cli import commands
 from cloudseed.cli import predict as predicting
 from cloudseed.cli import scope as scoping
+from cloudseed.cli.candidates import candidates
 from cloudseed.cli.encoder import encoder
 from cloudseed.cli.propose import propose
 
@@ -33,6 +34,7 @@ database = typer.Typer(
 )
 app.add_typer(database, name="db")
 app.add_typer(encoder, name="encoder")
+app.add_typer(candidates, name="candidates")
 
 Where = Annotated[
     str | None,

@@ -16,7 +16,10 @@ __all__ = ["progress_bar"]
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Yields a function to call with a task's name, how much is done, and how much there is."""
+    """Yields a function to call with a task's name, how much is done, and how much there is.
+
+    0 says that nobody knows how much there is.
+    """
     console = Console(stderr=True)
     bar = Progress(
         TextColumn("{task.description}"),
@@ -31,8 +34,8 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 
     def show(name: str, done: int, total: int) -> None:
         if name not in tasks:
-            tasks[name] = bar.add_task(name, total=total)
-        bar.update(bar.tasks[tasks[name]].id, completed=done, total=total)
+            tasks[name] = bar.add_task(name, total=total or None)
+        bar.update(bar.tasks[tasks[name]].id, completed=done, total=total or None)
 
     with bar:
         yield show

@@ -93,6 +93,8 @@ def propose(  # noqa: PLR0917  Typer passes options by name
         ),
         even=max_per_parent is None,
         seed=seed,
+        symprec=symprec,
+        disorder=disorder,
     )
     _run(
         recipe,
@@ -142,7 +144,7 @@ def _run(
         facts = {"parents": len(parents), "skipped": list(skipped), **proposed.summary()}
         _print_json(facts | {"out": None if out is None else str(out)})
     else:
-        _show(proposed, len(parents), skipped, out)
+        _show(proposed, len(parents), (*skipped, *proposed.skipped), out)
 
 
 def _parents(

@@ -293,7 +293,9 @@ def open_campaign(
 def _parents(spec: CampaignSpec) -> tuple[Parent, ...]:
     if not spec.parents:
         return ()
-    return read_parents(spec.parents, disorder=spec.disorder, skip_bad=spec.skip_bad).parents
+    return read_parents(
+        spec.parents, symprec=spec.symprec, disorder=spec.disorder, skip_bad=spec.skip_bad
+    ).parents
 
 
 def _propose(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 
 from cloudseed.crystal import partition_of
-from cloudseed.errors import EmptyPoolError
+from cloudseed.errors import EmptyPoolError, StructureError
 from cloudseed.loop.volumes import is_given, predictor_of, volume_of
 from cloudseed.proposers import (
     AllowedElements,
@@ -21,8 +21,10 @@ from cloudseed.proposers import (
     Kept,
     Observer,
     ProposalContext,
+    Reading,
     Verdict,
     generate,
+    guarded,
     load_filter,
     load_proposer,
     permitted_elements,
@@ -116,6 +118,7 @@ class Proposed:
         dropped: (filter, reason) -> chosen candidates that a late filter failed.
         unknown: The same for those that it could not judge.
         short: How many candidates are missing of those that were wanted.
+        skipped: For each listed structure that could not be used, why.
     """
 
     generation: Generation
@@ -123,6 +126,7 @@ class Proposed:
     dropped: Mapping[tuple[str, str], int] = field(default_factory=dict)
     unknown: Mapping[tuple[str, str], int] = field(default_factory=dict)
     short: int = 0
+    skipped: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Returns how many candidates were proposed, kept and dropped, as JSON values."""
@@ -146,6 +150,7 @@ class Proposed:
             },
             "quotas": dict(made.skipped),
             "short": self.short,
+            "unusable": list(self.skipped),
         }
 
 
@@ -193,14 +198,17 @@ def propose_from(
     Raises:
         UsageError: If the recipe cannot be followed.
         EmptyPoolError: If nothing passes the filters.
+        PluginError: If a proposer or filter fails; the message names it.
     """
     allowed = permitted_elements(recipe.allow, recipe.forbid)
     allowed &= allowed if elements is None else elements
     proposers = [load_proposer(choice.name, choice.options) for choice in recipe.proposers]
     for proposer in proposers:
         if isinstance(proposer, Observer):
-            proposer.observe(past.observations)
-    judges = sorted((load_filter(c.name, c.options) for c in recipe.filters), key=_cost)
+            with guarded("proposer", proposer.name):
+                proposer.observe(past.observations)
+    reading = Reading(recipe.symprec, workers or 1, recipe.disorder, progress)
+    judges = sorted((load_filter(c.name, c.options, reading) for c in recipe.filters), key=_cost)
     early: list[Filter] = [judge for judge in judges if _cost(judge) < _LATE]  # type: ignore[misc]
     references = {p.name: p.crystal for p in parents} | dict(past.references)
     late = [judge for judge in judges if _cost(judge) >= _LATE]
@@ -228,7 +236,13 @@ def propose_from(
         dropped=dict(closely.dropped),
         unknown=dict(closely.unknown),
         short=max(0, (recipe.top or 0) - len(made.kept)),
+        skipped=tuple(why for maker in (*proposers, *judges) for why in _skipped(maker)),
     )
+
+
+def _skipped(maker: object) -> tuple[str, ...]:
+    """Returns why structures were left out of a list that a proposer or filter reads."""
+    return tuple(getattr(maker, "skipped", ()))
 
 
 def _workers(recipe: Recipe, parents: int) -> int:
@@ -303,11 +317,16 @@ class _Closely:
         self.asked += 1
         cell, verdicts = None, []
         for judge in self._filters:
-            if isinstance(judge, CellFilter):
-                cell = cell or self._cell(candidate)
-                result = judge.check_cell(candidate, cell)
-            else:
-                result = judge.check(candidate)
+            try:
+                with guarded("filter", judge.name):
+                    if isinstance(judge, CellFilter):
+                        cell = cell or self._cell(candidate)
+                        result = judge.check_cell(candidate, cell)
+                    else:
+                        result = judge.check(candidate)
+            except StructureError as error:
+                self.dropped[judge.name, error.message] += 1
+                return False
             if result.verdict is Verdict.FAIL:
                 self.dropped[result.filter, result.reason] += 1
                 return False

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from cloudseed.crystal import SYMPREC
 from cloudseed.proposers import Quotas
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cloudseed.loop.spec import CampaignSpec
+    from cloudseed.crystal import Disorder
+    from cloudseed.loop.spec import CampaignSpec, ProposerChoice
 
 __all__ = ["Choice", "Recipe"]
 
@@ -44,6 +46,8 @@ class Recipe:
         even: Whether no parent may give more than its even share, as long as the others can give
             the rest; in place of a quota per parent.
         seed: Of all randomness.
+        symprec: Tolerance of every symmetry search, in angstrom.
+        disorder: What is done with partly occupied sites of what is listed: "refuse" or "majority".
     """
 
     proposers: tuple[Choice, ...] = (Choice("ionic_substitution"),)
@@ -56,13 +60,15 @@ class Recipe:
     quotas: Quotas = field(default_factory=Quotas)
     even: bool = False
     seed: int = 0
+    symprec: float = SYMPREC
+    disorder: Disorder = "refuse"
 
     @classmethod
     def of(cls, spec: CampaignSpec) -> Recipe:
         """Returns the recipe of a campaign."""
         shares = {p.name: p.share for p in spec.all_proposers if p.share is not None}
         return cls(
-            proposers=tuple(Choice(p.name, p.options) for p in spec.all_proposers),
+            proposers=tuple(_choice(p, spec) for p in spec.all_proposers),
             filters=tuple(Choice(f.name, f.options) for f in spec.filters),
             allow=spec.elements.allow,
             forbid=spec.elements.forbid,
@@ -77,4 +83,12 @@ class Recipe:
                 exploration=spec.quotas.exploration,
             ),
             seed=spec.seed,
+            symprec=spec.symprec,
+            disorder=spec.disorder,
         )
+
+
+def _choice(choice: ProposerChoice, spec: CampaignSpec) -> Choice:
+    """Returns a proposer; a list is read with the campaign's symprec unless it says otherwise."""
+    given = {"symprec": spec.symprec} if choice.name == "fixed_list" else {}
+    return Choice(choice.name, given | choice.options)

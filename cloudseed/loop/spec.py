@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from cloudseed.crystal import Disorder  # noqa: TC001  pydantic reads it
+from cloudseed.crystal import SYMPREC, Disorder
 from cloudseed.errors import SpecError
 from cloudseed.proposers import is_path
 from cloudseed.surrogate import Problem, parse_problem
@@ -241,6 +241,7 @@ class CampaignSpec(_Section):
             "prototypes", "mp:..." or "optimade:...". May be empty if every proposer does without.
         disorder: What is done with parents' partly occupied sites: "refuse" or "majority".
         skip_bad: Whether parents that cannot be used are left out.
+        symprec: Tolerance of every symmetry search, in angstrom.
         objective: For instance "max bulk_modulus", "band_gap = 1.4 eV" for a target, "band_gap in
             [1.5, 3.0] eV" for all materials in a window, or "find all" that meet the constraints.
         constraints: For instance "formation_energy <= -2.0 eV/atom".
@@ -269,6 +270,7 @@ class CampaignSpec(_Section):
     parents: tuple[str, ...] = ()
     disorder: Disorder = "refuse"
     skip_bad: bool = False
+    symprec: float = Field(default=SYMPREC, ge=1e-6, le=0.5)
     objective: str
     constraints: tuple[str, ...] = ()
     elements: ElementsSpec = ElementsSpec()

@@ -6,9 +6,10 @@ from cloudseed.proposers.evolution import Evolution
 from cloudseed.proposers.filters import AllowedElements
 from cloudseed.proposers.fixed import FixedList
 from cloudseed.proposers.generation import Generation, Kept, Origin, Quotas, generate
+from cloudseed.proposers.guarding import guarded
 from cloudseed.proposers.ionic import IonicSubstitution
 from cloudseed.proposers.neutrality import ChargeNeutrality
-from cloudseed.proposers.parents import ParentSet, load_parents, read_parents
+from cloudseed.proposers.parents import ParentSet, Reading, load_parents, read_parents
 from cloudseed.proposers.partial import PartialSubstitution
 from cloudseed.proposers.protocols import (
     Batch,
@@ -64,12 +65,14 @@ __all__ = [
     "ProposalContext",
     "Proposer",
     "Quotas",
+    "Reading",
     "SimilaritySubstitution",
     "SiteSwap",
     "Substituter",
     "Verdict",
     "available_proposers",
     "generate",
+    "guarded",
     "is_path",
     "load_filter",
     "load_parents",

@@ -26,12 +26,20 @@ def made(kind: str, name: str, maker: Callable[..., Any], options: Mapping[str, 
     Raises:
         UsageError: If an option is unknown, missing or impossible; the hint names the nearest.
     """
-    known = list(inspect.signature(maker).parameters)
-    for option in options:
+    parameters = inspect.signature(maker).parameters
+    known = list(parameters)
+    for option, value in options.items():
         if option not in known:
             raise UsageError(
                 f"The {kind} {name!r} has no option {option!r}.",
                 hint=nearest(option, known) if known else "It has none.",
+                option=option,
+            )
+        wanted, fits = _KINDS.get(_annotation(parameters[option]), ("", _anything))
+        if not fits(value):
+            raise UsageError(
+                f"The option {option!r} of the {kind} {name!r} cannot be {value!r}.",
+                hint=f"Give {wanted}.",
                 option=option,
             )
     try:
@@ -41,6 +49,28 @@ def made(kind: str, name: str, maker: Callable[..., Any], options: Mapping[str, 
             f"The {kind} {name!r} cannot be made of {dict(options)}: {error}.",
             hint=f"Its options are {', '.join(known)}." if known else "It has no options.",
         ) from error
+
+
+def _annotation(parameter: inspect.Parameter) -> str:
+    kind = parameter.annotation
+    return kind if isinstance(kind, str) else str(getattr(kind, "__name__", kind))
+
+
+def _anything(value: object) -> bool:  # noqa: ARG001  the maker itself will tell
+    return True
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+_KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
+    "int": ("a whole number", lambda value: type(value) is int),
+    "float": ("a number", _is_number),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "str": ("a text", lambda value: isinstance(value, str)),
+}
+"""Annotation -> what it asks of a value, for people and for programs."""
 
 
 def nearest(name: str, known: list[str]) -> str:

@@ -8,7 +8,7 @@ vacancy   as either, but the sites are left empty: 3 Sr2+ -> 2 La3+ + nothing
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -50,8 +50,8 @@ class AliovalentSubstitution(Substituter):
     threshold: float = 1e-6
     vacancy: float = 0.01
     cap: int = 12
-    name: str = OPERATION
-    version: str = "1"
+    name: str = field(default=OPERATION, init=False)
+    version: str = field(default="1", init=False)
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)

@@ -47,8 +47,8 @@ class Evolution:
     elites: int = 8
     depth: int = 3
     share: float = 0.2
-    name: str = OPERATION
-    version: str = "1"
+    name: str = field(default=OPERATION, init=False)
+    version: str = field(default="1", init=False)
     _observed: tuple[Observation, ...] = field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -42,7 +42,7 @@ class FixedList:
 
     path: str
     symprec: float = SYMPREC
-    workers: int = 1
+    workers: int = field(default=1, compare=False)
     disorder: Disorder = "refuse"
     skip_bad: bool = False
     name: str = field(default="fixed_list", init=False)
@@ -75,9 +75,11 @@ class FixedList:
         """
         self._skipped.clear()
         rank = 0
-        entries = list(find_entries(self.path))
         results = read_entries(
-            entries, symprec=self.symprec, workers=self.workers, disorder=self.disorder
+            find_entries(self.path),
+            symprec=self.symprec,
+            workers=self.workers,
+            disorder=self.disorder,
         )
         for entry, note, result in results:
             if isinstance(result, InputError):

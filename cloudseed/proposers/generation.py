@@ -99,7 +99,8 @@ def generate(
         settings: What else decides what is kept, such as the settings behind `accept`; goes into
             the hash of the settings.
         workers: Processes that propose and filter at the same time.
-        progress: Called with the number of parents done and of all.
+        progress: Called with the number of parents done and of all; before that, while a list is
+            read, with the number of its candidates and 0.
 
     Raises:
         UsageError: If there is nothing to start from, no proposer, no budget, or a quota for a

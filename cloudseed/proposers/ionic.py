@@ -10,7 +10,7 @@ of p(new | old) over the distinct ions.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -63,8 +63,8 @@ class IonicSubstitution(Substituter):
     threshold: float = 1e-6
     alpha: float = ALPHA
     merging: bool = False
-    name: str = OPERATION
-    version: str = "2"
+    name: str = field(default=OPERATION, init=False)
+    version: str = field(default="2", init=False)
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)

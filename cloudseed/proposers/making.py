@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cloudseed.errors import UsageError
+from cloudseed.errors import PluginError, StructureError, UsageError
 from cloudseed.proposers.blocks import Block
+from cloudseed.proposers.guarding import guarded
 from cloudseed.proposers.protocols import (
     Batch,
     BatchProposer,
@@ -76,22 +79,43 @@ class Makers:
             if isinstance(proposer, BatchProposer):
                 stream = self.stream(proposer.name, parent.crystal.key)
                 rng = _generator(stream)
-                for batch in proposer.batches(parent, self.context, self.budget, rng):
+                made = iter(proposer.batches(parent, self.context, self.budget, rng))
+                while (batch := _next(proposer, made, sieve.tally)) is not None:
                     rows, codes, judged = sieve.batch(batch, proposer.name)
                     if len(rows):
                         yield Block(rows, codes, judged, maker, stream)
 
-    def others(self, sieve: Sieve) -> Iterator[Block]:
+    def others(
+        self, sieve: Sieve, progress: Callable[[int, int], None] | None = None
+    ) -> Iterator[Block]:
         """Yields the parents and what the other proposers make, filtered."""
+        done = 0
         if self.keep_parents:
             yield sieve.loose([_given(parent) for parent in self.context.parents], PARENTS, 0)
         for maker, proposer in enumerate(self.proposers, 1):
             if isinstance(proposer, BatchProposer):
                 continue
             stream = self.stream(proposer.name)
-            proposed = iter(proposer.propose(self.context, self.budget, _generator(stream)))
-            while some := [c for c, _ in zip(proposed, range(_TOGETHER), strict=False)]:
+            proposed = self._loose(proposer, stream)
+            while some := list(islice(proposed, _TOGETHER)):
                 yield replace(sieve.loose(some, proposer.name, maker), stream=stream)
+                done += len(some)
+                if progress:
+                    progress(done, 0)
+
+    def _loose(self, proposer: Proposer, stream: tuple[int, ...]) -> Iterator[Candidate]:
+        with guarded("proposer", proposer.name):
+            yield from proposer.propose(self.context, self.budget, _generator(stream))
+
+
+def _next(proposer: Proposer, made: Iterator[Batch], tally: Tally) -> Batch | None:
+    """Returns the next batch, None at the end; a parent that gives no structure ends there."""
+    try:
+        with guarded("proposer", proposer.name):
+            return next(made, None)
+    except StructureError as error:
+        tally.dropped["structure", error.message] += 1
+        return None
 
 
 def _generator(stream: tuple[int, ...]) -> np.random.Generator:
@@ -114,15 +138,17 @@ def make_blocks(
     Args:
         makers: What to make.
         workers: Processes; 1 for this one alone.
-        progress: Called with the number of parents done and of all.
+        progress: Called with the number of parents done and of all; before that, while a list is
+            read, with the number of its candidates and 0.
 
     Raises:
         UsageError: If the number of workers is not positive.
+        PluginError: If a proposer or filter fails; the message names it.
     """
     if workers < 1:
         raise UsageError(f"{workers} workers do nothing.", hint="Give a positive number.")
     sieve = Sieve(makers.filters)
-    blocks = list(makers.others(sieve))
+    blocks = list(makers.others(sieve, progress))
     parents = makers.context.parents
     if workers == 1 or not any(isinstance(p, BatchProposer) for p in makers.proposers):
         for done, parent in enumerate(parents, 1):
@@ -148,7 +174,10 @@ def _shared(
     done = 0
     # Forking a process whose libraries run threads can hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_start, initargs=(alone,)) as pool:
+    with (
+        _explained(makers),
+        ProcessPoolExecutor(workers, context, initializer=_start, initargs=(alone,)) as pool,
+    ):
         for chunk, (packed, counted) in zip(chunks, pool.map(_work, chunks), strict=True):
             tally.add(counted)
             for place, block, memo in packed:
@@ -156,6 +185,23 @@ def _shared(
             done += len(chunk)
             if progress:
                 progress(done, len(parents))
+
+
+@contextmanager
+def _explained(makers: Makers) -> Iterator[None]:
+    """Maps the errors of processes that cannot be started or that die."""
+    from concurrent.futures import BrokenExecutor
+    from pickle import PicklingError
+
+    names = [*makers.names[1:], *(judge.name for judge in makers.filters)]
+    try:
+        yield
+    except (BrokenExecutor, PicklingError, AttributeError) as error:
+        raise PluginError(
+            f"A process that proposes could not be started or died ({type(error).__name__}).",
+            hint="Give one worker alone: it shows which of"
+            f" {', '.join(names)} it is, unless memory was short.",
+        ) from error
 
 
 _MAKERS: list[Makers] = []

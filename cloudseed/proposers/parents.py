@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,34 @@ from cloudseed.proposers.sources import PROTOTYPES, Entry, find_entries
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from cloudseed.crystal import Disorder
+    from cloudseed.crystal import Disorder, Source
 
-__all__ = ["ParentSet", "load_parents", "read_entries", "read_parents"]
+__all__ = ["ParentSet", "Reading", "counted", "load_parents", "read_entries", "read_parents"]
 
 _LOGGER = logging.getLogger(__name__)
 
 EMPTIEST = 150.0
 """Cubic angstrom per atom above which a cell holds a molecule in vacuum; caesium has 115."""
+
+_TOGETHER = 256
+_COUNTABLE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How structures are read, the same for parents and for what counts as known.
+
+    Attributes:
+        symprec: Tolerance of the symmetry search, in angstrom.
+        workers: Processes that parse at the same time.
+        disorder: What is done with partly occupied sites: "refuse" or "majority".
+        progress: Told the task, how much is done and how much there is, 0 where nobody knows.
+    """
+
+    symprec: float = SYMPREC
+    workers: int = 1
+    disorder: Disorder = "refuse"
+    progress: Callable[[str, int, int], None] = lambda *_: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +93,7 @@ def read_parents(
         disorder: What is done with partly occupied sites: "refuse", or "majority" to give each to
             whatever is on most of it; the parent's source then says so.
         skip_bad: Whether structures that cannot be used are left out and counted.
-        progress: Told the task, how much is done and how much there is.
+        progress: Told the task, how much is done and how much there is, 0 where nobody knows.
 
     Raises:
         UsageError: If no source is named, nothing is found or nothing can be used.
@@ -84,15 +105,15 @@ def read_parents(
             "No parents are given.", hint="Give files, a folder or a pattern such as parents/*.cif."
         )
     bundled = prototype_parents(symprec=symprec) if PROTOTYPES in asked else ()
-    entries = list(find_entries(source for source in asked if source != PROTOTYPES))
+    entries, total = counted(find_entries(source for source in asked if source != PROTOTYPES))
     read: list[tuple[Entry, str, Crystal]] = []
     errors: list[InputError] = []
     results = read_entries(entries, symprec=symprec, workers=workers, disorder=disorder)
     for done, (entry, note, result) in enumerate(results, start=1):
-        progress("reading parents", done, len(entries))
+        progress("reading parents", done, total)
         found = _refused_if_empty(entry, result) if isinstance(result, Crystal) else result
         if isinstance(found, Crystal):
-            read.append((entry, note, found))
+            read.append((replace(entry, source=""), note, found))
         else:
             errors.append(found)
     if errors and not (skip_bad and (read or bundled)):
@@ -103,7 +124,7 @@ def read_parents(
 
 
 def read_entries(
-    entries: Sequence[Entry],
+    entries: Iterable[Entry],
     *,
     symprec: float = SYMPREC,
     workers: int = 1,
@@ -111,27 +132,54 @@ def read_entries(
 ) -> Iterator[tuple[Entry, str, Crystal | InputError]]:
     """Yields each entry with a note on what was done to it and its crystal or error.
 
+    Entries are taken a few at a time, so that a list may be longer than memory.
+
     Args:
         entries: What sources offer.
         symprec: Tolerance of the symmetry search, in angstrom.
         workers: Processes that parse at the same time.
         disorder: As in `read_parents`.
     """
-    sources = [e.source for e in entries if not isinstance(e.source, StructureError)]
-    strict = read_crystals(sources, symprec=symprec, workers=workers)
-    results = (
-        (e, e.source if isinstance(e.source, StructureError) else next(strict)) for e in entries
-    )
+    results = _strictly(entries, symprec, workers)
     if disorder == "refuse":
         for entry, result in results:
             yield entry, "", result
         return
-    read = list(results)
-    again = [e.source for e, result in read if _disordered(result)]
-    ordered = read_crystals(again, symprec=symprec, workers=workers, disorder=disorder)  # type: ignore[arg-type]
-    for entry, result in read:
-        mended = _disordered(result)
-        yield entry, f"ordered by {disorder}" * mended, next(ordered) if mended else result
+    while read := list(islice(results, _TOGETHER)):
+        again = [e.source for e, result in read if _disordered(result)]
+        ordered = read_crystals(again, symprec=symprec, workers=workers, disorder=disorder)  # type: ignore[arg-type]
+        for entry, result in read:
+            mended = _disordered(result)
+            yield entry, f"ordered by {disorder}" * mended, next(ordered) if mended else result
+
+
+def _strictly(
+    entries: Iterable[Entry], symprec: float, workers: int
+) -> Iterator[tuple[Entry, Crystal | InputError]]:
+    """Yields entries in order, each with its crystal or error; disordered ones are refused."""
+    waiting: deque[Entry] = deque()
+
+    def sources() -> Iterator[Source]:
+        for entry in entries:
+            waiting.append(entry)
+            if not isinstance(entry.source, StructureError):
+                yield entry.source
+
+    def unusable() -> Iterator[tuple[Entry, StructureError]]:
+        while waiting and isinstance(waiting[0].source, StructureError):
+            yield waiting[0], waiting.popleft().source  # type: ignore[misc]
+
+    for result in read_crystals(sources(), symprec=symprec, workers=workers):
+        yield from unusable()
+        yield waiting.popleft(), result
+    yield from unusable()
+
+
+def counted(entries: Iterable[Entry]) -> tuple[Iterator[Entry], int]:
+    """Returns entries and their number, 0 where they are too many to hold at once."""
+    rest = iter(entries)
+    first = list(islice(rest, _COUNTABLE))
+    return chain(first, rest), len(first) if len(first) < _COUNTABLE else 0
 
 
 def _disordered(result: Crystal | InputError) -> bool:

@@ -9,7 +9,7 @@ so that unusual pairs are tried too; and a threshold of 0.001.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -64,8 +64,8 @@ class PartialSubstitution(Substituter):
     floor: float = 0.0
     cap: int = 24
     neutral: bool = True
-    name: str = OPERATION
-    version: str = "1"
+    name: str = field(default=OPERATION, init=False)
+    version: str = field(default="1", init=False)
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)

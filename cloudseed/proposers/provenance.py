@@ -109,11 +109,16 @@ class Kept:
 
 
 def settings_of(thing: object) -> dict[str, Any]:
-    """Returns the public settings of a proposer or filter, as JSON values."""
+    """Returns the public settings of a proposer or filter, as JSON values.
+
+    Fields of a dataclass that its comparison leaves out, such as a number of workers, decide
+    nothing and are no settings; name and version are, wherever they are defined.
+    """
     if dataclasses.is_dataclass(thing):
-        names = [field.name for field in dataclasses.fields(thing)]
+        names = [field.name for field in dataclasses.fields(thing) if field.compare]
     else:
         names = list(getattr(thing, "__dict__", {}))
+    names += [name for name in ("name", "version") if hasattr(thing, name)]
     found = {name: getattr(thing, name) for name in names if not name.startswith("_")}
     return {name: _plain(value) for name, value in sorted(found.items())}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from cloudseed.errors import UsageError
 from cloudseed.proposers._options import made, nearest
+from cloudseed.proposers.guarding import guarded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,10 +34,12 @@ def load_proposer(name: str, options: Mapping[str, Any] | None = None) -> Propos
     Raises:
         UsageError: If none of that name is installed, or it has no such option; the hint names
             the nearest.
+        PluginError: If it cannot be imported or made.
     """
     found = {point.name: point for point in entry_points(group=GROUP)}
     if name not in found:
         raise UsageError(
             f"There is no proposer {name!r}.", hint=nearest(name, sorted(found)), name=name
         )
-    return cast("Proposer", made("proposer", name, found[name].load(), options or {}))
+    with guarded("proposer", name):
+        return cast("Proposer", made("proposer", name, found[name].load(), options or {}))

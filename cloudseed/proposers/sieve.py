@@ -11,7 +11,9 @@ import numpy as np
 
 from cloudseed._keys import key_code, key_codes, patterns
 from cloudseed._root import VACANT
+from cloudseed.errors import StructureError
 from cloudseed.proposers.blocks import Block, Loose
+from cloudseed.proposers.guarding import guarded
 from cloudseed.proposers.protocols import (
     Batch,
     Candidate,
@@ -75,7 +77,8 @@ class Sieve:
         for asked in self._asked:
             if not len(batch):
                 break
-            judged = asked.judge(batch)
+            with guarded("filter", asked.name):
+                judged = asked.judge(batch)
             failed = self._count(judged)
             if failed.any():
                 kept = np.flatnonzero(~failed)
@@ -83,28 +86,43 @@ class Sieve:
                 said = [_rows(before, kept) for before in said]
                 judged = _rows(judged, kept)
             said.append(judged)
+        try:
+            codes = key_codes(batch.root, batch.classes, batch.numbers)
+        except StructureError as error:
+            self.tally.dropped["structure", error.message] += len(batch)
+            none = np.zeros(0, dtype=np.intp)
+            return taken(batch, none), [], tuple(_rows(before, none) for before in said)
         self.tally.passed[proposer] += len(batch)
-        return batch, key_codes(batch.root, batch.classes, batch.numbers), tuple(said)
+        return batch, codes, tuple(said)
 
     def loose(self, candidates: Sequence[Candidate], proposer: str, maker: int) -> Block:
         """Returns the candidates that pass."""
         self.tally.raw[proposer] += len(candidates)
         kept: list[Candidate] = []
+        codes: list[bytes] = []
         said: list[list[FilterResult]] = []
         for candidate in candidates:
-            results = self._ask_all(candidate)
+            try:
+                results = self._ask_all(candidate)
+                with guarded("proposer", proposer):
+                    code = key_code(candidate.key)
+            except StructureError as error:
+                self.tally.dropped["structure", error.message] += 1
+                continue
             if results is not None:
                 kept.append(candidate)
+                codes.append(code)
                 said.append(results)
         self.tally.passed[proposer] += len(kept)
         columns = zip(*said, strict=True) if said else [() for _ in self._asked]
         judged = tuple(_interned(list(column)) for column in columns)
-        return Block(Loose(tuple(kept)), [key_code(c.key) for c in kept], judged, maker)
+        return Block(Loose(tuple(kept)), codes, judged, maker)
 
     def _ask_all(self, candidate: Candidate) -> list[FilterResult] | None:
         results = []
         for asked in self._asked:
-            result = asked.judge_one(candidate)
+            with guarded("filter", asked.name):
+                result = asked.judge_one(candidate)
             self._count(Judged([result], np.zeros(1, dtype=np.intp)))
             if result.verdict is Verdict.FAIL:
                 return None
@@ -129,12 +147,17 @@ class _EachCandidate:
 
     def __init__(self, judge: Filter) -> None:
         self._judge = judge
+        self.name = judge.name
 
     def judge(self, batch: Batch) -> Judged:
-        return _interned([self._judge.check(candidate) for candidate in batch])
+        return _interned([self.judge_one(candidate) for candidate in batch])
 
     def judge_one(self, candidate: Candidate) -> FilterResult:
-        return self._judge.check(candidate)
+        """Returns the verdict; a candidate without a structure fails for that reason."""
+        try:
+            return self._judge.check(candidate)
+        except StructureError as error:
+            return FilterResult(self.name, self._judge.version, Verdict.FAIL, error.message)
 
 
 class _EachComposition(_EachCandidate):
@@ -150,7 +173,7 @@ class _EachComposition(_EachCandidate):
             for row, code in zip(group.rows.tolist(), _composition_codes(group), strict=True):
                 known = self._memo.get(code)
                 if known is None:
-                    known = self._memo[code] = self._judge.check(batch.candidate(row))
+                    known = self._memo[code] = self.judge_one(batch.candidate(row))
                 results[row] = known
         return _interned([result for result in results if result is not None])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -60,8 +60,8 @@ class SimilaritySubstitution(Substituter):
     width: float = 3.0
     threshold: float = 1e-6
     everywhere: bool = False
-    name: str = OPERATION
-    version: str = "1"
+    name: str = field(default=OPERATION, init=False)
+    version: str = field(default="1", init=False)
 
     def __post_init__(self) -> None:
         check_threshold(self.threshold)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -43,8 +43,8 @@ class SiteSwap(Substituter):
     """
 
     cap: int = 12
-    name: str = OPERATION
-    version: str = "1"
+    name: str = field(default=OPERATION, init=False)
+    version: str = field(default="1", init=False)
 
     def __post_init__(self) -> None:
         check_cap(self.cap)

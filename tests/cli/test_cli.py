@@ -82,6 +82,7 @@ COMMANDS = [
     "encoder evaluate",
     "encoder embed",
     "encoder card",
+    "candidates explain",
     "db upgrade",
     "db check",
 ]

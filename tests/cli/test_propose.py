@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -38,11 +39,21 @@ def test_a_pool_its_summary_and_one_childs_papers(tmp_path):
     assert as_json["key"] == rows[3]["key"]
 
 
-def test_the_same_seed_gives_the_same_pool_as_json():
-    arguments = (PARENTS, "--top", 9, "--per-parent", 40, "--explore", 0.3, "--json", "--seed", 5)
-    first, second = run(*arguments), run(*arguments)
-    assert json.loads(first.output) == json.loads(second.output)
-    assert json.loads(first.output)["kept"] == 9
+def test_the_seed_alone_decides_what_is_explored(tmp_path):
+    def pool(name, seed):
+        path = tmp_path / f"{name}.csv"
+        arguments = (PARENTS, "--top", 9, "--per-parent", 40, "--explore", 0.5, "--no-structures")
+        done = run(*arguments, "--json", "--seed", seed, "--out", path)
+        assert json.loads(done.output)["kept"] == 9
+        with path.open(newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        assert "exploration" in {row["chosen"] for row in rows}
+        return rows
+
+    first = pool("first", 5)
+    assert pool("second", 5) == first
+    other = [row["key"] for row in pool("other", 6)]
+    assert set(other) != {row["key"] for row in first}
 
 
 def test_cifs_on_standard_input_become_a_pool(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -44,6 +45,8 @@ class Server(BaseHTTPRequestHandler):
             self.end_headers()
         elif isinstance(wrong, int):
             self._send({"detail": "as the test asks"}, wrong)
+        elif wrong in {"drip", "drip headers"}:
+            self._drip(headers=wrong == "drip headers")
         elif wrong == "nonsense":
             self._send(["nothing", "of", "use"])
         elif parts.path == "/materials/summary/":
@@ -124,6 +127,19 @@ class Server(BaseHTTPRequestHandler):
                 },
             }
         )
+
+    def _drip(self, *, headers: bool) -> None:
+        """Sends a byte now and then, for three seconds or until nobody listens."""
+        self.send_response(200)
+        if not headers:
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+        for _ in range(60):
+            try:
+                self.wfile.write(b" ")
+            except OSError:
+                return
+            time.sleep(0.05)
 
     def _send(self, value: Any, status: int = 200) -> None:
         body = json.dumps(value).encode()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import InputError
-from cloudseed.proposers.parents import read_entries
+from cloudseed.proposers.parents import Reading, counted, read_entries
 from cloudseed.proposers.protocols import FilterResult, Verdict
 from cloudseed.proposers.provenance import sha256_of
 from cloudseed.proposers.screens.protocols import Answer, CompositionScreen
@@ -72,30 +72,43 @@ class KnownList:
         """Tells whether a composition is listed without a structure."""
         return _reduced(composition) in self._bare
 
+    @property
+    def has_structures(self) -> bool:
+        """Whether any material is listed with a structure."""
+        return bool(self._crystals)
+
     def crystals(self, key: str) -> Sequence[Crystal]:
         """Returns the listed crystals that have a key."""
         return self._crystals.get(key, ())
 
 
-def read_known(source: str | Path, name: str = "", *, workers: int = 1) -> KnownList:
+def read_known(source: str | Path, name: str = "", reading: Reading | None = None) -> KnownList:
     """Reads a list of known materials.
 
     Args:
         source: Whatever parents may come from, or a CSV with a column `formula` and no structures.
         name: What reasons call it; the file's name if empty.
-        workers: Processes that parse at the same time.
+        reading: How structures are read; as parents are, so that the same crystal has the same key.
 
     Raises:
         UsageError: If the source cannot be understood.
         InputError: If it cannot be read, or a formula is none.
     """
-    name = name or Path(str(source)).name
+    name, reading = name or Path(str(source)).name, reading or Reading()
     formulas = _formulas_of_table(Path(source))
     if formulas is not None:
         return KnownList(name, formulas=formulas)
     crystals: list[Crystal] = []
     skipped: list[str] = []
-    for _, _, result in read_entries(list(find_entries(source)), workers=workers):
+    entries, total = counted(find_entries(source))
+    results = read_entries(
+        entries,
+        symprec=reading.symprec,
+        workers=reading.workers,
+        disorder=reading.disorder,
+    )
+    for done, (_, _, result) in enumerate(results, start=1):
+        reading.progress(f"reading {name}", done, total)
         if isinstance(result, InputError):
             skipped.append(result.message)
         else:
@@ -122,12 +135,13 @@ def _formulas_of_table(path: Path) -> frozenset[Formula] | None:
 
 def _rows(path: Path, reader: Iterable[dict[str, str]]) -> Iterator[Formula]:
     from pymatgen.core import Composition
+    from pymatgen.core.composition import CompositionError
 
     for number, row in enumerate(reader, start=1):
         try:
-            amounts = Composition(row["formula"]).get_integer_formula_and_factor()[0]
+            amounts = Composition(row["formula"] or "").get_integer_formula_and_factor()[0]
             yield _reduced({str(e): int(n) for e, n in Composition(amounts).items()})
-        except ValueError as error:
+        except (ValueError, ZeroDivisionError, CompositionError) as error:
             raise InputError(
                 f"{path}, row {number}: {row['formula']!r} is no formula.",
                 hint="Write it like SrTiO3.",
@@ -146,13 +160,18 @@ class NewComposition(CompositionScreen):
 
     known: KnownList
     name: str = field(default="new_composition", init=False)
-    version: str = field(default="1", init=False)
+    version: str = field(default="2", init=False)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """For each listed structure that could not be used, why."""
+        return _told(self.known)
 
     def judge(self, composition: Mapping[str, int]) -> Answer:
         """Looks the composition up."""
         if self.known.has_composition(composition):
             return Verdict.FAIL, f"the composition is in {self.known.name}"
-        return Verdict.PASS, ""
+        return Verdict.PASS, f"not in {self.known.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,12 +180,17 @@ class NewPrototype:
 
     known: KnownList
     name: str = field(default="new_prototype", init=False)
-    version: str = field(default="1", init=False)
+    version: str = field(default="2", init=False)
     depends_on = "crystal"
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """For each listed structure that could not be used, why."""
+        return _told(self.known)
 
     def check(self, candidate: Candidate) -> FilterResult:
         """Looks the key up; a composition that is listed without a structure is unknown."""
-        verdict, reason = Verdict.PASS, ""
+        verdict, reason = Verdict.PASS, f"not in {self.known.name}"
         if self.known.crystals(candidate.key):
             verdict = Verdict.FAIL
             reason = f"the elements and Wyckoff orbits are in {self.known.name}"
@@ -186,11 +210,16 @@ class NewStructure:
 
     known: KnownList
     name: str = field(default="new_structure", init=False)
-    version: str = field(default="1", init=False)
+    version: str = field(default="2", init=False)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """For each listed structure that could not be used, why."""
+        return _told(self.known)
 
     def check_cell(self, candidate: Candidate, cell: Cell) -> FilterResult:
         """Compares the cell with its namesakes; listed compositions without structure: unknown."""
-        verdict, reason = Verdict.PASS, ""
+        verdict, reason = Verdict.PASS, f"not in {self.known.name}"
         here = cell.to_structure()
         for crystal in self.known.crystals(candidate.key):
             if _matcher().fit(here, crystal.build().to_structure()):
@@ -201,6 +230,10 @@ class NewStructure:
                 verdict = Verdict.UNKNOWN
                 reason = f"{self.known.name} has the composition, no structure"
         return FilterResult(self.name, self.version, verdict, reason)
+
+
+def _told(known: KnownList) -> tuple[str, ...]:
+    return tuple(f"of {known.name}: {why}" for why in known.skipped)
 
 
 @lru_cache(maxsize=1)

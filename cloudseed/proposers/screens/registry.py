@@ -24,6 +24,7 @@ from cloudseed.proposers.screens.sizes import IonSize
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from cloudseed.proposers.parents import Reading
     from cloudseed.proposers.protocols import Filter
     from cloudseed.proposers.screens.protocols import CellFilter
 
@@ -33,9 +34,22 @@ PATHS = ("list", "entries")
 """Options that are paths; a campaign file's are relative to it."""
 
 
-def _novelty(maker: Callable[..., Any]) -> Callable[..., Any]:
+_NOVELTY: Mapping[str, Callable[..., Any]] = {
+    "new_composition": NewComposition,
+    "new_prototype": NewPrototype,
+    "new_structure": NewStructure,
+}
+
+
+def _novelty(filter: str, reading: Reading | None = None) -> Callable[..., Any]:  # noqa: A002
     def make(list: str, name: str = "") -> Any:  # noqa: A002  the option's name
-        return maker(read_known(list, name))
+        known = read_known(list, name, reading)
+        if filter != "new_composition" and not known.has_structures:
+            raise UsageError(
+                f"{known.name} holds no structure that {filter} could compare with.",
+                hint="Ask for new compositions, or give a list of structures.",
+            )
+        return _NOVELTY[filter](known)
 
     return make
 
@@ -89,32 +103,36 @@ FILTERS: Mapping[str, Callable[..., Any]] = {
     "charge_neutrality": _neutrality,
     "electronegativity_order": _order,
     "cations_present": lambda: CationsPresent(),  # noqa: PLW0108  its fields are no options
-    "new_composition": _novelty(NewComposition),
+    "new_composition": _novelty("new_composition"),
     "abundance": _abundance,
     "supply_risk": _supply_risk,
     "element_limit": _element_limit,
-    "new_prototype": _novelty(NewPrototype),
+    "new_prototype": _novelty("new_prototype"),
     "ion_size": IonSize,
     "perovskite_tolerance": _tolerance,
     "energy_above_hull": _hull,
     "minimum_distance": _distance,
-    "new_structure": _novelty(NewStructure),
+    "new_structure": _novelty("new_structure"),
 }
 """Name -> maker, in order of cost."""
 
 
-def load_filter(name: str, options: Mapping[str, Any] | None = None) -> Filter | CellFilter:
+def load_filter(
+    name: str, options: Mapping[str, Any] | None = None, reading: Reading | None = None
+) -> Filter | CellFilter:
     """Returns a filter.
 
     Args:
         name: One of `FILTERS`.
         options: Its settings; the others keep their defaults.
+        reading: How the structures of its list are read, if it has one.
 
     Raises:
-        UsageError: If there is none of that name, or it has no such option; the hint names the
-            nearest.
+        UsageError: If there is none of that name, it has no such option (the hint names the
+            nearest), or its list holds nothing that it could compare with.
         InputError: If a file that it needs cannot be read.
     """
     if name not in FILTERS:
         raise UsageError(f"There is no filter {name!r}.", hint=nearest(name, list(FILTERS)))
-    return cast("Filter | CellFilter", made("filter", name, FILTERS[name], options or {}))
+    maker = _novelty(name, reading) if name in _NOVELTY else FILTERS[name]
+    return cast("Filter | CellFilter", made("filter", name, maker, options or {}))

@@ -1,18 +1,26 @@
 """A web session that cannot hang: bounded tries, time, size and redirects.
 
-Both database clients use it. `optimade`'s own loop repeats an overloaded server's answer for ever
-(it sets its count of attempts to zero at every turn), so nothing that it would repeat may reach it.
+Both database clients use it, one for every question; all its requests share one deadline. A request
+is made in a thread of its own, for a server that sends a byte now and then, in the middle of a
+header or of a name look-up, holds whoever waits for it. `optimade`'s own loop repeats an overloaded
+server's answer for ever (it sets its count of attempts to zero at every turn), so nothing that it
+would repeat may reach it.
 """
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from cloudseed.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from requests import Response, Session
 
 __all__ = ["bounded_session"]
@@ -26,8 +34,8 @@ LONGEST_PAUSE = 10.0
 TIMEOUT = (10.0, 60.0)
 """Seconds for connecting and for every piece of the answer."""
 
-LONGEST_ANSWER = 300.0
-"""Seconds for the whole of one answer."""
+LONGEST_QUESTION = 600.0
+"""Seconds for all pages and tries of one question."""
 
 LARGEST_ANSWER = 200_000_000
 """Bytes of one answer."""
@@ -37,22 +45,25 @@ _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def bounded_session() -> type[Session]:
-    """Returns the class of such sessions, a `requests.Session`.
+    """Returns the class of a question's sessions, a `requests.Session`; its time begins now.
 
     Its `get` returns answers that are no errors, and raises an InputError otherwise.
     """
     import requests
 
+    deadline = time.monotonic() + LONGEST_QUESTION
+
     class BoundedSession(requests.Session):  # type: ignore[misc]
         """Raises instead of waiting for ever."""
 
         def get(self, url: str | bytes, **options: Any) -> Response:
-            return _get(super().get, str(url), options)
+            text = url.decode() if isinstance(url, bytes) else url
+            return _get(super().get, text, options, deadline)
 
     return BoundedSession
 
 
-def _get(get: Any, url: str, options: dict[str, Any]) -> Response:
+def _get(get: Any, url: str, options: dict[str, Any], deadline: float) -> Response:
     from requests import RequestException
 
     where = urlsplit(url)
@@ -67,8 +78,7 @@ def _get(get: Any, url: str, options: dict[str, Any]) -> Response:
         if attempt:
             time.sleep(min(0.5 * 2.0**attempt, LONGEST_PAUSE))
         try:
-            answer: Response = get(url, **options)
-            _load(answer)
+            answer = _in_time(partial(_loaded, get, url, options, deadline), where.netloc, deadline)
         except RequestException as error:
             trouble = f"the line broke ({type(error).__name__})"
             continue
@@ -85,19 +95,56 @@ def _get(get: Any, url: str, options: dict[str, Any]) -> Response:
     )
 
 
-def _load(answer: Response) -> None:
-    """Reads the whole answer, as far as size and time permit."""
-    deadline, parts, size = time.monotonic() + LONGEST_ANSWER, [], 0
-    for part in answer.iter_content(1 << 16):
-        parts.append(part)
-        size += len(part)
-        if size > LARGEST_ANSWER or time.monotonic() > deadline:
-            answer.close()
-            raise InputError(
-                f"{urlsplit(str(answer.url)).netloc} sends too much, or too slowly.",
-                hint="Ask for fewer structures.",
-            )
+def _in_time(call: Callable[[], Response], host: str, deadline: float) -> Response:
+    """Returns a call's answer or raises its error; waits no longer than the deadline."""
+    box: queue.SimpleQueue[Response | Exception] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            box.put(call())
+        except Exception as error:  # it is raised where it is waited for
+            box.put(error)
+
+    threading.Thread(target=work, name="cloudseed-asking", daemon=True).start()
+    try:
+        found = box.get(timeout=max(0.0, deadline - time.monotonic()))
+    except queue.Empty:
+        raise _too_slow(host) from None
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+def _loaded(get: Any, url: str, options: dict[str, Any], deadline: float) -> Response:
+    """Asks and reads the whole answer, as far as size and time permit."""
+    from requests.exceptions import ChunkedEncodingError
+    from urllib3.exceptions import HTTPError
+
+    answer: Response = get(url, **options)
+    host = urlsplit(url).netloc
+    parts, size = [], 0
+    try:
+        # Whatever has come is taken at once, so that the clock is seen between any two pieces.
+        while part := answer.raw.read1(1 << 16, decode_content=True):
+            parts.append(part)
+            size += len(part)
+            if size > LARGEST_ANSWER:
+                raise InputError(f"{host} sends too much.", hint="Ask for fewer structures.")
+            if time.monotonic() > deadline:
+                raise _too_slow(host)
+    except HTTPError as error:
+        raise ChunkedEncodingError(error) from error
+    finally:
+        answer.close()
     answer._content = b"".join(parts)  # where `content`, `text` and `json` look
+    return answer
+
+
+def _too_slow(host: str) -> InputError:
+    return InputError(
+        f"{host} takes longer than {LONGEST_QUESTION:g} s for the question.",
+        hint="Ask for fewer structures, or try again later.",
+    )
 
 
 def _refused(host: str, answer: Response) -> InputError:

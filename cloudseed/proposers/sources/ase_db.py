@@ -1,12 +1,17 @@
-"""ASE databases: SQLite (.db) and JSON files of many structures."""
+"""ASE databases: SQLite (.db) and JSON files of many structures.
+
+They are foreign files as CIFs are: a process of its own reads them, under limits of time and memory
+for every row.
+"""
 
 from __future__ import annotations
 
-import itertools
 from typing import TYPE_CHECKING, Any
 
+from cloudseed._parsing import LIMITS, Limits
+from cloudseed._reading import Worker
 from cloudseed.errors import InputError, StructureError
-from cloudseed.proposers.sources.entries import Entry, sites_task
+from cloudseed.proposers.sources.entries import Entry, sites_task, too_many_sites
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +34,7 @@ def read_ase_database(path: Path, limit: int | None = None) -> Iterator[Entry]:
         limit: Rows to read at most.
 
     Raises:
-        InputError: If it is missing or no ASE database.
+        InputError: If it is missing, no ASE database, or costs more than the limits allow.
     """
     if not path.is_file():
         raise InputError(
@@ -37,37 +42,49 @@ def read_ase_database(path: Path, limit: int | None = None) -> Iterator[Entry]:
             hint="Check the path; it is relative to the folder you are in.",
             path=str(path),
         )
-    from ase.db import connect
-
+    question = {"path": str(path.resolve()), "type": SUFFIXES[path.suffix.lower()]}
+    worker, read = _Rows(_LIMITS), 0
     try:
-        rows = connect(str(path), type=SUFFIXES[path.suffix.lower()]).select(limit=limit, sort="id")
-        for row in itertools.islice(rows, limit):
-            yield _entry(path, row)
-    except InputError:
-        raise
-    except Exception as error:  # sqlite3, JSON and ASE raise what they like
-        raise InputError(
-            f"{path} cannot be read as an ASE database.",
-            hint="Write it with `ase.db.connect(path).write(atoms)`.",
-            path=str(path),
-        ) from error
+        while limit is None or read < limit:
+            answer = worker.ask(str(path), question)
+            if "end" in answer:
+                return
+            if "broken" in answer:
+                raise _no_database(path, answer["broken"])
+            yield _entry(path, answer)
+            read += 1
+    finally:
+        worker.stop()
 
 
-def _entry(path: Path, row: Any) -> Entry:
-    from ase.data import chemical_symbols
+class _Rows(Worker):
+    code = "from cloudseed.proposers.sources._ase_rows import serve; serve()"
 
-    name = f"{path.stem}-{row.id}"
-    origin = f"{path}, row {row.id}"
-    values = {k: float(v) for k, v in row.key_value_pairs.items() if isinstance(v, int | float)}
-    if "energy" in row:
-        values["energy_per_atom"] = float(row.energy) / max(row.natoms, 1)
-    if not all(row.pbc):
+
+_LIMITS = Limits(cpu_seconds=60.0, wall_seconds=120.0)
+"""Of one row; the first bears the opening of the database."""
+
+
+def _no_database(path: Path, why: str) -> InputError:
+    return InputError(
+        f"{path} cannot be read as an ASE database ({why}).",
+        hint="Write it with `ase.db.connect(path).write(atoms)`.",
+        path=str(path),
+    )
+
+
+def _entry(path: Path, row: dict[str, Any]) -> Entry:
+    name = f"{path.stem}-{row['id']}"
+    origin = f"{path}, row {row['id']}"
+    if not row["periodic"]:
         error = StructureError(
             f"{origin}: the atoms are not periodic in three directions.",
             hint="Molecules, chains and slabs are no parents; set `pbc` and a cell for crystals.",
             source=origin,
         )
-        return Entry(name, origin, error, values)
-    species = [{chemical_symbols[number]: 1.0} for number in row.numbers]
-    coords = row.toatoms().get_scaled_positions(wrap=False)
-    return Entry(name, origin, sites_task(origin, row.cell, species, coords), values)
+        return Entry(name, origin, error, row["values"])
+    if row["sites"] > LIMITS.sites:
+        return Entry(name, origin, too_many_sites(origin, row["sites"]), row["values"])
+    species = [{symbol: 1.0} for symbol in row["species"]]
+    task = sites_task(origin, row["lattice"], species, row["frac_coords"])
+    return Entry(name, origin, task, row["values"])

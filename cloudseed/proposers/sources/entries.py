@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cloudseed.crystal import Source
 
-__all__ = ["Entry", "sites_task"]
+__all__ = ["Entry", "sites_task", "too_many_sites"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +49,19 @@ def sites_task(
         frac_coords: Fractional coordinates.
     """
     if len(species) > LIMITS.sites:
-        return StructureError(
-            f"{name}: the cell has {len(species)} sites; at most {LIMITS.sites} are taken.",
-            hint="Give a smaller cell.",
-            source=name,
-        )
+        return too_many_sites(name, len(species))
     plain = {
         "lattice": [[float(x) for x in row] for row in lattice],
         "species": [{str(e): float(x) for e, x in site.items()} for site in species],
         "frac_coords": [[float(x) for x in row] for row in frac_coords],
     }
     return Task(name, "sites", json.dumps(plain))
+
+
+def too_many_sites(name: str, sites: int) -> StructureError:
+    """Returns the error that a cell is too large to be parsed."""
+    return StructureError(
+        f"{name}: the cell has {sites} sites; at most {LIMITS.sites} are taken.",
+        hint="Give a smaller cell.",
+        source=name,
+    )

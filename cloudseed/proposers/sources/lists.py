@@ -14,7 +14,7 @@ from cloudseed.proposers.sources.entries import Entry
 
 if TYPE_CHECKING:
     import io
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 __all__ = ["read_stream", "read_table"]
@@ -22,8 +22,15 @@ __all__ = ["read_stream", "read_table"]
 NAMES = ("id", "name", "material_id", "key", "formula")
 """Columns that name a row, the first found counts."""
 
-_LARGEST_STREAM = 1_000_000_000
-_LONGEST_LINE = 1_000_000
+LARGEST = 4_000_000_000
+"""Characters of a table or stream, after unpacking."""
+
+LONGEST_LINE = 1_500_000
+"""Characters of one line; a CIF of 1 MB on one line of a table fits."""
+
+LARGEST_CIF = 2_000_000
+"""Characters that are held of one CIF; whoever parses it takes less."""
+
 _BLOCK = re.compile(r"^data_(\S*)", re.IGNORECASE)
 
 
@@ -31,11 +38,12 @@ def read_table(path: Path) -> Iterator[Entry]:
     """Yields the structures of a CSV, gzipped or not; numbers in other columns are their values.
 
     Raises:
-        InputError: If the file is missing, is no CSV, or has no column `cif`.
+        InputError: If the file is missing, is no CSV, has no column `cif`, or unpacks to more than
+            `LARGEST` characters or a line of more than `LONGEST_LINE`.
     """
     try:
         with _opened(path) as stream:
-            reader = csv.DictReader(stream)
+            reader = csv.DictReader(_bounded(stream, str(path)))
             columns = list(reader.fieldnames or ())
             if "cif" not in columns:
                 raise InputError(
@@ -45,9 +53,9 @@ def read_table(path: Path) -> Iterator[Entry]:
                 )
             label = next((c for c in NAMES if c in columns), None)
             for number, row in enumerate(reader, start=1):
-                name = str(row[label]) if label else f"{path.name.split('.')[0]}-{number}"
+                name = (label and row[label]) or f"{path.name.split('.')[0]}-{number}"
                 origin = f"{path}, row {number}"
-                yield Entry(name, origin, (origin, str(row["cif"] or "")), _numbers(row))
+                yield Entry(name, origin, (origin, row["cif"] or ""), _numbers(row))
     except FileNotFoundError as error:
         raise InputError(
             f"There is no file {path}.",
@@ -61,7 +69,7 @@ def read_table(path: Path) -> Iterator[Entry]:
 
 
 def _opened(path: Path) -> io.TextIOBase:
-    csv.field_size_limit(2_000_000)
+    csv.field_size_limit(LARGEST_CIF)
     if path.suffix.lower() == ".gz":
         return gzip.open(path, "rt", encoding="utf-8", newline="")
     return path.open(encoding="utf-8", newline="")
@@ -84,29 +92,28 @@ def read_stream(
 ) -> Iterator[Entry]:
     """Yields the CIF blocks of a stream one by one, as any generator prints them.
 
-    What stands before the first `data_` line is passed over.
+    What stands before the first `data_` line is passed over. Of a block no more is held than shows
+    that it is too large.
 
     Args:
         lines: The stream; standard input if None.
         name: What messages call it.
 
     Raises:
-        InputError: If the stream holds no block, is no text, or exceeds a gigabyte.
+        InputError: If the stream holds no block or is no text, or if it or one of its lines is too
+            long.
     """
     block: list[str] = []
     label, number, size = "", 0, 0
     for line in _checked(sys.stdin if lines is None else lines, name):
-        size += len(line)
-        if size > _LARGEST_STREAM:
-            raise InputError(
-                f"{name} gives more than {_LARGEST_STREAM / 1e9:g} GB.", hint="Give it in parts."
-            )
         begins = _BLOCK.match(line)
         if begins:
             if number:
                 yield _block(name, label, number, block)
-            label, block, number = begins[1], [], number + 1
-        block.append(line)
+            label, block, number, size = begins[1], [], number + 1, 0
+        size += len(line)
+        if size <= LARGEST_CIF:
+            block.append(line)
     if not number:
         raise InputError(
             f"{name} holds no CIF.",
@@ -117,12 +124,30 @@ def read_stream(
 
 def _checked(lines: Iterable[str], name: str) -> Iterator[str]:
     try:
-        for line in lines:
-            if len(line) > _LONGEST_LINE:
-                raise InputError(f"A line of {name} is too long for a CIF.", hint="Is it text?")
-            yield line
+        yield from _bounded(lines, name)
     except UnicodeDecodeError as error:
         raise InputError(f"{name} is no text.", hint="Pipe CIF text into it.") from error
+
+
+def _bounded(lines: Iterable[str], name: str) -> Iterator[str]:
+    """Yields lines, none too long and not too many; of a longer one no more is read than that."""
+    size = 0
+    for line in _lines(lines):
+        size += len(line)
+        if len(line) > LONGEST_LINE:
+            raise InputError(
+                f"A line of {name} is too long for a CIF or a table.", hint="Is it text?"
+            )
+        if size > LARGEST:
+            raise InputError(
+                f"{name} gives more than {LARGEST / 1e9:g} GB.", hint="Give it in parts."
+            )
+        yield line
+
+
+def _lines(lines: Iterable[str]) -> Iterator[str]:
+    readline: Callable[[int], str] | None = getattr(lines, "readline", None)
+    return iter(lines) if readline is None else iter(lambda: readline(LONGEST_LINE + 1), "")
 
 
 def _block(name: str, label: str, number: int, lines: list[str]) -> Entry:

@@ -93,7 +93,8 @@ def _answers(where: str, query: str, limit: int) -> Mapping[str, Any]:
         ) from error
     except (BadRequest, RuntimeError) as error:
         raise UsageError(
-            f"The filter {query!r} cannot be used.", hint=str(error).splitlines()[0]
+            f"The filter {query!r} cannot be used.",
+            hint=next(iter(str(error).splitlines()), "Write it as optimade.org specifies."),
         ) from error
     client.all_results.clear()  # the class keeps every answer for ever
     return dict(answers)

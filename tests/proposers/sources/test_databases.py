@@ -1,6 +1,8 @@
 """Materials Project and OPTIMADE clients against a server that speaks their protocols."""
 
 import sys
+import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -93,6 +95,46 @@ def test_too_large_an_answer_is_cut_off(monkeypatch):
     monkeypatch.setattr(_http, "LARGEST_ANSWER", 100)
     with pytest.raises(InputError, match="too much"):
         ask(monkeypatch, "mp:Ba-O-Ti")
+
+
+@pytest.mark.parametrize("drip", ["drip", "drip headers"])
+def test_a_server_that_drips_holds_nobody(monkeypatch, drip):
+    monkeypatch.setattr(_http, "LONGEST_QUESTION", 0.4)
+    with database(drip) as (address, _):
+        monkeypatch.setenv("MP_API_ENDPOINT", address)
+        begun = time.monotonic()
+        with pytest.raises(InputError, match=r"takes longer than 0\.4 s"):
+            list(find_entries(["mp:Ba-O-Ti"]))
+        assert time.monotonic() - begun < 2.5
+
+
+def test_all_requests_of_a_question_share_one_deadline(monkeypatch):
+    session = _http.bounded_session()
+    with database() as (address, asked):
+        late = time.monotonic() + _http.LONGEST_QUESTION
+        clock = SimpleNamespace(monotonic=lambda: late, sleep=time.sleep)
+        monkeypatch.setattr(_http, "time", clock)
+        with pytest.raises(InputError, match="takes longer"):
+            session().get(f"{address}/materials/summary/")
+    assert len(asked) <= 1
+
+
+def test_an_address_in_bytes_is_an_address():
+    with database() as (address, asked), pytest.raises(InputError, match="404"):
+        _http.bounded_session()().get(f"{address}/there".encode())
+    assert asked[0][0] == "/there"
+
+
+def test_an_error_without_words_is_still_one_error(monkeypatch):
+    from optimade.client import OptimadeClient
+
+    def silent(*_, **__):
+        raise RuntimeError
+
+    monkeypatch.setattr(OptimadeClient, "get", silent)
+    with pytest.raises(UsageError, match="cannot be used") as caught:
+        ask(monkeypatch, f"optimade:HERE?{OPTIMADE}")
+    assert caught.value.hint
 
 
 def test_only_https_leaves_this_machine(monkeypatch):

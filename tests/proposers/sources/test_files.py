@@ -1,15 +1,21 @@
 """Sources that are files: ASE databases, tables, CIF streams, what cannot be a parent."""
 
+import gzip
+import io
 import json
+import time
+from itertools import chain, product, repeat
 
+import numpy as np
 import pytest
 from ase import Atoms
 from ase.db import connect
 
-from cloudseed.crystal import Cell
+from cloudseed._parsing import Limits
+from cloudseed.crystal import Cell, Crystal
 from cloudseed.errors import InputError, StructureError, UsageError
-from cloudseed.proposers.parents import load_parents, read_parents
-from cloudseed.proposers.sources import find_entries
+from cloudseed.proposers.parents import counted, load_parents, read_entries, read_parents
+from cloudseed.proposers.sources import Entry, ase_db, find_entries, lists
 from cloudseed.proposers.sources.lists import read_stream
 
 SALT = Cell(
@@ -151,3 +157,87 @@ def test_prototypes_stand_beside_files(tmp_path):
 def test_nothing_is_no_parent():
     with pytest.raises(UsageError, match="No parents are given"):
         load_parents([])
+
+
+def test_what_a_packed_table_unpacks_to_is_bounded(tmp_path, monkeypatch):
+    path = tmp_path / "bomb.csv.gz"
+    with gzip.open(path, "wt") as stream:
+        stream.write("id,cif\n" + "1,x\n" * 5_000)
+    monkeypatch.setattr(lists, "LARGEST", 10_000)
+    with pytest.raises(InputError, match="more than"):
+        list(find_entries([path]))
+    with gzip.open(path, "wt") as stream:
+        stream.write("id,cif\n" + "x" * 5_000_000)
+    with pytest.raises(InputError, match="too long"):
+        list(find_entries([path]))
+
+
+def test_no_more_of_an_endless_line_is_read_than_a_line_may_hold():
+    class Endless(io.StringIO):
+        asked = 0
+
+        def readline(self, size=-1):
+            assert size > 0
+            self.asked += size
+            return "x" * size
+
+    endless = Endless()
+    with pytest.raises(InputError, match="too long"):
+        list(read_stream(endless))
+    assert endless.asked <= 2 * lists.LONGEST_LINE
+
+
+def test_entries_are_taken_a_few_at_a_time():
+    taken = []
+
+    def entries():
+        for number in range(40):
+            taken.append(number)
+            bad = StructureError("odd") if number % 2 else (str(number), cif())
+            yield Entry(str(number), str(number), bad)
+
+    results = read_entries(entries())
+    names = [next(results)[0].name for _ in range(6)]
+    assert names == ["0", "1", "2", "3", "4", "5"]
+    assert len(taken) < 20
+    assert [isinstance(r, StructureError) for _, _, r in results] == [False, True] * 17
+
+
+def test_entries_are_counted_where_they_are_few(monkeypatch):
+    monkeypatch.setattr("cloudseed.proposers.parents._COUNTABLE", 3)
+    entries = [Entry(str(n), "", ("", "")) for n in range(4)]
+    assert counted(entries[:2])[1] == 2
+    rest, total = counted(entries)
+    assert total == 0
+    assert list(rest) == entries
+
+
+def test_an_ase_database_that_costs_too_much_is_refused(tmp_path, monkeypatch):
+    path = tmp_path / "all.json"
+    path.write_text("[" * 200_000)
+    monkeypatch.setattr(ase_db, "_LIMITS", Limits(cpu_seconds=5, memory_gigabytes=2))
+    with pytest.raises(InputError, match=r"all\.json"):
+        list(find_entries([path]))
+    stuck = "import sys; sys.stdin.readline(); print('ready', flush=True); sys.stdin.read()"
+    monkeypatch.setattr(ase_db._Rows, "code", stuck)
+    monkeypatch.setattr(ase_db, "_LIMITS", Limits(wall_seconds=0.2))
+    with pytest.raises(InputError, match="takes longer"):
+        list(find_entries([path]))
+
+
+def test_of_an_endless_block_little_is_held():
+    lines = chain(["data_x\n"], repeat("y" * 99 + "\n", 30_000), cif().splitlines(keepends=True))
+    first, second = read_stream(lines)
+    assert 1_000_000 < len(first.source[1]) <= lists.LARGEST_CIF
+    assert second.name == "CsCl"
+
+
+def test_the_largest_child_cell_is_searched_quickly():
+    grid = np.array(list(product(range(5), repeat=3)))
+    faces = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    coords = (grid[:, None] + faces).reshape(-1, 3) / 5
+    species = tuple(np.random.default_rng(0).choice(["Cu", "Au"], len(coords)).tolist())
+    begun = time.process_time()
+    Crystal.from_cell(Cell(np.eye(3) * 20, species, coords))
+    assert len(coords) == 500
+    assert time.process_time() - begun < 5.0
