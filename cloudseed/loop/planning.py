@@ -36,9 +36,7 @@ __all__ = ["Situation", "choose", "idempotency_key", "plan", "situation"]
 
 _ALL_RANKS = 5000
 _TOP_RANKS = 1000
-_ALARM = (
-    "alarm: of its last {} predictions the model had the order wrong; half of this batch explores"
-)
+_ALARM = "alarm: the model had the order of its last {} predictions wrong; half the batch explores"
 
 
 @dataclass(frozen=True, slots=True)
