@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 __all__ = ["Situation", "choose", "idempotency_key", "plan", "situation"]
 
 _ALL_RANKS = 5000
+#: Ends that tell of the material: it cannot be made, or the lab will never measure it. What failed
+#: tells of the instrument, what was cancelled of nothing.
+_INFEASIBLE = frozenset({ExperimentState.INFEASIBLE, ExperimentState.REFUSED})
 _TOP_RANKS = 1000
 _ALARM = "alarm: the model had the order of its last {} predictions wrong; half the batch explores"
 
@@ -44,8 +47,8 @@ class Situation:
     """What a decision is made on.
 
     Attributes:
-        observations: What was measured.
-        observed: Ids of those measurements.
+        observations: What was measured, and what could not be.
+        observed: Ids of the measurements.
         available: Rows of the pool that may be chosen, in order.
         pending: Rows of the pool that are planned or running.
         pending_ids: The candidates' ids of those.
@@ -79,6 +82,10 @@ def situation(ledger: Ledger, campaign_id: int, pool: Pool, problem: Problem) ->
         rows=np.array([pool.position[e.candidate_id] for e in measured], dtype=np.int64),
         values=np.array([values[e.id] for e in measured]).reshape(-1, len(properties)),
         properties=properties,
+        infeasible=np.array(
+            [pool.position[e.candidate_id] for e in experiments if e.state in _INFEASIBLE],
+            dtype=np.int64,
+        ),
     )
     return Situation(
         observations=observations,

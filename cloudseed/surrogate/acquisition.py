@@ -4,7 +4,7 @@ For an optimum it is the log expected improvement plus the log probability that 
 hold: the constrained expected improvement of J. R. Gardner et al., Bayesian Optimization with
 Inequality Constraints, ICML 2014. Where all that meets the constraints is to be found, it is that
 probability alone: every hit counts the same, so that the batch with the most expected hits is the
-likeliest candidates.
+likeliest candidates. That a candidate can be made is one constraint more, where that is modelled.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cloudseed.surrogate.gp import FittedSurrogate
     from cloudseed.surrogate.hurdle import Hurdle
+    from cloudseed.surrogate.makeable import Makeable
     from cloudseed.surrogate.protocols import Objective, Problem
 
     Array = npt.NDArray[np.float64]
@@ -80,7 +81,8 @@ class Evaluation:
         mean: Posterior mean per modelled property, k x m.
         sd: Posterior standard deviation of the noise-free property, k x m.
         acquisition: Log of the value of measuring each point alone, k.
-        log_feasible: Log probability that measured values meet all constraints, k.
+        log_feasible: Log probability that a point can be made and measured values meet all
+            constraints, k.
     """
 
     mean: Array
@@ -99,11 +101,13 @@ class Criterion:
             never measured has none, and its constraint is left out.
         best: The best feasible merit so far, in the property's unit; where nothing feasible is
             known, one that nearly every candidate improves on, so that feasibility decides.
+        makeable: Model of whether a candidate can be made; None where all could be.
     """
 
     problem: Problem
     surrogates: Mapping[str, FittedSurrogate | Hurdle]
     best: float
+    makeable: Makeable | None = None
 
     @property
     def goal(self) -> Goal:
@@ -115,11 +119,15 @@ class Criterion:
         """The model of the objective."""
         return self.surrogates[self.problem.objective.property]
 
+    def log_makeable(self, x: Array) -> Array:
+        """Returns the log probability that points of the space, k x p, can be made: k."""
+        return np.zeros(len(x)) if self.makeable is None else self.makeable.log_probability(x)
+
     def __call__(self, x: Array) -> Evaluation:
         """Evaluates points of the space, k x p."""
         limits = judging.bounds(self.problem)
         means, sds = [], []
-        log_feasible = np.zeros(len(x))
+        log_feasible = self.log_makeable(x)
         for name, surrogate in self.surrogates.items():
             mean, sd, inside = surrogate.evaluate(x, *limits.get(name, (-np.inf, np.inf)))
             means.append(mean)

@@ -78,8 +78,8 @@ def choose_jointly(
     objective = criterion.objective
     assert isinstance(objective, FittedSurrogate), "what is optimised has a Gaussian process"
     goal = Goal.of(criterion.problem.objective, objective.centre, objective.scale)
-    # Hurdle models are not sampled: what they say of a candidate holds for the whole batch.
-    fixed = np.zeros(len(choices))
+    # Classes are not sampled: what their models say of a candidate holds for the whole batch.
+    fixed = criterion.log_makeable(choices)
     for name, hurdle in criterion.surrogates.items():
         if not isinstance(hurdle, FittedSurrogate):
             fixed += hurdle.evaluate(choices, *limits.get(name, (-np.inf, np.inf)))[2]

@@ -58,12 +58,13 @@ def decide(
     With fewer than `MIN_VALUES` measured values of the objective the batch fills space. Otherwise a
     model per property scores every available candidate. For an optimum the best of them compete for
     the batch jointly, pending experiments taken into account; where all that meets the constraints
-    is to be found, the likeliest are taken.
+    is to be found, the likeliest are taken. Once a candidate could not be made, the chance that
+    others can be is learned too.
 
     Args:
         features: Embeddings of everything that may occur, N x d.
-        observations: What was measured.
-        available: Rows that may be chosen; measured and pending ones among them are passed over.
+        observations: What was measured, and what could not be.
+        available: Rows that may be chosen; tried and pending ones among them are passed over.
         pending: Rows that are being measured.
         problem: What is sought.
         batch: The most rows to choose, at least 1.
@@ -78,7 +79,7 @@ def decide(
         all constraints hold.
 
     Raises:
-        EmptyPoolError: If nothing is available that is not measured or pending.
+        EmptyPoolError: If nothing is available that is not tried or pending.
         InputError: If a row is out of range, an embedding or value is not finite, or batch is
             below 1.
         FitError: If the measurements cannot be modelled at all.
@@ -90,7 +91,7 @@ def decide(
         )
         note = f"{known} values of the objective are too few to model: the batch fills space"
         return replace(choice, notes=(note,))
-    pool = _Pool.of(len(features), observations.rows, available, pending, batch)
+    pool = _Pool.of(len(features), observations, available, pending, batch)
     space = Space.of(features, hints)
     notes: list[str] = []
     rng = np.random.default_rng(seed)
@@ -111,11 +112,11 @@ def decide(
             method, picks = "LogEI", alone
     chosen = [int(finalists[i]) for i in picks]
     if explored:
-        taken = np.concatenate([pool.measured, pool.pending, np.array(chosen, dtype=np.int64)])
+        taken = np.concatenate([pool.tried, pool.pending, np.array(chosen, dtype=np.int64)])
         chosen += _spread(space, np.setdiff1d(pool.open, taken), taken, explored, rng)
         notes.append(f"{explored} of {batch} picks explore")
     model = {
-        **describe_models(space, criterion.surrogates),
+        **describe_models(space, criterion),
         "scored": len(pool.open),
         "finalists": len(finalists),
         "baseline": len(baseline.x),
@@ -140,29 +141,29 @@ def space_fill(
     batch: int,
     seed: int,
 ) -> Choice:
-    """Chooses candidates that stand for the pool and are unlike what is measured or pending.
+    """Chooses candidates that stand for the pool and are unlike what is tried or pending.
 
     Args:
         features: Embeddings of everything that may occur, N x d.
-        observations: What was measured; the values play no part.
-        available: Rows that may be chosen; measured and pending ones among them are passed over.
+        observations: What was measured, and what could not be; the values play no part.
+        available: Rows that may be chosen; tried and pending ones among them are passed over.
         pending: Rows that are being measured.
         batch: The most rows to choose, at least 1.
         seed: Decides all that is random; equal input and seed give equal picks.
 
     Raises:
-        EmptyPoolError: If nothing is available that is not measured or pending.
+        EmptyPoolError: If nothing is available that is not tried or pending.
         InputError: If a row is out of range, an embedding is not finite, or batch is below 1.
     """
-    pool = _Pool.of(len(features), observations.rows, available, pending, batch)
+    pool = _Pool.of(len(features), observations, available, pending, batch)
     space = Space.of(features)
     rng = np.random.default_rng(seed)
-    taken = np.concatenate([pool.measured, pool.pending])
+    taken = np.concatenate([pool.tried, pool.pending])
     return Choice(
         picks=tuple(_spread(space, pool.open, taken, batch, rng)),
         scores=None,
         method="space_filling",
-        model={**describe_models(space, {}), "scored": 0, "seed": seed},
+        model={**describe_models(space), "scored": 0, "seed": seed},
     )
 
 
@@ -177,30 +178,35 @@ def _spread(
 
 @dataclass(frozen=True, slots=True)
 class _Pool:
-    """The rows of a decision, each kind sorted, without repeats, and disjoint."""
+    """The rows of a decision, each kind sorted, without repeats, and disjoint.
+
+    Attributes:
+        open: What may be chosen.
+        pending: What is being measured.
+        tried: What was measured or could not be.
+    """
 
     open: Rows
     pending: Rows
-    measured: Rows
+    tried: Rows
 
     @classmethod
     def of(
         cls,
         count: int,
-        measured: Sequence[int] | Rows,
+        observations: Observations,
         available: Sequence[int] | Rows,
         pending: Sequence[int] | Rows,
         batch: int,
     ) -> _Pool:
         if batch < 1:
             raise InputError(f"A batch of {batch} is empty.", hint="Ask for at least one.")
-        given, waiting, done = (
-            checked_rows(rows, count) for rows in (available, pending, measured)
-        )
+        tried = np.concatenate([observations.rows, observations.infeasible])
+        given, waiting, done = (checked_rows(rows, count) for rows in (available, pending, tried))
         free = np.setdiff1d(given, np.union1d(waiting, done), assume_unique=True)
         if not len(free):
             raise EmptyPoolError(
-                "No candidate is left that is neither measured nor pending.",
+                "No candidate is left that is neither tried nor pending.",
                 hint="Add parents or widen the filters, or end the campaign here.",
                 available=len(given),
             )

@@ -14,10 +14,11 @@ from cloudseed.surrogate import gp, judging
 from cloudseed.surrogate.acquisition import Criterion
 from cloudseed.surrogate.features import Projection, fit_projection
 from cloudseed.surrogate.hurdle import Hurdle, fit_hurdle, is_inflated
+from cloudseed.surrogate.makeable import Makeable, fit_makeable, newest
 from cloudseed.surrogate.protocols import Observations, Problem, Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -126,11 +127,11 @@ def fit_criterion(
     seed: int,
     notes: list[str],
 ) -> Criterion:
-    """Fits a model per property and finds the value to improve on.
+    """Fits a model per property and of what can be made, and finds the value to improve on.
 
     Args:
         space: The pool.
-        observations: What was measured; the objective at least once.
+        observations: What was measured, the objective at least once, and what could not be.
         problem: What is sought.
         seed: Chooses the rows for hyperparameters in large data.
         notes: Gets a line for everything that goes otherwise than planned.
@@ -155,7 +156,8 @@ def fit_criterion(
             floors=name in limits and (not optimised or name != problem.objective.property),
         )
         notes.extend(surrogates[name].notes)
-    criterion = Criterion(problem, surrogates, best=0.0)
+    makeable = _makeable(space, observations, notes)
+    criterion = Criterion(problem, surrogates, best=0.0, makeable=makeable)
     return replace(criterion, best=_best(space, criterion, observations, notes))
 
 
@@ -177,6 +179,25 @@ def _fitted(
         return fit_hurdle(features, values, seed=seed, name=name, hinted=hinted, spread=spread)
     features = points[:, : space.projection.dimension]
     return gp.fit(features, values, seed=seed, name=name, spread=spread)
+
+
+def _makeable(space: Space, observations: Observations, notes: list[str]) -> Makeable | None:
+    """Fits what can be made, once there is something that could not be."""
+    checked_rows(observations.infeasible, len(space.features))
+    known = np.isfinite(observations.values).any(axis=1)
+    tried = observations.rows[known], observations.infeasible
+    made, failed = newest(*tried)
+    if not len(failed):
+        return None
+    total = len(np.union1d(*tried))
+    notes.append(
+        f"{len(np.setdiff1d(tried[1], tried[0]))} of {total} candidates could not be made or"
+        " measured: the chance that one can be is modelled"
+    )
+    if total > len(made) + len(failed):
+        notes.append(f"that model learns from the newest {len(made) + len(failed)}")
+    width = space.projection.dimension
+    return fit_makeable(space[made][:, :width], space[failed][:, :width], notes)
 
 
 def is_gap(name: str) -> bool:
@@ -254,12 +275,13 @@ def score(space: Space, criterion: Criterion, rows: Rows) -> Scores:
     )
 
 
-def describe_models(
-    space: Space, surrogates: Mapping[str, FittedSurrogate | Hurdle]
-) -> dict[str, object]:
+def describe_models(space: Space, criterion: Criterion | None = None) -> dict[str, object]:
     """Returns what tells the models of one decision from those of another; JSON values."""
+    surrogates = {} if criterion is None else criterion.surrogates
+    makeable = None if criterion is None else criterion.makeable
     return {
         "surrogates": {name: dict(s.summary) for name, s in surrogates.items()},
+        **({} if makeable is None else {"makeable": dict(makeable.summary)}),
         "components": space.projection.dimension,
         "explained": space.projection.explained,
         "versions": {

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy as np
     import numpy.typing as npt
 
 __all__ = [
@@ -103,17 +104,20 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Observations:
-    """What was measured.
+    """What was measured, and what could not be.
 
     Attributes:
         rows: Row of the feature matrix of each observation, n; a row may occur more than once.
+            Oldest first.
         values: Measured values, n x m, NaN where a property was not measured.
         properties: The m property names.
+        infeasible: Rows that could not be made or that the lab will not measure, oldest first.
     """
 
     rows: npt.NDArray[np.int64]
     values: npt.NDArray[np.float64]
     properties: tuple[str, ...]
+    infeasible: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +129,8 @@ class Scores:
         mean: Posterior mean per property, k x m.
         sd: Posterior standard deviation of the noise-free property, k x m.
         acquisition: Value of measuring each one alone, k; larger is better.
-        feasible: Probability that measured values meet all constraints, k.
+        feasible: Probability that a candidate can be made and measured values meet all
+            constraints, k.
         properties: The m properties that were modelled; a constraint on one that was never measured
             is left out.
     """

@@ -74,7 +74,8 @@ def rank(
 
     Args:
         features: Embeddings of everything that may occur, N x d.
-        observations: What was measured; one value of the objective is the least.
+        observations: What was measured, one value of the objective at the least, and what could
+            not be.
         available: Rows to rank; measured ones may be among them.
         problem: What is sought.
         seed: Decides all that is random.
@@ -108,7 +109,7 @@ def rank(
         neighbours=measured[positions],
         distances=distances,
         order_by=order_by,
-        model={**describe_models(space, criterion.surrogates), "seed": seed},
+        model={**describe_models(space, criterion), "seed": seed},
         notes=tuple(notes),
     )
 

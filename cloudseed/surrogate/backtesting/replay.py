@@ -61,8 +61,8 @@ def replay(searcher: Searcher, truth: Truth, start: Sequence[int], rules: Rules)
 
     The start is measured first, as far as the budget goes. Then `rules.batch` experiments run at
     any time; whenever `rules.arriving` of them are done, in the order in which they began, the
-    searcher fills the places, with the rest pending. A row without any known value fails: it costs
-    an experiment and is not chosen again.
+    searcher fills the places, with the rest pending. A row without any known value is
+    infeasible: it costs an experiment and is not chosen again.
 
     Args:
         searcher: Who chooses.

@@ -86,7 +86,7 @@ class Truth:
 
     @property
     def measurable(self) -> Mask:
-        """Rows of which an experiment gives at least one value, N; all others fail."""
+        """Rows of which an experiment gives at least one value, N; others are infeasible."""
         return np.asarray(np.isfinite(self.values).any(axis=1))
 
     @property
@@ -107,9 +107,10 @@ class Truth:
         return None if goal is None else goal.property
 
     def observe(self, rows: Rows) -> Observations:
-        """Returns what measuring rows gives; those that fail give nothing."""
-        good = rows[self.measurable[rows]]
-        return Observations(good, self.values[good], self.problem.properties)
+        """Returns what measuring rows gives; those that fail are infeasible."""
+        succeeds = self.measurable[rows]
+        good = rows[succeeds]
+        return Observations(good, self.values[good], self.problem.properties, rows[~succeeds])
 
 
 def _goal(problem: Problem) -> Objective | None:
