@@ -191,6 +191,7 @@ NAMES = {
         "expected_hits",
         "probability_of_best",
         "ranks_worse_than_random",
+        "ALARM_LEAST",
     },
     "surrogate.backtesting": {
         "FRACTIONS",

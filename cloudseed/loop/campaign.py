@@ -266,7 +266,7 @@ def open_campaign(
         _check_lab(spec, lab)
         stage("loading the encoder")
         encoder = _load_encoder(spec.encoder)
-        parents = parents_from_config(row.config["parents"])
+        parents = parents_from_config(row.config["parents"], spec.symprec)
         if ledger.count_candidates(row.id) == 0:
             stage("proposing candidates")
             proposed = _propose(spec, parents, lab.describe().elements, encoder)

@@ -152,7 +152,10 @@ def plan(context: Context, batch: int) -> DecisionRow:
     alarm = misled(results, spec.problem, spec.decide.alarm)
     exploration = max(spec.decide.exploration, EXPLORED if alarm else 0.0)
     choice = choose(spec, pool, state, step=step, batch=batch, asked=asked, exploration=exploration)
-    notes = [*choice.notes, *([_ALARM.format(spec.decide.alarm)] if alarm else [])]
+    notes = [
+        *choice.notes,
+        *([_ALARM.format(spec.decide.alarm)] if alarm and choice.scores is not None else []),
+    ]
     decision = NewDecision(
         step=step,
         method=choice.method,

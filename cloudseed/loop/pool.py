@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cloudseed.crystal import Cell, Crystal, GeometryRoot
+from cloudseed.crystal import SYMPREC, Cell, Crystal, GeometryRoot
 from cloudseed.db import NewCandidate
 from cloudseed.errors import StorageError
 from cloudseed.proposers import Parent
@@ -84,11 +84,14 @@ class Pool:
         return {row.id: position for position, row in enumerate(self.rows)}
 
 
-def parents_from_config(config: Sequence[Mapping[str, object]]) -> tuple[Parent, ...]:
-    """Refines the parents that a campaign's record holds."""
+def parents_from_config(
+    config: Sequence[Mapping[str, Any]], symprec: float = SYMPREC
+) -> tuple[Parent, ...]:
+    """Refines the parents that a campaign's record holds, with the campaign's tolerance."""
+    cells = [Cell.from_json(p["cell"]) for p in config]
     return tuple(
-        Parent(str(p["name"]), Crystal.from_cell(Cell.from_json(p["cell"])), str(p["source"]))  # type: ignore[arg-type]
-        for p in config
+        Parent(str(p["name"]), Crystal.from_cell(cell, symprec=symprec), str(p["source"]))
+        for p, cell in zip(config, cells, strict=True)
     )
 
 

@@ -207,13 +207,16 @@ def _found(table: Path, what: str) -> dict[str, str]:
         if table.suffix.lower() == ".parquet":
             import pyarrow.parquet as pq
 
-            rows = pq.read_table(table, columns=["key", "formula", "papers"]).to_pylist()
+            columns = ["key", "formula", "papers"]
+            named = [[("key", "==", what)], [("formula", "==", what)]]
+            rows = pq.read_table(table, columns=columns, filters=named).to_pylist()
         else:
             csv.field_size_limit(10_000_000)
             with table.open(encoding="utf-8", newline="") as stream:
                 rows = [
                     {name: row[name] for name in ("key", "formula", "papers")}
                     for row in csv.DictReader(stream)
+                    if what in {row["key"], row["formula"]}
                 ]
     except (OSError, KeyError, ValueError, csv.Error) as error:
         raise InputError(

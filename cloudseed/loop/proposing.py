@@ -131,7 +131,6 @@ class Proposed:
     def summary(self) -> dict[str, Any]:
         """Returns how many candidates were proposed, kept and dropped, as JSON values."""
         made = self.generation
-        kept = Counter(p.kept.origins[0].proposer for p in self.proposals)
         return {
             "raw": made.raw,
             "fruitful": len(made.fruitful),
@@ -144,7 +143,7 @@ class Proposed:
                 name: {
                     "raw": made.proposed[name],
                     "passed": made.passed.get(name, 0),
-                    "kept": kept[name],
+                    "kept": made.taken.get(name, 0),
                 }
                 for name in made.proposed
             },

@@ -123,9 +123,9 @@ def hits(results: Sequence[Result], problem: Problem) -> list[Result]:
 
 
 def last_gain(results: Sequence[Result], problem: Problem) -> Result | None:
-    """Returns the result that last brought something: the best one, or the latest hit."""
+    """Returns the result that last brought something: the best, or the latest decision's hit."""
     if problem.objective.direction == "find":
-        return next(iter(reversed(hits(results, problem))), None)
+        return max(hits(results, problem), key=lambda r: r.step, default=None)
     return best(results, problem)
 
 

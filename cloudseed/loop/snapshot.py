@@ -42,7 +42,7 @@ class Snapshot:
         objective: Name of the objective's property.
         rounds_since_best: Decisions since the one that found the best, or the latest hit.
         hits: How many materials were found where all are to be; None for an optimum.
-        outlook: What the last decision still expected, as far as the campaign stops by it.
+        outlooks: Number of a decision -> what it still expected, as far as the campaign stops by it.
         elapsed: Seconds since the campaign began, to its last result where it has ended.
         remaining: Seconds that the rest will take at the present pace; None if unknown.
         waiting: Why nothing else happens right now; one clause.
@@ -64,7 +64,7 @@ class Snapshot:
     objective: str
     rounds_since_best: int
     hits: int | None
-    outlook: Mapping[str, float]
+    outlooks: Mapping[int, Mapping[str, float]]
     elapsed: float
     remaining: float | None
     waiting: str
@@ -96,7 +96,7 @@ class Snapshot:
             "objective": self.objective,
             "rounds_since_best": self.rounds_since_best,
             "hits": self.hits,
-            "outlook": dict(self.outlook),
+            "outlook": dict(self.outlooks[max(self.outlooks)]) if self.outlooks else {},
             "elapsed_s": round(self.elapsed, 1),
             "remaining_s": None if self.remaining is None else round(self.remaining, 1),
             "waiting": self.waiting,
@@ -136,7 +136,7 @@ def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> 
         objective=problem.objective.property,
         rounds_since_best=since,
         hits=len(hits(results, problem)) if problem.objective.direction == "find" else None,
-        outlook=dict(decisions[-1].model.get("outlook", {})) if decisions else {},
+        outlooks={d.step: d.model["outlook"] for d in decisions if "outlook" in d.model},
         elapsed=max(elapsed, 0.0),
         remaining=None if ended else _remaining(results, now, spec.budget.experiments),
         waiting=_waiting(campaign, states),

@@ -14,13 +14,14 @@ from pydantic import (
     Field,
     ValidationError,
     ValidationInfo,
+    field_validator,
     model_validator,
 )
 
 from cloudseed.crystal import SYMPREC, Disorder
 from cloudseed.errors import SpecError
 from cloudseed.proposers import is_path
-from cloudseed.surrogate import Problem, parse_problem
+from cloudseed.surrogate import ALARM_LEAST, Problem, parse_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -168,6 +169,13 @@ class DecideSpec(_Section):
 
     exploration: float = Field(default=0.0, ge=0, le=1)
     alarm: int = Field(default=20, ge=0)
+
+    @field_validator("alarm")
+    @classmethod
+    def _enough(cls, value: int) -> int:
+        if 0 < value < ALARM_LEAST:
+            raise ValueError(f"of fewer than {ALARM_LEAST} predictions nothing can be told")
+        return value
 
 
 class BudgetSpec(_Section):

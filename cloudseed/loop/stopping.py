@@ -23,7 +23,7 @@ def stop_reason(spec: CampaignSpec, now: Snapshot) -> str | None:
     The rules are asked in the order: target, budget, failures, wall clock, no improvement, what is
     still expected, pool.
     """
-    reason = _limit(spec, now)
+    reason = _limit(spec, now) or _expected(spec, now)
     if reason is None and exhausted(now) and not opened(now):
         return "every candidate has been tried"
     return reason
@@ -58,16 +58,27 @@ def _limit(spec: CampaignSpec, now: Snapshot) -> str | None:
     top = last_gain(now.results, problem)
     if limit is not None and rounds_without_improvement(now.results, top) >= limit:
         return f"{limit} rounds brought nothing better"
-    return _expected(spec, now)
+    return None
 
 
 def _expected(spec: CampaignSpec, now: Snapshot) -> str | None:
-    """Returns why little more is to be expected, by the last decision's model, or None."""
+    """Returns why little more is to be expected, or None.
+
+    Asked of the last decision whose experiments have all ended, and only if neither it nor a later
+    one brought anything.
+    """
     hits, regret = spec.stop.expected_hits, spec.stop.regret
-    left = now.outlook.get("expected_hits")
+    running = {r.step for r in now.results if not r.experiment.state.terminal}
+    ended = max((step for step in now.outlooks if step not in running), default=None)
+    if ended is None:
+        return None
+    gain = last_gain(now.results, spec.problem)
+    if gain is not None and gain.step >= ended:
+        return None
+    left = now.outlooks[ended].get("expected_hits")
     if hits is not None and left is not None and left < hits.below:
         return f"{left:.2g} further hits are expected in the next {hits.next} experiments"
-    chance = now.outlook.get("probability_of_best")
+    chance = now.outlooks[ended].get("probability_of_best")
     if regret is not None and chance is not None and chance >= regret.probability:
         return (
             f"with probability {chance:.3f} nothing left is better by more than {regret.epsilon:g}"

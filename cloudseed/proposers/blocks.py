@@ -78,6 +78,12 @@ class Block:
             return -self.rows.log_probability
         return np.arange(first, first + len(self), dtype=np.float64)
 
+    def log_probability(self, row: int) -> float:
+        """Returns the natural logarithm of one row's probability."""
+        if isinstance(self.rows, Batch):
+            return float(self.rows.log_probability[row])
+        return float(self.rows.candidates[row].log_probability)
+
     def parents(self, row: int) -> tuple[str, ...]:
         """Returns the names of the parents of one row."""
         if isinstance(self.rows, Batch):

@@ -27,7 +27,7 @@ class Quotas:
     """How much of what is taken may come from where.
 
     Attributes:
-        shares: Proposer -> largest share of what is taken, 0 to 1. Those not named share what is
+        shares: Proposer -> largest share of what is taken, 0 to 1, rounded up to a candidate. Those not named share what is
             left evenly, and fill what others leave.
         per_parent: Most candidates of one parent.
         per_system: Most candidates of one chemical system.
@@ -191,6 +191,7 @@ class _Caps:
         self._even = math.ceil(top / givers) if givers else math.inf
         self._accept = accept
         self._refused: set[int] = set()
+        self._kept_out: set[int] = set()
         self._makers: Counter[str] = Counter()
         self._parents: Counter[tuple[str, ...]] = Counter()
         self._systems: Counter[bytes] = Counter()
@@ -218,7 +219,8 @@ class _Caps:
         row = self._rows[place]
         full = self._full(row)
         if full:
-            self.skipped[full] += 1
+            self.skipped[full] += place not in self._kept_out
+            self._kept_out.add(place)
             return False
         if place in self._refused:
             return False

@@ -136,7 +136,7 @@ class Shelf:
             names[block.maker],
             block.parents(row),
             bytes(sorted(set(code[2::2]))),
-            float(block.rows.log_probability[row]),
+            block.log_probability(row),
         )
 
     def taken(self, picked: Pick, names: Sequence[str]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 torch, transformers and BoTorch load when an encoder or a model is first used.
 """
 
-from cloudseed.surrogate.calibration import ranks_worse_than_random
+from cloudseed.surrogate.calibration import ALARM_LEAST, ranks_worse_than_random
 from cloudseed.surrogate.deciding import decide, space_fill
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
@@ -30,6 +30,7 @@ from cloudseed.surrogate.scope import parse as parse_scope
 from cloudseed.surrogate.valence import shell_penalties
 
 __all__ = [
+    "ALARM_LEAST",
     "NEEDS_ATOMS",
     "Choice",
     "CloudEncoder",

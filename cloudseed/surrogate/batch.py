@@ -78,12 +78,13 @@ def choose_jointly(
     objective = criterion.objective
     assert isinstance(objective, FittedSurrogate), "what is optimised has a Gaussian process"
     goal = Goal.of(criterion.problem.objective, objective.centre, objective.scale)
-    # Classes are not sampled: what their models say of a candidate holds for the whole batch.
-    fixed = criterion.log_makeable(choices)
-    for name, hurdle in criterion.surrogates.items():
-        if not isinstance(hurdle, FittedSurrogate):
-            fixed += hurdle.evaluate(choices, *limits.get(name, (-np.inf, np.inf)))[2]
-    best = _best(goal, outputs, [o.known for o in outputs], baseline.feasible)
+    # Classes are not learned within a batch: what their models say holds for all of it.
+    fixed = _log_classes(criterion, choices)
+    open_ = np.isnan(baseline.feasible)
+    alive = np.ones((SAMPLES, len(open_)), dtype=bool)
+    alive[:, open_] = _drawn_classes(_log_classes(criterion, baseline.x[open_]), rng)
+    known = [o.known for o in outputs]
+    best = _best(goal, outputs, known, baseline.feasible, alive=alive)
     # Where a sample holds nothing feasible, nearly every candidate improves: feasibility decides.
     floor = goal.merit(outputs[0].mean).min() - 3.0
     left = np.ones(len(choices), dtype=bool)
@@ -96,7 +97,8 @@ def choose_jointly(
         gains.append(float(worth[pick]))
         left[pick] = False
         drawn = [o.measure(pick, rng)[:, None] for o in outputs]
-        best = np.maximum(best, _best(goal, outputs, drawn))
+        alive = _drawn_classes(fixed[[pick]], rng)
+        best = np.maximum(best, _best(goal, outputs, drawn, alive=alive))
     return picks, gains
 
 
@@ -124,8 +126,30 @@ def _worth(goal: Goal, outputs: list[_Output], best: Array) -> Array:
     return np.asarray(logsumexp(value, axis=0) - np.log(len(value)))
 
 
+def _log_classes(criterion: Criterion, x: Array) -> Array:
+    """Returns the log probability of what has no Gaussian process: hurdles, being makeable; k."""
+    limits = judging.bounds(criterion.problem)
+    total = criterion.log_makeable(x)
+    for name, model in criterion.surrogates.items():
+        if not isinstance(model, FittedSurrogate):
+            total = total + model.evaluate(x, *limits.get(name, (-np.inf, np.inf)))[2]
+    return total
+
+
+def _drawn_classes(log_chance: Array, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Draws in each sample whether points pass, S x k."""
+    if not log_chance.any():
+        return np.ones((SAMPLES, len(log_chance)), dtype=bool)
+    return np.asarray(rng.random((SAMPLES, len(log_chance))) < np.exp(log_chance))
+
+
 def _best(
-    goal: Goal, outputs: list[_Output], drawn: list[Array], known: Array | float = np.nan
+    goal: Goal,
+    outputs: list[_Output],
+    drawn: list[Array],
+    known: Array | float = np.nan,
+    *,
+    alive: npt.NDArray[np.bool_],
 ) -> Array:
     """Returns the best feasible merit of each sample, S.
 
@@ -134,8 +158,9 @@ def _best(
         outputs: The properties, the objective first.
         drawn: A sample of each property at some points, S x r.
         known: 1 or 0 where the points are known to be feasible or not, else NaN, r.
+        alive: Whether the points pass by what is not sampled here, S x r.
     """
-    feasible = np.ones(drawn[0].shape, dtype=bool)
+    feasible = alive.copy()
     for output, values in zip(outputs, drawn, strict=True):
         feasible &= (values >= output.limits[0]) & (values <= output.limits[1])
     feasible = np.where(np.isnan(known), feasible, known == 1)

@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["Calibration", "calibrate", "ranks_worse_than_random"]
+__all__ = ["ALARM_LEAST", "Calibration", "calibrate", "ranks_worse_than_random"]
 
-#: With fewer predictions nothing can be told.
 ALARM_LEAST = 10
+"""With fewer predictions nothing can be told."""
+
 #: Chance of an alarm where predictions say nothing.
 ALARM_LEVEL = 0.05
 #: Half the width of a normal distribution's central 95 %, in standard deviations.

@@ -30,6 +30,8 @@ __all__ = ["Classifier", "HintPrior", "fit_classifier"]
 #: The probit function closest to the logistic one has this variance.
 _PROBIT = 1 / 0.5876**2
 _STEPS = 50
+#: Rows, evenly taken, on which hyperparameters are fitted at most; the posterior is given all.
+MAX_FIT_ROWS = 300
 _SMALLEST_STEP = 1e-4
 _CONVERGED = 1e-8
 _JITTER = 1e-6
@@ -70,6 +72,11 @@ class Classifier:
     _dual: Array
     _root: Array
     _factor: Array
+
+    @property
+    def dimension(self) -> int:
+        """Length p of the features that it reads."""
+        return int(self._features.shape[1])
 
     def log_probability(self, x: Array, hints: Array) -> Array:
         """Returns the log probability of the class that is true, k.
@@ -117,12 +124,14 @@ def fit_classifier(
     distances = cdist(x, x)
     basis = _basis(hints)
     signs = np.where(labels, 1.0, -1.0)
+    shown = np.linspace(0, len(x) - 1, min(len(x), MAX_FIT_ROWS)).astype(np.int64)
     usual = math.sqrt(2) + math.log(x.shape[1]) / 2
 
     def loss(free: Array) -> float:
         scales = _Scales(math.exp(free[0]), math.exp(free[1]), prior.spread)
-        covariance = _covariance(distances, basis, basis, scales)
-        evidence = _laplace(covariance, signs, basis @ _weights(prior))[-1]
+        some = basis[shown]
+        covariance = _covariance(distances[np.ix_(shown, shown)], some, some, scales)
+        evidence = _laplace(covariance, signs[shown], some @ _weights(prior))[-1]
         return float(-evidence + (free[0] - usual) ** 2 / 6 + free[1] ** 2 / 2)
 
     try:

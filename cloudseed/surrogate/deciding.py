@@ -18,7 +18,7 @@ from cloudseed.surrogate.modelling import (
     known_feasible,
     score,
 )
-from cloudseed.surrogate.protocols import Choice, Observations, Problem
+from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
 from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
 
 if TYPE_CHECKING:
@@ -98,38 +98,54 @@ def decide(
     explored = min(batch, int(exploration * batch + rng.random()))
     criterion = fit_criterion(space, observations, problem, seed, notes)
     scores = score(space, criterion, pool.open)
-    finalists = scores.rows[:FINALISTS]
-    baseline = _baseline(space, criterion, observations, pool.pending)
-    alone = list(range(min(batch - explored, len(finalists))))
-    if problem.objective.direction == "find":
-        method, picks = "ExpectedHits", alone
-    else:
-        method = "LogNEI"
-        try:
-            picks = choose_jointly(criterion, baseline, space[finalists], batch - explored, seed)[0]
-        except FitError as error:
-            notes.append(f"{error.message}: the picks are the best by their value alone")
-            method, picks = "LogEI", alone
-    chosen = [int(finalists[i]) for i in picks]
-    if explored:
+    chosen, method, facts = _exploited(
+        space, criterion, observations, pool, scores, batch=batch - explored, seed=seed, notes=notes
+    )
+    rest = np.setdiff1d(pool.open, chosen)
+    if explored and len(rest):
         taken = np.concatenate([pool.tried, pool.pending, np.array(chosen, dtype=np.int64)])
-        chosen += _spread(space, np.setdiff1d(pool.open, taken), taken, explored, rng)
-        notes.append(f"{explored} of {batch} picks explore")
-    model = {
-        **describe_models(space, criterion),
-        "scored": len(pool.open),
-        "finalists": len(finalists),
-        "baseline": len(baseline.x),
-        "pending": len(pool.pending),
-        "seed": seed,
-    }
+        covering = _spread(space, rest, taken, explored, rng)
+        chosen += covering
+        notes.append(f"{len(covering)} of {len(chosen)} picks explore")
     return Choice(
         picks=tuple(chosen),
         scores=scores,
         method=method,
-        model=model,
+        model={
+            **describe_models(space, criterion),
+            "scored": len(pool.open),
+            **facts,
+            "pending": len(pool.pending),
+            "seed": seed,
+        },
         notes=tuple(notes),
     )
+
+
+def _exploited(
+    space: Space,
+    criterion: Criterion,
+    observations: Observations,
+    pool: _Pool,
+    scores: Scores,
+    *,
+    batch: int,
+    seed: int,
+    notes: list[str],
+) -> tuple[list[int], str, dict[str, object]]:
+    """Chooses by the models: rows, the method's name, and what it looked at."""
+    if criterion.problem.objective.direction == "find":
+        return scores.rows[:batch].tolist(), "ExpectedHits", {}
+    finalists = scores.rows[:FINALISTS]
+    baseline = _baseline(space, criterion, observations, pool.pending)
+    method = "LogNEI"
+    try:
+        picks = choose_jointly(criterion, baseline, space[finalists], batch, seed)[0]
+    except FitError as error:
+        notes.append(f"{error.message}: the picks are the best by their value alone")
+        method, picks = "LogEI", list(range(min(batch, len(finalists))))
+    chosen = [int(finalists[i]) for i in picks]
+    return chosen, method, {"finalists": len(finalists), "baseline": len(baseline.x)}
 
 
 def space_fill(
@@ -173,7 +189,9 @@ def _spread(
     """Chooses rows that stand for all of them and are unlike what is taken."""
     if len(rows) > MAX_ROWS:
         rows = np.sort(rng.choice(rows, size=max(MAX_ROWS, batch), replace=False))
-    return [int(rows[i]) for i in fill_space(space[rows], space[taken], batch, rng)]
+    # Hints are no part of the distance.
+    points, others = (space.projection(space.features[some]) for some in (rows, taken))
+    return [int(rows[i]) for i in fill_space(points, others, batch, rng)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import numpy as np
 
 from cloudseed.surrogate import gp
 from cloudseed.surrogate.classifier import HintPrior, fit_classifier
+from cloudseed.surrogate.normal import log_probability_between
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,10 +82,10 @@ class Hurdle:
 
     def evaluate(self, x: Array, lower: float, upper: float) -> tuple[Array, Array, Array]:
         """Returns what `FittedSurrogate.evaluate` does."""
-        chance = self.above.log_probability(*_parts(x, hinted=self.hinted))
+        chance = self.above.log_probability(*_parts(x, self.above.dimension, hinted=self.hinted))
         if self.height is None:
             mean, sd = (np.full(len(x), value) for value in self.usual)
-            inside = np.zeros(len(x))
+            inside = log_probability_between(mean, sd, lower, upper)
         else:
             mean, sd, inside = self.height.evaluate(x, lower, upper)
         above = np.exp(chance)
@@ -127,7 +128,7 @@ def fit_hurdle(
     """
     floor = float(y.min())
     above = y > floor
-    features, hints = _parts(x, hinted=hinted)
+    features, hints = _parts(x, x.shape[1] - int(hinted), hinted=hinted)
     classifier = fit_classifier(features, above, hints, HINTED if hinted else PLAIN)
     found = y[above]
     share = f"{int((~above).sum())} of {len(y)} values of {name} are {floor:g}"
@@ -145,6 +146,6 @@ def fit_hurdle(
     return Hurdle(floor, classifier, height, usual, hinted, tuple(notes))
 
 
-def _parts(x: Array, *, hinted: bool) -> tuple[Array, Array]:
-    """Returns features and hints of points."""
-    return (x[:, :-1], x[:, -1]) if hinted else (x, np.zeros(len(x)))
+def _parts(x: Array, dimension: int, *, hinted: bool) -> tuple[Array, Array]:
+    """Returns the features and hints of points; others may have a hint where this model has none."""
+    return x[:, :dimension], x[:, -1] if hinted else np.zeros(len(x))

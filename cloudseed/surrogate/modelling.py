@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cloudseed.errors import InputError
+from cloudseed.errors import FitError, InputError
 from cloudseed.surrogate import gp, judging
 from cloudseed.surrogate.acquisition import Criterion
 from cloudseed.surrogate.features import Projection, fit_projection
@@ -153,7 +153,11 @@ def fit_criterion(
             seed=seed,
             name=name,
             spread=max(gaps, default=None),
-            floors=name in limits and (not optimised or name != problem.objective.property),
+            notes=notes,
+            # Where no value at the floor or above it is allowed, the floor tells nothing.
+            floors=name in limits
+            and limits[name][1] >= values[known].min()
+            and (not optimised or name != problem.objective.property),
         )
         notes.extend(surrogates[name].notes)
     makeable = _makeable(space, observations, notes)
@@ -170,13 +174,17 @@ def _fitted(
     name: str,
     spread: float | None,
     floors: bool,
+    notes: list[str],
 ) -> FittedSurrogate | Hurdle:
     """Fits one property: a hurdle model where its bounds decide and many values are at a floor."""
     points = space[rows]
     if floors and is_inflated(values):
         hinted = space.hints is not None and is_gap(name)
         features = points if hinted else points[:, : space.projection.dimension]
-        return fit_hurdle(features, values, seed=seed, name=name, hinted=hinted, spread=spread)
+        try:
+            return fit_hurdle(features, values, seed=seed, name=name, hinted=hinted, spread=spread)
+        except FitError as error:
+            notes.append(f"{error.message.rstrip('.')}: {name} has one Gaussian process instead")
     features = points[:, : space.projection.dimension]
     return gp.fit(features, values, seed=seed, name=name, spread=spread)
 

@@ -92,7 +92,7 @@ def log_expected_approach(mean: Array, sd: Array, target: float, distance: Array
     rough = rough + np.log(distance / 2)
     with np.errstate(divide="ignore", invalid="ignore"):
         exact = np.log(gain) + np.log(sd)
-    return np.asarray(np.where(gain > _CANCELLED * (1 + ramps[2]), exact, rough))
+    return np.asarray(np.where(gain > _CANCELLED * ramps[2], exact, rough))
 
 
 def _ramp(z: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -93,12 +93,17 @@ def expected_random_best(
     for begin in range(0, draws, step):
         values = _draw(scores, problem, min(step, draws - begin), length, rng)
         if finds:
-            parts.append((start or 0.0) + np.cumsum(values, axis=1))
+            parts.append(np.cumsum(values, axis=1))
             continue
         if start is not None:
             values = np.maximum(values, goal.merit(np.array(start)))
         parts.append(np.maximum.accumulate(values, axis=1))
-    return _summarise(np.concatenate(parts), lambda merit: shown(problem, merit))
+    best = np.concatenate(parts)
+    if not finds:
+        return _summarise(best, lambda merit: shown(problem, merit))
+    before = start or 0.0
+    curve = _summarise(before + best, lambda merit: merit)
+    return replace(curve, found=(best > 0).mean(axis=0) if before == 0 else curve.found)
 
 
 def _draw(
@@ -113,7 +118,11 @@ def _draw(
     noise = rng.standard_normal((draws, length, len(scores.properties)))
     values = scores.mean[order] + scores.sd[order] * noise
     feasible = np.ones((draws, length), dtype=bool)
-    for name, (lower, upper) in judging.bounds(problem).items():
+    limits = judging.bounds(problem)
+    if problem.objective.property not in limits:
+        # Some models are not normal: whether bounds hold is drawn from their own probability.
+        feasible, limits = rng.random(order.shape) < scores.feasible[order], {}
+    for name, (lower, upper) in limits.items():
         if name in scores.properties:
             column = values[..., scores.properties.index(name)]
             feasible &= (column >= lower) & (column <= upper)

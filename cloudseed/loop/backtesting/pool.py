@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cloudseed import __version__
 from cloudseed.errors import InputError
 from cloudseed.loop.listing import read_listing, read_values
 from cloudseed.loop.pool import embed_all
@@ -124,7 +126,7 @@ def _matrix(path: Path, count: int) -> npt.NDArray[np.float64]:
 
 def _key(table: Path, parts: Sequence[str]) -> str:
     """Returns a hash of a table's content and of what is done with it."""
-    digest = hashlib.sha256(json.dumps(list(parts)).encode())
+    digest = hashlib.sha256(json.dumps([__version__, *parts]).encode())
     files = sorted(table.iterdir()) if table.is_dir() else [table] if table.exists() else []
     for file in files:
         if file.is_file():
@@ -142,15 +144,16 @@ def _read(path: Path, key: str) -> KnownPool | None:
             values = {name: kept["values"][:, i] for i, name in enumerate(kept["properties"])}
             names, notes = (tuple(kept[k].tolist()) for k in ("names", "notes"))
             return KnownPool(names, kept["features"], values, notes, kept["hints"])
-    except (OSError, ValueError, EOFError, KeyError):
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return None  # nothing is kept, or a kill cut it short
 
 
 def _write(path: Path, key: str, pool: KnownPool) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.stem}.part.npz")
         np.savez(
-            path,
+            partial,
             key=np.array(key),
             names=np.array(pool.names, dtype=str),
             notes=np.array(pool.notes, dtype=str),
@@ -159,5 +162,6 @@ def _write(path: Path, key: str, pool: KnownPool) -> None:
             properties=np.array(list(pool.values), dtype=str),
             values=np.stack(list(pool.values.values()), axis=1),
         )
+        partial.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
