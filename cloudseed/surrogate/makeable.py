@@ -85,7 +85,9 @@ def fit_makeable(made: Array, infeasible: Array, notes: list[str]) -> Makeable |
     try:
         classifier = fit_classifier(points, labels, np.zeros(len(points)), _PRIOR)
     except FitError as error:
-        notes.append(f"{error.message.rstrip('.')}: the chance that a candidate can be made is left out")
+        notes.append(
+            f"{error.message.rstrip('.')}: the chance that a candidate can be made is left out"
+        )
         return None
     return Makeable(classifier, points.shape[1], len(made), len(infeasible))
 
