@@ -194,3 +194,17 @@ def test_unusable_posterior_is_our_error(monkeypatch):
     monkeypatch.setattr(gp.FittedSurrogate, "standardised_joint", joint)
     with pytest.raises(FitError, match="joint posterior"):
         choose_jointly(criterion(), MEASURED, CHOICES, 2, seed=0)
+
+
+class RightHalf:
+    """Says that nothing in the right half can be made."""
+
+    def log_probability(self, x):
+        return np.where(x[:, 0] > 0.5, -1e3, 0.0)
+
+
+def test_what_cannot_be_made_is_not_picked():
+    free = choose_jointly(criterion(), MEASURED, CHOICES, 3, seed=0)[0]
+    bound = choose_jointly(replace(criterion(), makeable=RightHalf()), MEASURED, CHOICES, 3, seed=0)
+    assert any(CHOICES[free, 0] > 0.5)
+    assert all(CHOICES[bound[0], 0] <= 0.5)

@@ -78,7 +78,7 @@ def test_results_that_trickle_in_leave_the_rest_pending():
     assert len(watcher.seen) == 6
 
 
-def test_rows_without_values_cost_an_experiment_and_teach_nothing():
+def test_rows_without_values_cost_an_experiment_and_are_infeasible():
     _, values = pool()
     for column in values.values():
         column[:5] = np.nan
@@ -89,7 +89,8 @@ def test_rows_without_values_cost_an_experiment_and_teach_nothing():
     assert run.order == (10, *range(8))
     assert [seen[0] for seen in watcher.seen] == [1, 1]
     assert not truth.hits[:6].any()
-    assert truth.observe(np.arange(7)).rows.tolist() == [5, 6]
+    seen = truth.observe(np.arange(7))
+    assert (seen.rows.tolist(), seen.infeasible.tolist()) == ([5, 6], list(range(5)))
 
 
 def test_a_replay_ends_with_the_pool():
