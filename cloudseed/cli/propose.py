@@ -65,10 +65,8 @@ def propose(  # noqa: PLR0917  Typer passes options by name
         check_pool_path(out)
     chosen = [_choice(text) for text in proposer or ()]
     options = {"symprec": symprec, "disorder": disorder, "skip_bad": skip_bad}
-    chosen += [
-        Choice("fixed_list", {"path": path, "workers": workers or 1, **options})
-        for path in listed or ()
-    ]
+    lists = options | {"workers": workers or 1}
+    chosen += [Choice("fixed_list", {"path": path, **lists}) for path in listed or ()]
     if not (parents or chosen):
         raise UsageError(
             "There are no parents.",

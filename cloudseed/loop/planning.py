@@ -152,10 +152,9 @@ def plan(context: Context, batch: int) -> DecisionRow:
     alarm = misled(results, spec.problem, spec.decide.alarm)
     exploration = max(spec.decide.exploration, EXPLORED if alarm else 0.0)
     choice = choose(spec, pool, state, step=step, batch=batch, asked=asked, exploration=exploration)
-    notes = [
-        *choice.notes,
-        *([_ALARM.format(spec.decide.alarm)] if alarm and choice.scores is not None else []),
-    ]
+    notes = list(choice.notes)
+    if alarm and choice.scores is not None:
+        notes.append(_ALARM.format(spec.decide.alarm))
     decision = NewDecision(
         step=step,
         method=choice.method,

@@ -42,7 +42,7 @@ class Snapshot:
         objective: Name of the objective's property.
         rounds_since_best: Decisions since the one that found the best, or the latest hit.
         hits: How many materials were found where all are to be; None for an optimum.
-        outlooks: Number of a decision -> what it still expected, as far as the campaign stops by it.
+        outlooks: Number of a decision -> what it still expected, as far as a rule to stop asks.
         elapsed: Seconds since the campaign began, to its last result where it has ended.
         remaining: Seconds that the rest will take at the present pace; None if unknown.
         waiting: Why nothing else happens right now; one clause.

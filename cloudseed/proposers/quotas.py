@@ -27,8 +27,8 @@ class Quotas:
     """How much of what is taken may come from where.
 
     Attributes:
-        shares: Proposer -> largest share of what is taken, 0 to 1, rounded up to a candidate. Those not named share what is
-            left evenly, and fill what others leave.
+        shares: Proposer -> largest share of what is taken, 0 to 1, rounded up to a
+            whole candidate. Those not named share what is left evenly, and fill what others leave.
         per_parent: Most candidates of one parent.
         per_system: Most candidates of one chemical system.
         parents: Most parents; one whose children are all known or taken does not count.

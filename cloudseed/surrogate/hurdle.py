@@ -147,5 +147,5 @@ def fit_hurdle(
 
 
 def _parts(x: Array, dimension: int, *, hinted: bool) -> tuple[Array, Array]:
-    """Returns the features and hints of points; others may have a hint where this model has none."""
+    """Returns features and hints of points, which may hold a hint that is for other models."""
     return x[:, :dimension], x[:, -1] if hinted else np.zeros(len(x))

@@ -86,7 +86,8 @@ def test_nothing_further_expected_ends_a_campaign(written, tmp_path, monkeypatch
     end, _ = ended(path, tmp_path / "run", monkeypatch)
     assert "further hits are expected in the next 5" in end.stop_reason
     assert end.measured < 16
-    assert 0 <= end.outlook["expected_hits"] <= 5
+    assert all(0 <= found["expected_hits"] <= 5 for found in end.outlooks.values())
+    assert end.to_json()["outlook"]
 
 
 def test_a_target_is_come_near(written, tmp_path, monkeypatch):

@@ -111,3 +111,42 @@ def test_exploration_fills_space_with_its_share():
 def test_hints_must_go_with_the_rows():
     with pytest.raises(InputError, match="hints"):
         Space.of(X, np.zeros(3))
+
+
+def test_several_properties_at_floors_and_one_hint():
+    rows = np.arange(60)
+    values = np.column_stack([GAPS, np.maximum(0.0, X[:, 1])])[rows]
+    choice = decide(
+        X,
+        Observations(rows, values, ("band_gap", "y")),
+        available=np.arange(300),
+        problem=problem("band_gap in [0.5, 2.0]", ["y <= 0.1"]),
+        batch=4,
+        seed=0,
+        hints=-np.abs(X[:, 2]),
+    )
+    kinds = {n: m["kernel"][:6] for n, m in choice.model["surrogates"].items()}
+    assert kinds == {"band_gap": "hurdle", "y": "hurdle"}
+    assert len(choice.picks) == 4
+
+
+def test_bounds_below_the_floor_are_improbable():
+    values = np.array([5.0] * 27 + [7.0, 8.0, 9.0])[:, None]
+    choice = decide(
+        X,
+        Observations(np.arange(30), values, ("x",)),
+        available=np.arange(300),
+        problem=problem("x in [0, 3]"),
+        batch=3,
+        seed=0,
+    )
+    assert not choice.model["surrogates"]["x"]["kernel"].startswith("hurdle")
+    assert choice.scores.feasible.max() < 0.3
+
+
+def test_few_values_above_the_floor_still_know_the_window():
+    found = np.where(np.arange(30) < 2, 9.0, 0.0)
+    model = fit_hurdle(X[:30], found, seed=0, name="gap", hinted=False)
+    _, _, inside = model.evaluate(X, 1.5, 3.0)
+    _, _, over = model.evaluate(X, 8.0, 10.0)
+    assert (inside < over - 2).all()

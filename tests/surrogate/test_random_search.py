@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,8 +68,9 @@ def test_certain_posterior_gives_the_exact_curve(direction):
 
 def test_infeasible_values_do_not_count():
     mean = np.column_stack([np.arange(10.0), np.arange(10.0)])
+    known = replace(scores(mean, 0), feasible=(mean[:, 1] <= 4.5).astype(float))
     curve = expected_random_best(
-        scores(mean, 0), problem("max a", ["b <= 4.5"]), count=10, seed=0, draws=5_000
+        known, problem("max a", ["b <= 4.5"]), count=10, seed=0, draws=5_000
     )
     assert curve.expected[-1] == 4
     assert curve.found[0] == pytest.approx(0.5, abs=0.03)
@@ -97,3 +99,11 @@ def test_senseless_campaigns_are_refused():
         expected_random_best(scores([[0.0]], 0.1), problem("max a"), count=0, seed=0)
     with pytest.raises(InputError):
         expected_random_best(scores([[0.0]], 0.1), problem("max c"), count=1, seed=0)
+
+
+def test_hits_are_counted_by_their_probabilities():
+    known = replace(scores(np.zeros((40, 1)), 1.0), feasible=np.full(40, 0.25))
+    curve = expected_random_best(known, problem("a in [0, 1]"), count=20, seed=0, draws=4_000)
+    assert curve.expected[-1] == pytest.approx(5.0, abs=0.15)
+    assert curve.found[0] == pytest.approx(0.25, abs=0.03)
+    assert curve.lower[-1] <= 5 <= curve.upper[-1]

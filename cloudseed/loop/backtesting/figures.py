@@ -133,9 +133,12 @@ def _finished(figure: Any, axes: Any, result: Backtest) -> Any:
 
 
 def _save(figure: Any, path: Path) -> Path:
+    from matplotlib import rc_context
+
     out = io.BytesIO()
-    # Without a date the same back-test gives the same file.
+    # Without a date and random names the same back-test gives the same file.
     bare = {"Date": None} if path.suffix == ".svg" else None
-    figure.savefig(out, format=path.suffix[1:], dpi=150, metadata=bare)
+    with rc_context({"svg.hashsalt": "cloudseed"}):
+        figure.savefig(out, format=path.suffix[1:], dpi=150, metadata=bare)
     write_bytes(path, out.getvalue())
     return path

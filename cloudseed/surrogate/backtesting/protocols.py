@@ -93,7 +93,7 @@ class Forecast:
         row: The pick.
         property: What was predicted.
         mean: Posterior mean, in the property's unit.
-        sd: Posterior standard deviation.
+        sd: Standard deviation that was predicted of a measured value, noise included.
     """
 
     row: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
@@ -138,9 +139,32 @@ def _forecasts(choice: Choice) -> list[Forecast]:
     if scores is None:
         return []
     wanted = set(choice.picks)
+    noise = _noise(choice)
     places = [i for i, row in enumerate(scores.rows.tolist()) if row in wanted]
     return [
-        Forecast(int(scores.rows[i]), name, float(scores.mean[i, j]), float(scores.sd[i, j]))
+        Forecast(
+            int(scores.rows[i]),
+            name,
+            float(scores.mean[i, j]),
+            math.hypot(float(scores.sd[i, j]), noise[name]),
+        )
         for i in places
         for j, name in enumerate(scores.properties)
+        if name in noise
     ]
+
+
+def _noise(choice: Choice) -> dict[str, float]:
+    """Returns the noise of each property that has a Gaussian process, in its unit.
+
+    Searchers of one's own that say nothing of their models are taken as without noise. Hurdle
+    models are left out: they predict no normal distribution.
+    """
+    assert choice.scores is not None, "there is something to forecast"
+    models: Any = choice.model.get("surrogates", {})
+    found = {}
+    for name in choice.scores.properties:
+        model = models.get(name, {})
+        if "floor" not in model:
+            found[name] = math.sqrt(model.get("noise", 0.0)) * model.get("scale", 0.0)
+    return found
