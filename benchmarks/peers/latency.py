@@ -6,7 +6,10 @@ Every case runs in a process of its own, `ours` in this Python and the peers in 
 after `--limit` seconds. All minimise the formation energy of the perovskites: the peers on the
 site descriptors, ours on embeddings (made once, not counted). Larger pools repeat the rows with
 noise. `setup` is what comes before the first decision: the search space and telling 200 values.
-Memory is the process's highest resident size, with the pool in it.
+Memory is the process's highest resident size, with the pool in it. Half of the peers' time may be
+the system's, for pages given back and taken again: `MALLOC_MMAP_MAX_=0
+MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456` in the environment, which every case
+inherits, takes that off.
 """
 
 from __future__ import annotations
