@@ -2,14 +2,17 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PEERS := python -m pip install --quiet --disable-pip-version-check \
+	-c constraints.txt -c constraints-bench.txt
 RUN := runs/stiff-perovskites
 SPEC := examples/stiff-perovskites/campaign.yaml
 
 # One thread per process: the tests and the lab run two processes on two cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help campaign test test-nightly lint types contracts wheel bench clean
+.PHONY: help campaign test test-nightly lint types contracts wheel bench bench-venv clean
 
 help: ## show these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -22,7 +25,7 @@ $(BIN)/.base: pyproject.toml constraints.txt
 	@touch $@
 
 $(BIN)/.test: $(BIN)/.base
-	$(PIP) -e ".[test,bench]"
+	$(PIP) -e ".[test]"
 	@touch $@
 
 campaign: $(BIN)/.base ## run the example campaign to its end, or go on with it
@@ -51,6 +54,15 @@ wheel: $(BIN)/.test ## build the wheel and run it in a clean environment
 bench: $(BIN)/.test ## run the quick benchmarks
 	$(BIN)/python benchmarks/random_campaigns.py
 	$(BIN)/python benchmarks/rank_perovskites.py
+
+$(BENCH)/.peers: pyproject.toml constraints.txt constraints-bench.txt
+	@echo "Installing the peers of the back-tests into .venv-bench (about two minutes)"
+	test -x $(BENCH)/python || $(PYTHON) -m venv .venv-bench
+	$(BENCH)/$(PEERS) torch==2.13.0
+	$(BENCH)/$(PEERS) -e ".[bench]"
+	@touch $@
+
+bench-venv: $(BENCH)/.peers ## install the peers of the back-tests into .venv-bench
 
 clean: ## remove what was built, keep runs
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,152 @@
+"""What one decision costs: a batch of 8 with 200 measured, in pools of 3,787, 1e5 and 1e6.
+
+    python benchmarks/peers/latency.py ours baybe ax --peers .venv-bench/bin/python
+
+Every case runs in a process of its own, `ours` in this Python and the peers in theirs, and is ended
+after `--limit` seconds. All minimise the formation energy of the perovskites: the peers on the
+site descriptors, ours on embeddings (made once, not counted). Larger pools repeat the rows with
+noise. `setup` is what comes before the first decision: the search space and telling 200 values.
+Memory is the process's highest resident size, with the pool in it. Half of the peers' time may be
+the system's, for pages given back and taken again: `MALLOC_MMAP_MAX_=0
+MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456` in the environment, which every case
+inherits, takes that off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from goals import Task
+
+BUILD = Path(__file__).parents[2] / "build" / "peers"
+POOLS = (3_787, 100_000, 1_000_000)
+MEASURED = 200
+BATCH = 8
+
+
+def main() -> None:
+    options = arguments().parse_args()
+    if options.case:
+        method, size = options.case
+        print(json.dumps(case(method, int(size), options.tasks)))
+        return
+    if "ours" in options.methods:
+        embed(options.tasks)
+    print("method,pool,setup_cpu_s,cpu_s,wall_s,peak_gib")
+    for size in options.pools:
+        for method in options.methods:
+            python = sys.executable if method == "ours" else options.peers
+            command = [python, __file__, "--case", method, str(size), "--tasks", options.tasks]
+            print(f"{method},{size},{answer(command, options.limit)}", flush=True)
+
+
+def answer(command: list[str | Path], limit: float) -> str:
+    """Runs one case; returns its figures, or why there are none."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=True)
+    except subprocess.TimeoutExpired:
+        return f"not done in {limit:.0f} s,,,"
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr.strip().splitlines() or [f"ended with {error.returncode}"])[-1]
+        return f"failed: {reason[:80]},,,"
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    return ",".join(f"{found[name]:.2f}" for name in ("setup", "cpu", "wall", "gib"))
+
+
+def case(method: str, size: int, tasks: Path) -> dict[str, float]:
+    """Returns the costs of one decision, in this process."""
+    kind = "embedding" if method == "ours" else "sites"
+    whole = Task.load(tasks / "perovskites", kind)
+    order = np.random.default_rng(0).permutation(min(size, len(whole.values)))
+    prepare = ours if method == "ours" else peer
+    prepare(method, enlarged(whole, 2 * BATCH + 20), list(range(20)))[0]()  # imports, warm caches
+    task, rows = enlarged(whole, size), order[:MEASURED].tolist()
+    ask, setup = prepare(method, task, rows)
+    cpu, wall = time.process_time(), time.perf_counter()
+    picks = ask()
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    assert len(set(picks)) == BATCH
+    assert not set(picks) & set(rows)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"setup": setup, "cpu": cpu, "wall": wall, "gib": peak}
+
+
+def enlarged(whole: Task, size: int) -> Task:
+    """Returns a task of `size` rows: the whole's, again and again, the copies with noise.
+
+    The noise is 2 % of a column's spread.
+    """
+    source = np.arange(size) % len(whole.values)
+    features = whole.features[source]
+    fresh = size - len(whole.features)
+    if fresh > 0:
+        rng = np.random.default_rng(1)
+        noise = rng.standard_normal((fresh, features.shape[1]), dtype=np.float32)
+        features[len(whole.features) :] += 0.02 * whole.features.std(axis=0) * noise
+    low, high = whole.features.min(axis=0), whole.features.max(axis=0)
+    spec = {"goal": "best", "properties": ["formation_energy"], "signs": [-1.0]}
+    return Task(spec, whole.values[source, :1], np.clip(features, low, high, out=features))
+
+
+def ours(method: str, task: Task, rows: list[int]):  # noqa: ARG001
+    from cloudseed.surrogate import Observations, decide, parse_problem
+
+    began = time.process_time()
+    problem = parse_problem("min formation_energy", [])
+    known = Observations(np.array(rows), task.values[rows], ("formation_energy",))
+    every = np.arange(len(task.values))
+
+    def ask() -> tuple[int, ...]:
+        return decide(
+            task.features, known, available=every, problem=problem, batch=BATCH, seed=0
+        ).picks
+
+    return ask, time.process_time() - began
+
+
+def peer(method: str, task: Task, rows: list[int]):
+    from run import made
+
+    began = time.process_time()
+    asked = made(method, task, 0)
+    asked.tell(rows)
+    return lambda: asked.ask(BATCH), time.process_time() - began
+
+
+def embed(tasks: Path) -> None:
+    """Writes the embeddings of the perovskites beside their descriptors, once."""
+    path = tasks / "perovskites" / "features-embedding.npy"
+    if path.exists():
+        return
+    import pandas as pd
+    from tasks import DATA
+
+    from cloudseed.crystal import read_crystals
+    from cloudseed.surrogate import CloudEncoder, scope_string
+
+    encoder = CloudEncoder.load("cloud-small")
+    texts = pd.read_csv(DATA / "perov5_dev.csv.gz")["cif"]
+    crystals = read_crystals([(str(i), text) for i, text in enumerate(texts)])
+    np.save(path, encoder.embed([scope_string(c, encoder.dialect) for c in crystals]))
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("methods", nargs="*", default=["ours", "baybe", "ax"])
+    parser.add_argument("--peers", type=Path, default=Path(".venv-bench/bin/python"))
+    parser.add_argument("--pools", type=int, nargs="+", default=POOLS)
+    parser.add_argument("--limit", type=float, default=300)
+    parser.add_argument("--tasks", type=Path, default=BUILD)
+    parser.add_argument("--case", nargs=2, metavar=("METHOD", "POOL"), help=argparse.SUPPRESS)
+    return parser
+
+
+if __name__ == "__main__":
+    main()
