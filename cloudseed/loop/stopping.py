@@ -64,8 +64,8 @@ def _limit(spec: CampaignSpec, now: Snapshot) -> str | None:
 def _expected(spec: CampaignSpec, now: Snapshot) -> str | None:
     """Returns why little more is to be expected, or None.
 
-    Asked of the last decision whose experiments have all ended, and only if neither it nor a later
-    one brought anything.
+    Asked of the last decision whose experiments have all ended. Hits that it or a later one brought
+    are reason to go on; a better best only makes it likelier that nothing else is.
     """
     hits, regret = spec.stop.expected_hits, spec.stop.regret
     running = {r.step for r in now.results if not r.experiment.state.terminal}
@@ -73,10 +73,9 @@ def _expected(spec: CampaignSpec, now: Snapshot) -> str | None:
     if ended is None:
         return None
     gain = last_gain(now.results, spec.problem)
-    if gain is not None and gain.step >= ended:
-        return None
+    brought = gain is not None and gain.step >= ended
     left = now.outlooks[ended].get("expected_hits")
-    if hits is not None and left is not None and left < hits.below:
+    if hits is not None and left is not None and left < hits.below and not brought:
         return f"{left:.2g} further hits are expected in the next {hits.next} experiments"
     chance = now.outlooks[ended].get("probability_of_best")
     if regret is not None and chance is not None and chance >= regret.probability:
