@@ -88,12 +88,25 @@ class Sieve:
             said.append(judged)
         try:
             codes = key_codes(batch.root, batch.classes, batch.numbers)
-        except StructureError as error:
-            self.tally.dropped["structure", error.message] += len(batch)
-            none = np.zeros(0, dtype=np.intp)
-            return taken(batch, none), [], tuple(_rows(before, none) for before in said)
+        except StructureError:
+            kept = self._with_structure(batch)
+            batch = taken(batch, kept)
+            said = [_rows(before, kept) for before in said]
+            codes = key_codes(batch.root, batch.classes, batch.numbers)
         self.tally.passed[proposer] += len(batch)
         return batch, codes, tuple(said)
+
+    def _with_structure(self, batch: Batch) -> npt.NDArray[np.intp]:
+        """Returns the rows of which there is a structure, and counts the others."""
+        kept: list[int] = []
+        for _, rows in patterns(batch.numbers):
+            try:
+                key_codes(batch.root, batch.classes, batch.numbers[rows])
+            except StructureError as error:
+                self.tally.dropped["structure", error.message] += len(rows)
+            else:
+                kept.extend(rows.tolist())
+        return np.array(sorted(kept), dtype=np.intp)
 
     def loose(self, candidates: Sequence[Candidate], proposer: str, maker: int) -> Block:
         """Returns the candidates that pass."""

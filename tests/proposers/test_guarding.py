@@ -148,3 +148,21 @@ def test_a_plug_in_that_cannot_be_imported_is_named(monkeypatch):
         load_proposer("mine")
     with pytest.raises(UsageError):
         load_proposer("yours")
+
+
+class OneEmpty(IonicSubstitution):
+    """Empties every orbit of the first child of each batch."""
+
+    def batches(self, parent, context, budget, rng):
+        for batch in super().batches(parent, context, budget, rng):
+            numbers = batch.numbers.copy()
+            numbers[0] = 0
+            yield replace(batch, numbers=numbers)
+
+
+def test_one_child_without_a_structure_leaves_its_batch(parents):
+    whole = run(parents, [IonicSubstitution()], keep_parents=False)
+    made = run(parents, [OneEmpty()], keep_parents=False)
+    gone = sum(n for (who, _), n in made.dropped.items() if who == "structure")
+    assert gone == len(parents)
+    assert len(made.kept) + gone + made.duplicates == len(whole.kept) + whole.duplicates
