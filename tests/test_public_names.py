@@ -192,6 +192,7 @@ NAMES = {
         "probability_of_best",
         "ranks_worse_than_random",
         "ALARM_LEAST",
+        "decision_seed",
     },
     "surrogate.backtesting": {
         "FRACTIONS",

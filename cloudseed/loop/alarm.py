@@ -40,7 +40,7 @@ def misled(results: Sequence[Result], problem: Problem, last: int) -> bool:
 
 def _pair(result: Result, problem: Problem) -> tuple[float, float] | None:
     """Returns how good a material was thought to be and how good it is, or None."""
-    came = merit(problem, {name: value for name, (value, _) in result.measured.items()})
+    came = merit(problem, result.values)
     thought: float | None = result.chance
     if problem.objective.direction != "find":
         name = problem.objective.property

@@ -16,6 +16,7 @@ from cloudseed.loop.volumes import volume_of
 from cloudseed.surrogate import (
     Observations,
     decide,
+    decision_seed,
     expected_hits,
     is_feasible,
     merit,
@@ -186,11 +187,6 @@ def _outlook(spec: CampaignSpec, choice: Choice, known: Observations) -> dict[st
                 scores, problem, best, stop.regret.epsilon
             )
     return {"outlook": found} if found else {}
-
-
-def decision_seed(seed: int, step: int) -> int:
-    """Returns the seed of one decision, independent of every other's."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 
 def idempotency_key(campaign: CampaignRow, candidate: CandidateRow) -> str:

@@ -100,7 +100,7 @@ class Proposal:
     def papers(self) -> dict[str, Any]:
         """Returns where the candidate comes from, as plain JSON values."""
         found = self.kept.papers()
-        found["filters"] += [_plain(result) for result in self.verdicts]
+        found["filters"] += [result.to_json() for result in self.verdicts]
         found["scope"] = {"text": self.scope, "dialect": self.dialect, "path": self.scope_path}
         found["volume"] = {"predictor": predictor_of(self.kept.candidate.operation.name)}
         if self.volume is not None:
@@ -156,15 +156,6 @@ class Proposed:
 def counts(reasons: Mapping[tuple[str, str], int]) -> dict[str, int]:
     """Returns counted reasons under one name each."""
     return {f"{name}: {reason}": count for (name, reason), count in reasons.items()}
-
-
-def _plain(result: FilterResult) -> dict[str, str]:
-    return {
-        "filter": result.filter,
-        "version": result.version,
-        "verdict": str(result.verdict),
-        "reason": result.reason,
-    }
 
 
 def propose_from(

@@ -160,8 +160,7 @@ def _elites(context: Context, results: Sequence[Result]) -> tuple[_Elite, ...]:
     problem = context.spec.problem
     elites = []
     for result in ranked(results, problem):
-        measured = {name: value for name, (value, _) in result.measured.items()}
-        value = merit(problem, measured)
+        value = merit(problem, result.values)
         if result.feasible is False or value is None:
             continue
         row = result.candidate

@@ -15,12 +15,12 @@ from cloudseed.errors import CloudseedError
 from cloudseed.loop import figures
 from cloudseed.loop.campaign import campaign_of
 from cloudseed.loop.exporting import final_cell, table_of
-from cloudseed.loop.planning import decision_seed, situation
+from cloudseed.loop.planning import situation
 from cloudseed.loop.pool import Pool
 from cloudseed.loop.results import improvements, in_order_of_arrival, load_results, ranked
 from cloudseed.loop.snapshot import take_snapshot
 from cloudseed.loop.workspace import reading, write_text
-from cloudseed.surrogate import describe, expected_random_best, rank
+from cloudseed.surrogate import decision_seed, describe, expected_random_best, rank
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cloudseed.db import ExperimentState
-from cloudseed.surrogate import is_feasible, merit, shown
+from cloudseed.surrogate import best_so_far, is_feasible, merit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +56,11 @@ class Result:
     def space_group(self) -> int:
         """International number of the candidate's space group as proposed."""
         return int(self.candidate.key.split(" ", 1)[0])
+
+    @property
+    def values(self) -> dict[str, float | None]:
+        """Measured values by property, in the property's own unit."""
+        return {name: value for name, (value, _) in self.measured.items()}
 
     def value(self, name: str) -> float | None:
         """Returns a measured value, or None."""
@@ -110,7 +115,7 @@ def in_order_of_arrival(results: Sequence[Result]) -> list[Result]:
 
 def ranked(results: Sequence[Result], problem: Problem) -> list[Result]:
     """Returns measured results, feasible ones first, then by the objective."""
-    merits = [(r, merit(problem, _values(r))) for r in results]
+    merits = [(r, merit(problem, r.values)) for r in results]
     done = [(r, found) for r, found in merits if found is not None]
     return [r for r, _ in sorted(done, key=lambda pair: (pair[0].feasible is False, -pair[1]))]
 
@@ -129,10 +134,6 @@ def last_gain(results: Sequence[Result], problem: Problem) -> Result | None:
     return best(results, problem)
 
 
-def _values(result: Result) -> dict[str, float | None]:
-    return {name: value for name, (value, _) in result.measured.items()}
-
-
 def best(results: Sequence[Result], problem: Problem) -> Result | None:
     """Returns the best feasible result, or None."""
     top = next(iter(ranked(results, problem)), None)
@@ -145,16 +146,4 @@ def improvements(results: Sequence[Result], problem: Problem) -> list[float | No
     The best feasible value of the objective, the smallest distance from its target, or how many
     materials were found.
     """
-    curve: list[float | None] = []
-    so_far: float | None = None
-    found = 0
-    for result in in_order_of_arrival(results):
-        value = merit(problem, _values(result))
-        if problem.objective.direction == "find":
-            found += bool(value)
-            curve.append(found)
-            continue
-        if value is not None and result.feasible is not False:
-            so_far = value if so_far is None else max(so_far, value)
-        curve.append(None if so_far is None else shown(problem, so_far))
-    return curve
+    return best_so_far(problem, [r.values for r in in_order_of_arrival(results)])

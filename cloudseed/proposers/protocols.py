@@ -284,6 +284,15 @@ class FilterResult:
     verdict: Verdict
     reason: str = ""
 
+    def to_json(self) -> dict[str, str]:
+        """Returns the result as plain values."""
+        return {
+            "filter": self.filter,
+            "version": self.version,
+            "verdict": str(self.verdict),
+            "reason": self.reason,
+        }
+
 
 @runtime_checkable
 class Filter(Protocol):

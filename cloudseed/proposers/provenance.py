@@ -93,15 +93,7 @@ class Kept:
             "key": self.key,
             "formula": self.candidate.crystal.formula,
             "origins": [origin.to_json() for origin in self.origins],
-            "filters": [
-                {
-                    "filter": result.filter,
-                    "version": result.version,
-                    "verdict": str(result.verdict),
-                    "reason": result.reason,
-                }
-                for result in self.results
-            ],
+            "filters": [result.to_json() for result in self.results],
             "seed": self.seed,
             "config_sha256": self.config_sha256,
             "chosen": self.chosen,

@@ -4,7 +4,7 @@ torch, transformers and BoTorch load when an encoder or a model is first used.
 """
 
 from cloudseed.surrogate.calibration import ALARM_LEAST, ranks_worse_than_random
-from cloudseed.surrogate.deciding import decide, space_fill
+from cloudseed.surrogate.deciding import decide, decision_seed, space_fill
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
 from cloudseed.surrogate.judging import best_so_far, is_feasible, merit, shown
@@ -49,6 +49,7 @@ __all__ = [
     "Scores",
     "best_so_far",
     "decide",
+    "decision_seed",
     "describe",
     "exact_random_best",
     "expected_hits",

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["MIN_VALUES", "decide", "space_fill"]
+__all__ = ["MIN_VALUES", "decide", "decision_seed", "space_fill"]
 
 #: With fewer measured values of the objective than this, the choice fills space.
 MIN_VALUES = 3
@@ -146,6 +146,16 @@ def _exploited(
         method, picks = "LogEI", list(range(min(batch, len(finalists))))
     chosen = [int(finalists[i]) for i in picks]
     return chosen, method, {"finalists": len(finalists), "baseline": len(baseline.x)}
+
+
+def decision_seed(seed: int, step: int) -> int:
+    """Returns the seed of one decision of a campaign, independent of every other's.
+
+    Args:
+        seed: The campaign's.
+        step: Number of the decision.
+    """
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 
 def space_fill(

@@ -36,8 +36,8 @@ INFLATED = 0.3
 LEAST_VALUES = 5
 #: With fewer different values above the floor, how far above is not modelled.
 LEAST_ABOVE = 4
-#: Prior of the classifier where a hint is given: twenty perovskite searches were the least
-#: sensitive about weights from 2 to 5.
+#: Prior of the classifier where a hint is given: one step of the hint is worth a factor of twenty
+#: in the odds, give or take one of three.
 HINTED = HintPrior(offset=-1.0, weight=3.0, spread=1.0)
 PLAIN = HintPrior(offset=0.0, weight=0.0, spread=1.0)
 

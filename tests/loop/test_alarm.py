@@ -23,6 +23,7 @@ def results(predicted, came, chances=None):
             at=i + 1,
             predicted={"x": (p, 1.0)},
             measured={"x": (v, None)},
+            values={"x": v},
             chance=c,
         )
         for i, (p, v, c) in enumerate(zip(predicted, came, chances, strict=True))

@@ -11,7 +11,7 @@ import numpy as np
 
 from cloudseed.errors import InputError, UsageError
 from cloudseed.surrogate.backtesting.protocols import OUTLOOK, Forecast, Rules, Run
-from cloudseed.surrogate.deciding import space_fill
+from cloudseed.surrogate.deciding import decision_seed, space_fill
 from cloudseed.surrogate.outlook import expected_hits
 from cloudseed.surrogate.protocols import Observations
 
@@ -89,7 +89,7 @@ def replay(searcher: Searcher, truth: Truth, start: Sequence[int], rules: Rules)
         if room > 0 and free.any():
             available = np.flatnonzero(free)
             pending = np.array(running, dtype=np.int64)
-            seed = _decision_seed(rules.seed, decisions)
+            seed = decision_seed(rules.seed, decisions)
             began = time.process_time()
             observations = truth.observe(np.array(done, dtype=np.int64))
             choice = searcher.next(available, pending, observations, room, seed)
@@ -115,10 +115,6 @@ def replay(searcher: Searcher, truth: Truth, start: Sequence[int], rules: Rules)
         notes=dict(notes),
         outlooks=tuple(outlooks),
     )
-
-
-def _decision_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 
 def _check(choice: Choice, available: Rows, room: int) -> None:

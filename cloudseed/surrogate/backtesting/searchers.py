@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +31,8 @@ __all__ = [
 
 
 @dataclass(frozen=True, eq=False)
-class CloudSearcher:
-    """Chooses as a campaign does, by `decide`.
+class _Modelling:
+    """What a searcher with a model holds.
 
     Attributes:
         features: Embeddings, N x d.
@@ -43,6 +43,11 @@ class CloudSearcher:
     features: npt.NDArray[Any]
     problem: Problem
     hints: npt.NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class CloudSearcher(_Modelling):
+    """Chooses as a campaign does, by `decide`."""
 
     def next(
         self, available: Rows, pending: Rows, observations: Observations, batch: int, seed: int
@@ -61,18 +66,8 @@ class CloudSearcher:
 
 
 @dataclass(frozen=True, eq=False)
-class GreedySearcher:
-    """Chooses what the same model predicts to be best, whatever it is unsure of.
-
-    Attributes:
-        features: Embeddings, N x d.
-        problem: What is sought.
-        hints: As in `decide`.
-    """
-
-    features: npt.NDArray[Any]
-    problem: Problem
-    hints: npt.NDArray[np.float64] | None = None
+class GreedySearcher(_Modelling):
+    """Chooses what the same model predicts to be best, whatever it is unsure of."""
 
     def next(
         self, available: Rows, pending: Rows, observations: Observations, batch: int, seed: int
@@ -135,10 +130,6 @@ SEARCHERS: Mapping[str, SearcherFactory] = MappingProxyType(
 )
 """Methods by name."""
 
-_HINTED: Mapping[str, type[CloudSearcher | GreedySearcher]] = MappingProxyType(
-    {"cloud": CloudSearcher, "greedy": GreedySearcher}
-)
-
 
 def load_searcher(
     name: str,
@@ -165,9 +156,8 @@ def load_searcher(
             hint="Leave such materials out.",
             row=row,
         )
-    if name in _HINTED:
-        return _HINTED[name](features, problem, hints)
-    return _factory(name)(features, problem)
+    searcher = _factory(name)(features, problem)
+    return replace(searcher, hints=hints) if isinstance(searcher, _Modelling) else searcher
 
 
 def _factory(name: str) -> SearcherFactory:
