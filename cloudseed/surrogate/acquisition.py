@@ -9,16 +9,21 @@ likeliest candidates. That a candidate can be made is one constraint more, where
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cloudseed.surrogate import judging
-from cloudseed.surrogate.normal import log_expected_approach, log_expected_improvement
+from cloudseed.surrogate.normal import (
+    log_expected_approach,
+    log_expected_improvement,
+    log_probability_between,
+)
+from cloudseed.surrogate.values import folded_moments
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -33,6 +38,8 @@ __all__ = ["Criterion", "Evaluation", "Goal"]
 
 #: Smallest distance from a target that is still to be improved on, in standardised units.
 _NEAREST = 1e-9
+#: Standard deviations are at least this share of a model's scale.
+SMALLEST_SD = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,39 @@ class Goal:
         distance = np.maximum(-np.asarray(best, dtype=np.float64), _NEAREST * sd)
         return log_expected_approach(mean, sd, self.target, distance)
 
+    def moments(self, mean: Array, sd: Array) -> tuple[Array, Array]:
+        """Returns mean and standard deviation of the merit of normal values."""
+        if self.target is None:
+            return self.sign * mean, sd
+        return folded_moments(mean, sd, self.target)
+
+    def better(self, best: Array | float) -> tuple[Array | float, Array | float]:
+        """Returns the lower and the upper end of the values whose merit is above `best`."""
+        if self.target is not None:
+            reach = np.maximum(-np.asarray(best, dtype=np.float64), 0.0)
+            return self.target - reach, self.target + reach
+        return (best, np.inf) if self.sign > 0 else (-np.inf, -np.asarray(best))
+
+    def log_chance(
+        self,
+        mean: Array,
+        sd: Array,
+        best: Array | float,
+        limits: tuple[float, float] = (-np.inf, np.inf),
+    ) -> Array:
+        """Returns the log probability that normal values are better and within their bounds.
+
+        Args:
+            mean: Means.
+            sd: Standard deviations, positive.
+            best: The merit to exceed.
+            limits: Bounds on the values themselves.
+        """
+        low, high = self.better(best)
+        low, high = np.maximum(low, limits[0]), np.minimum(high, limits[1])
+        inside = log_probability_between(mean, sd, low, np.maximum(low, high))
+        return np.where(low < high, inside, -np.inf)
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
@@ -80,15 +120,24 @@ class Evaluation:
     Attributes:
         mean: Posterior mean per modelled property, k x m.
         sd: Posterior standard deviation of the noise-free property, k x m.
-        acquisition: Log of the value of measuring each point alone, k.
+        acquisition: Log of the value of measuring each point alone, k: of its expected improvement
+            that meets the constraints, or of the probability that it meets them.
         log_feasible: Log probability that a point can be made and measured values meet all
             constraints, k.
+        inside: Its parts: log probability that a measured value keeps its bounds, k x m.
     """
 
     mean: Array
     sd: Array
     acquisition: Array
     log_feasible: Array
+    inside: Array
+
+    @classmethod
+    def joined(cls, parts: Sequence[Evaluation]) -> Evaluation:
+        """Returns evaluations one below the other."""
+        names = (f.name for f in fields(cls))
+        return cls(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,15 +175,22 @@ class Criterion:
     def __call__(self, x: Array) -> Evaluation:
         """Evaluates points of the space, k x p."""
         limits = judging.bounds(self.problem)
-        means, sds = [], []
+        means, sds, insides = [], [], []
         log_feasible = self.log_makeable(x)
         for name, surrogate in self.surrogates.items():
             mean, sd, inside = surrogate.evaluate(x, *limits.get(name, (-np.inf, np.inf)))
             means.append(mean)
             sds.append(sd)
-            log_feasible += inside
+            insides.append(inside)
+            log_feasible = log_feasible + inside
         acquisition = log_feasible
         if self.problem.objective.direction != "find":
-            spread = np.maximum(sds[0], 1e-12 * self.objective.scale)
+            spread = np.maximum(sds[0], SMALLEST_SD * self.objective.scale)
             acquisition = log_feasible + self.goal.log_gain(means[0], spread, self.best)
-        return Evaluation(np.column_stack(means), np.column_stack(sds), acquisition, log_feasible)
+        return Evaluation(
+            np.column_stack(means),
+            np.column_stack(sds),
+            acquisition,
+            log_feasible,
+            np.column_stack(insides),
+        )

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy import linalg
+from scipy.linalg import LinAlgError, solve_triangular
 from scipy.special import logsumexp
 
 from cloudseed.errors import FitError
@@ -33,16 +34,26 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-__all__ = ["Baseline", "choose_jointly"]
+__all__ = ["Baseline", "cholesky", "choose_jointly"]
 
 #: Samples of the properties at what is measured, pending or picked.
 SAMPLES = 256
 #: Added to standardised variances: less than any difference worth an experiment.
 _NUGGET = 1e-8
+#: What counts as an improvement where its size does not: more than between twins, in standardised
+#: units.
+_MARGIN = 1e-2
 
 
 def choose_jointly(
-    criterion: Criterion, baseline: Baseline, choices: Array, batch: int, seed: int
+    criterion: Criterion,
+    baseline: Baseline,
+    choices: Array,
+    batch: int,
+    seed: int,
+    *,
+    log_costs: Array | None = None,
+    by_chance: bool = False,
 ) -> tuple[list[int], list[float]]:
     """Chooses a batch by sequential greedy log noisy expected improvement.
 
@@ -52,10 +63,13 @@ def choose_jointly(
         choices: Projected features to choose from, k x p.
         batch: Number of picks.
         seed: Decides the samples.
+        log_costs: Log of what each choice costs, k; what it adds is divided by it.
+        by_chance: Whether the probability of an improvement counts, not its size.
 
     Returns:
         min(batch, k) positions in `choices`, in order of choice, each once, and the log of the
-        improvement that each adds to those before it, in standardised units.
+        improvement, in standardised units, or of its probability, that each adds to those before
+        it, over its cost.
 
     Raises:
         FitError: If the joint posterior cannot be sampled.
@@ -88,10 +102,12 @@ def choose_jointly(
     # Where a sample holds nothing feasible, nearly every candidate improves: feasibility decides.
     floor = goal.merit(outputs[0].mean).min() - 3.0
     left = np.ones(len(choices), dtype=bool)
+    extra = fixed if log_costs is None else fixed - log_costs
+    worth_of = _chance if by_chance else _worth
     picks: list[int] = []
     gains: list[float] = []
     for _ in range(min(batch, len(choices))):
-        worth = _worth(goal, outputs, np.maximum(best, floor)) + fixed
+        worth = worth_of(goal, outputs, np.maximum(best, floor)) + extra
         pick = int(np.where(left, worth, -np.inf).argmax())
         picks.append(pick)
         gains.append(float(worth[pick]))
@@ -123,6 +139,16 @@ def _worth(goal: Goal, outputs: list[_Output], best: Array) -> Array:
     for output in outputs:
         if np.isfinite(output.limits).any():
             value += log_probability_between(output.mean, output.sd, *output.limits)
+    return np.asarray(logsumexp(value, axis=0) - np.log(len(value)))
+
+
+def _chance(goal: Goal, outputs: list[_Output], best: Array) -> Array:
+    """Returns the log probability that each candidate is feasible and better, k."""
+    objective = outputs[0]
+    wanted = best[:, None] + _MARGIN
+    value = goal.log_chance(objective.mean, objective.sd, wanted, objective.limits)
+    for output in outputs[1:]:
+        value += log_probability_between(output.mean, output.sd, *output.limits)
     return np.asarray(logsumexp(value, axis=0) - np.log(len(value)))
 
 
@@ -197,7 +223,7 @@ class _Output:
         count = len(baseline)
         mean, joint = model.standardised_joint(np.concatenate([baseline, choices]))
         joint[np.diag_indices(len(joint))] += noise + _NUGGET
-        factor = _cholesky(joint[:count, :count])
+        factor = cholesky(joint[:count, :count])
         half = solve_triangular(factor, joint[:count, count:], lower=True)
         deviates = rng.standard_normal((SAMPLES, count))
         return cls(
@@ -225,7 +251,7 @@ class _Output:
         return np.asarray(drawn)
 
 
-def _cholesky(covariance: Array) -> Array:
+def cholesky(covariance: Array) -> Array:
     """Returns the lower factor of a covariance that rounding may have made slightly indefinite.
 
     Raises:
@@ -234,7 +260,7 @@ def _cholesky(covariance: Array) -> Array:
     for jitter in (0.0, 1e-7, 1e-6, 1e-5, 1e-4):
         try:
             padded = covariance + jitter * np.eye(len(covariance))
-            return np.asarray(cholesky(padded, lower=True))
+            return np.asarray(linalg.cholesky(padded, lower=True))
         except (LinAlgError, ValueError):
             continue
     raise FitError("The joint posterior cannot be sampled: its covariance is not positive definite")

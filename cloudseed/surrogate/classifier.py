@@ -78,6 +78,11 @@ class Classifier:
         """Length p of the features that it reads."""
         return int(self._features.shape[1])
 
+    @property
+    def noise_sd(self) -> float:
+        """Standard deviation that a label adds to the latent function, as a probit has it."""
+        return math.sqrt(_PROBIT)
+
     def log_probability(self, x: Array, hints: Array) -> Array:
         """Returns the log probability of the class that is true, k.
 
@@ -85,24 +90,39 @@ class Classifier:
             x: Features, k x p.
             hints: Hints, k.
         """
-        found = np.empty(len(x))
-        scales = _Scales(self.lengthscale, self.outputscale, self._prior.spread)
+        mean, variance = self.latent_moments(x, hints)
+        return log_ndtr(mean / np.sqrt(_PROBIT + variance))
+
+    def latent_moments(self, x: Array, hints: Array) -> tuple[Array, Array]:
+        """Returns posterior mean and variance of the latent function, k each.
+
+        Args:
+            x: Features, k x p.
+            hints: Hints, k.
+        """
+        means, variances = np.empty(len(x)), np.empty(len(x))
         step = max(1, _CHUNK_ENTRIES // len(self._features))
         for start in range(0, len(x), step):
             part = slice(start, start + step)
             basis = _basis(hints[part])
-            cross = _covariance(
-                cdist(self._features, x[part]),
-                _basis(self._hints),
-                basis,
-                scales,
-            )
-            mean = basis @ _weights(self._prior) + self._dual @ cross
-            half = solve_triangular(self._factor, self._root[:, None] * cross, lower=True)
+            means[part], half = self._conditioned(x[part], basis)
             prior = self.outputscale + self._prior.spread**2 * (basis * basis).sum(axis=1)
-            variance = np.maximum(prior - np.einsum("ij,ij->j", half, half), 0.0)
-            found[part] = log_ndtr(mean / np.sqrt(_PROBIT + variance))
-        return found
+            variances[part] = np.maximum(prior - np.einsum("ij,ij->j", half, half), 0.0)
+        return means, variances
+
+    def latent_joint(self, x: Array, hints: Array) -> tuple[Array, Array]:
+        """Returns posterior mean, k, and covariance, k x k, of the latent function."""
+        basis = _basis(hints)
+        mean, half = self._conditioned(x, basis)
+        scales = _Scales(self.lengthscale, self.outputscale, self._prior.spread)
+        return mean, _covariance(cdist(x, x), basis, basis, scales) - half.T @ half
+
+    def _conditioned(self, x: Array, basis: Array) -> tuple[Array, Array]:
+        """Returns the posterior mean, k, and what explains the prior variance away, n x k."""
+        scales = _Scales(self.lengthscale, self.outputscale, self._prior.spread)
+        cross = _covariance(cdist(self._features, x), _basis(self._hints), basis, scales)
+        half = solve_triangular(self._factor, self._root[:, None] * cross, lower=True)
+        return basis @ _weights(self._prior) + self._dual @ cross, half
 
 
 def fit_classifier(

@@ -9,6 +9,7 @@ import numpy as np
 
 from cloudseed.errors import EmptyPoolError, FitError, InputError
 from cloudseed.surrogate.batch import Baseline, choose_jointly
+from cloudseed.surrogate.choosing import Valuer
 from cloudseed.surrogate.modelling import (
     Space,
     checked_rows,
@@ -16,10 +17,12 @@ from cloudseed.surrogate.modelling import (
     describe_models,
     fit_criterion,
     known_feasible,
-    score,
+    sort_scores,
 )
 from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
 from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
+from cloudseed.surrogate.strategy import Strategy
+from cloudseed.surrogate.thompson import choose_by_draws
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +42,10 @@ MIN_VALUES = 3
 FINALISTS = 512
 #: Measured candidates that may be the incumbent in the joint stage.
 INCUMBENTS = 256
+#: The default strategy.
+AUTO = Strategy()
+#: What methods are called where the joint stage fails.
+ALONE = {"LogNEI": "LogEI"}
 
 
 def decide(
@@ -52,6 +59,8 @@ def decide(
     seed: int,
     hints: Array | None = None,
     exploration: float = 0.0,
+    strategy: Strategy = AUTO,
+    costs: Array | None = None,
 ) -> Choice:
     """Chooses the next batch.
 
@@ -72,18 +81,24 @@ def decide(
         hints: Log odds of a band gap by chemistry, up to offset and weight, N: the prior mean where
             a gap is often zero, for instance minus `shell_penalties`. None for none.
         exploration: Share of the picks that fill space instead, 0 to 1; on average over batches.
+        strategy: By which acquisition.
+        costs: What measuring each row costs, positive, N, in any one unit: values are divided by
+            it. None where all cost the same.
 
     Returns:
         At most `batch` picks. Scores cover all that could be picked; `acquisition` is the log of
         the constrained expected improvement in the objective's unit, or of the probability that
-        all constraints hold.
+        all constraints hold, or what the strategy asks for, over the cost.
 
     Raises:
         EmptyPoolError: If nothing is available that is not tried or pending.
-        InputError: If a row is out of range, an embedding or value is not finite, or batch is
-            below 1.
+        InputError: If a row is out of range, an embedding or value is not finite, a cost is not
+            positive, or batch is below 1.
+        ObjectiveError: If the acquisition has no meaning for what is sought.
         FitError: If the measurements cannot be modelled at all.
     """
+    rule = strategy.acquisition_for(problem)
+    log_costs = None if costs is None else _log_costs(costs, len(features))
     known = int(np.isfinite(column(observations, problem.objective.property)).sum())
     if known < MIN_VALUES:
         choice = space_fill(
@@ -97,9 +112,21 @@ def decide(
     rng = np.random.default_rng(seed)
     explored = min(batch, int(exploration * batch + rng.random()))
     criterion = fit_criterion(space, observations, problem, seed, notes)
-    scores = score(space, criterion, pool.open)
+    valuer = Valuer(criterion, rule, strategy.width)
+    valuer, found = valuer.evaluate(space, pool.open, seed)
+    scores = sort_scores(
+        criterion, pool.open, found, None if log_costs is None else log_costs[pool.open]
+    )
     chosen, method, facts = _exploited(
-        space, criterion, observations, pool, scores, batch=batch - explored, seed=seed, notes=notes
+        space,
+        valuer,
+        observations,
+        pool,
+        scores,
+        batch=batch - explored,
+        seed=seed,
+        log_costs=log_costs,
+        notes=notes,
     )
     rest = np.setdiff1d(pool.open, chosen)
     if explored and len(rest):
@@ -114,6 +141,9 @@ def decide(
         model={
             **describe_models(space, criterion),
             "scored": len(pool.open),
+            "acquisition": rule,
+            **({"beta": strategy.beta} if rule == "upper_confidence_bound" else {}),
+            **({} if costs is None else {"costs": [float(costs[row]) for row in chosen]}),
             **facts,
             "pending": len(pool.pending),
             "seed": seed,
@@ -124,28 +154,63 @@ def decide(
 
 def _exploited(
     space: Space,
-    criterion: Criterion,
+    valuer: Valuer,
     observations: Observations,
     pool: _Pool,
     scores: Scores,
     *,
     batch: int,
     seed: int,
+    log_costs: Array | None,
     notes: list[str],
 ) -> tuple[list[int], str, dict[str, object]]:
     """Chooses by the models: rows, the method's name, and what it looked at."""
-    if criterion.problem.objective.direction == "find":
-        return scores.rows[:batch].tolist(), "ExpectedHits", {}
+    criterion, rule = valuer.criterion, valuer.rule
+    if rule == "probability" and criterion.problem.objective.direction == "find":
+        return scores.rows[:batch].tolist(), valuer.method, {}
+    if rule == "thompson":
+        costs = None if log_costs is None else log_costs[pool.open]
+        drawn = choose_by_draws(
+            space, criterion, pool.open, batch=batch, seed=seed, log_costs=costs
+        )
+        return drawn, valuer.method, {}
     finalists = scores.rows[:FINALISTS]
-    baseline = _baseline(space, criterion, observations, pool.pending)
-    method = "LogNEI"
+    costs = None if log_costs is None else log_costs[finalists]
+    facts: dict[str, object] = {"finalists": len(finalists)}
+    method = valuer.method
     try:
-        picks = choose_jointly(criterion, baseline, space[finalists], batch, seed)[0]
+        if rule in {"expected_improvement", "probability"}:
+            baseline = _baseline(space, criterion, observations, pool.pending)
+            facts["baseline"] = len(baseline.x)
+            picks = choose_jointly(
+                criterion,
+                baseline,
+                space[finalists],
+                batch,
+                seed,
+                log_costs=costs,
+                by_chance=rule == "probability",
+            )[0]
+        else:
+            picks = valuer.choose(space[finalists], space[pool.pending], batch, costs)
     except FitError as error:
         notes.append(f"{error.message}: the picks are the best by their value alone")
-        method, picks = "LogEI", list(range(min(batch, len(finalists))))
-    chosen = [int(finalists[i]) for i in picks]
-    return chosen, method, {"finalists": len(finalists), "baseline": len(baseline.x)}
+        method, picks = ALONE.get(method, method), list(range(min(batch, len(finalists))))
+    return [int(finalists[i]) for i in picks], method, facts
+
+
+def _log_costs(costs: Array, count: int) -> Array:
+    """Returns the log of costs, N.
+
+    Raises:
+        InputError: If they are not one positive number a row.
+    """
+    if len(costs) != count or not (np.isfinite(costs) & (np.asarray(costs) > 0)).all():
+        raise InputError(
+            f"{len(costs)} costs do not go with {count} rows of features.",
+            hint="Give one positive number per row.",
+        )
+    return np.log(np.asarray(costs, dtype=np.float64))
 
 
 def decision_seed(seed: int, step: int) -> int:

@@ -23,13 +23,13 @@ from cloudseed.errors import FitError, InputError
 from cloudseed.surrogate.normal import log_probability_between
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
 
     Array = npt.NDArray[np.float64]
 
-__all__ = ["FittedSurrogate", "Hyperparameters", "fit"]
+__all__ = ["FittedSurrogate", "Hyperparameters", "draw_functions", "fit"]
 
 _log = logging.getLogger(__name__)
 
@@ -321,6 +321,41 @@ def _optimise(x: Array, targets: Array, seed: int) -> Hyperparameters:
     if not all(math.isfinite(v) for v in numbers):
         raise FitError("The optimum is not finite.", hint="Look for extreme values.")
     return found
+
+
+def draw_functions(surrogate: FittedSurrogate, count: int, seed: int) -> Callable[[Array], Array]:
+    """Draws functions from the posterior of the noise-free property, by Matheron's rule.
+
+    Args:
+        surrogate: The fitted process.
+        count: How many functions.
+        seed: Decides them.
+
+    Returns:
+        A map from projected features, k x p, to the functions' values in the property's unit,
+        count x k.
+    """
+    import torch
+    from botorch.sampling.pathwise import draw_matheron_paths
+    from botorch.utils.sampling import manual_seed
+
+    hyper = surrogate.hyper
+    model = _botorch_model(surrogate.features, surrogate.targets)
+    model.covar_module.base_kernel.lengthscale = hyper.lengthscale
+    model.covar_module.outputscale = hyper.outputscale
+    model.likelihood.noise = max(hyper.noise, _MIN_NOISE)
+    model.mean_module.constant.data.fill_(hyper.mean)
+    with manual_seed(seed), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        paths = draw_matheron_paths(model.eval(), torch.Size([count]))
+
+    def values(x: Array) -> Array:
+        points = torch.as_tensor(np.ascontiguousarray(x[:, : surrogate.features.shape[1]]))
+        with torch.no_grad():
+            drawn = paths(points).detach().numpy()
+        return np.asarray(surrogate.centre + surrogate.scale * drawn.reshape(count, len(x)))
+
+    return values
 
 
 def _botorch_model(x: Array, targets: Array) -> Any:

@@ -80,9 +80,13 @@ class Hurdle:
             "height": None if self.height is None else dict(self.height.summary),
         }
 
+    def log_above(self, x: Array) -> Array:
+        """Returns the log probability of a value above the floor at points, k x p or more: k."""
+        return self.above.log_probability(*_parts(x, self.above.dimension, hinted=self.hinted))
+
     def evaluate(self, x: Array, lower: float, upper: float) -> tuple[Array, Array, Array]:
         """Returns what `FittedSurrogate.evaluate` does."""
-        chance = self.above.log_probability(*_parts(x, self.above.dimension, hinted=self.hinted))
+        chance = self.log_above(x)
         if self.height is None:
             mean, sd = (np.full(len(x), value) for value in self.usual)
             inside = log_probability_between(mean, sd, lower, upper)

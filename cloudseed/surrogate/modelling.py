@@ -11,14 +11,14 @@ import numpy as np
 
 from cloudseed.errors import FitError, InputError
 from cloudseed.surrogate import gp, judging
-from cloudseed.surrogate.acquisition import Criterion
+from cloudseed.surrogate.acquisition import Criterion, Evaluation
 from cloudseed.surrogate.features import Projection, fit_projection
 from cloudseed.surrogate.hurdle import Hurdle, fit_hurdle, is_inflated
 from cloudseed.surrogate.makeable import Makeable, fit_makeable, newest
 from cloudseed.surrogate.protocols import Observations, Problem, Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -32,10 +32,12 @@ __all__ = [
     "checked_rows",
     "column",
     "describe_models",
+    "evaluate",
     "fit_criterion",
     "is_gap",
     "known_feasible",
     "score",
+    "sort_scores",
     "wants_hints",
 ]
 
@@ -268,17 +270,51 @@ def _replicate_means(observations: Observations, properties: tuple[str, ...]) ->
 
 def score(space: Space, criterion: Criterion, rows: Rows) -> Scores:
     """Scores rows one by one and sorts them, best first."""
-    parts = [
-        criterion(space[rows[start : start + _CHUNK]]) for start in range(0, len(rows), _CHUNK)
-    ]
-    acquisition = np.concatenate([p.acquisition for p in parts])
+    return sort_scores(criterion, rows, evaluate(space, criterion, rows))
+
+
+def evaluate(
+    space: Space,
+    criterion: Criterion,
+    rows: Rows,
+    value: Callable[[Array, Evaluation], Array] | None = None,
+) -> Evaluation:
+    """Evaluates rows of a pool in parts that bound the memory.
+
+    Args:
+        space: The pool.
+        criterion: The models.
+        rows: What is evaluated, k.
+        value: Values points of the space by what the models say of them, in place of the
+            criterion's own acquisition.
+    """
+    parts = []
+    for start in range(0, len(rows), _CHUNK):
+        x = space[rows[start : start + _CHUNK]]
+        part = criterion(x)
+        parts.append(part if value is None else replace(part, acquisition=value(x, part)))
+    return Evaluation.joined(parts)
+
+
+def sort_scores(
+    criterion: Criterion, rows: Rows, found: Evaluation, log_costs: Array | None = None
+) -> Scores:
+    """Returns what was found of rows, best first.
+
+    Args:
+        criterion: The models.
+        rows: Rows of the pool, k.
+        found: What the models say of them.
+        log_costs: Log of what measuring each costs, k, by which its value is divided.
+    """
+    acquisition = found.acquisition if log_costs is None else found.acquisition - log_costs
     order = np.argsort(-acquisition, kind="stable")
     return Scores(
         rows=rows[order],
-        mean=np.concatenate([p.mean for p in parts])[order],
-        sd=np.concatenate([p.sd for p in parts])[order],
+        mean=found.mean[order],
+        sd=found.sd[order],
         acquisition=acquisition[order],
-        feasible=np.exp(np.concatenate([p.log_feasible for p in parts])[order]),
+        feasible=np.exp(found.log_feasible[order]),
         properties=tuple(criterion.surrogates),
     )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import ndtr
 
 from cloudseed.errors import ObjectiveError
 from cloudseed.surrogate.acquisition import Goal
+from cloudseed.surrogate.judging import bounds
 from cloudseed.surrogate.normal import log_probability_between
 
 if TYPE_CHECKING:
@@ -53,13 +53,15 @@ def probability_of_best(scores: Scores, problem: Problem, best: float, epsilon: 
     column = scores.properties.index(name)
     mean, sd = scores.mean[:, column], np.maximum(scores.sd[:, column], _SMALLEST_SD)
     goal = Goal.of(problem.objective)
-    if goal.target is None:
-        better = ndtr((goal.sign * mean - best - epsilon) / sd)
-    else:
-        nearest = -best - epsilon
-        if nearest <= 0:
-            return 1.0
-        ends = goal.target - nearest, goal.target + nearest
-        better = np.exp(log_probability_between(mean, sd, *ends))
+    if goal.target is not None and best + epsilon >= 0:
+        return 1.0
+    limits = bounds(problem).get(name, (-np.inf, np.inf))
+    # Bounds on the objective itself and being better are one event: what is feasible anyhow is
+    # better with the probability that a value within its bounds is.
+    within = log_probability_between(mean, sd, *limits)
+    better = goal.log_chance(mean, sd, best + epsilon, limits)
+    possible = np.isfinite(within)
+    share = np.zeros(len(mean))
+    share[possible] = np.exp(np.minimum(better[possible] - within[possible], 0.0))
     with np.errstate(divide="ignore"):
-        return float(np.exp(np.log1p(-scores.feasible * better).sum()))
+        return float(np.exp(np.log1p(-scores.feasible * share).sum()))

@@ -183,7 +183,7 @@ def test_poor_features_still_give_a_batch(features):
 
 
 def test_failing_joint_stage_falls_back_with_a_note(monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise FitError("The joint posterior cannot be sampled: no")
 
     monkeypatch.setattr(deciding, "choose_jointly", fail)
@@ -242,6 +242,7 @@ def test_model_is_json_and_complete():
     assert {"kernel", "lengthscale", "outputscale", "noise", "n"} <= set(model["surrogates"]["a"])
     assert set(model["versions"]) == {"botorch", "gpytorch", "torch", "numpy"}
     assert model["scored"] == 170
+    assert model["acquisition"] == "expected_improvement"
     assert model["components"] == 6
 
 

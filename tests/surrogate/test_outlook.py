@@ -15,7 +15,7 @@ def scores(mean, sd, feasible=1.0):
         mean=mean[:, None],
         sd=np.full((count, 1), float(sd)),
         acquisition=np.zeros(count),
-        feasible=np.full(count, feasible),
+        feasible=np.broadcast_to(np.asarray(feasible, dtype=float), count),
         properties=("x",),
     )
 
@@ -38,6 +38,31 @@ def test_probability_of_best_is_that_of_independent_draws(goal, sign):
     wanted = (~((sign * draws > best + epsilon) & feasible).any(axis=1)).mean()
     found = probability_of_best(scores(mean, 0.4, 0.7), problem(goal), best, epsilon)
     assert found == pytest.approx(wanted, abs=0.005)
+
+
+@pytest.mark.parametrize(
+    ("goal", "bound", "best"),
+    [("max x", "x <= 1.3", 1.0), ("min x", "x >= 0.2", -0.5), ("x = 1.0", "x <= 0.9", -0.3)],
+)
+def test_a_bound_on_the_objective_and_being_better_are_one_event(goal, bound, best):
+    mean = np.array([0.2, 0.6, 1.0])
+    rng = np.random.default_rng(1)
+    draws = mean + 0.4 * rng.standard_normal((200_000, 3))
+    wanted = problem(goal, [bound])
+    limit = float(bound.split()[-1])
+    inside = draws <= limit if "<=" in bound else draws >= limit
+    gained = {"max x": draws, "min x": -draws, "x = 1.0": -abs(draws - 1.0)}[goal]
+    truth = (~((gained > best + 0.05) & inside).any(axis=1)).mean()
+    feasible = inside.mean(axis=0)
+    found = probability_of_best(scores(mean, 0.4, feasible), wanted, best, 0.05)
+    assert found == pytest.approx(truth, abs=0.005)
+    naive = probability_of_best(scores(mean, 0.4, feasible), problem(goal), best, 0.05)
+    assert abs(naive - truth) > 0.03
+
+
+def test_a_candidate_that_cannot_keep_its_bound_cannot_be_better():
+    wanted = problem("max x", ["x <= 1.0"])
+    assert probability_of_best(scores([900.0], 1e-9, 0.0), wanted, 0.5, 0.0) == 1.0
 
 
 def test_a_target_within_epsilon_cannot_be_bettered():
