@@ -5,7 +5,8 @@
 Each campaign starts from 20 random rows, `default_rng(seed).permutation(N)[:20]`, and goes on in
 batches of five. Runs are kept in `build/searching/TASK.jsonl`, one line per method and seed, so
 that the script may be stopped and started again. Methods are cloud, greedy, random, and module:name
-of another; `--features X.npy` puts a matrix of one's own, rows as in the table, in place of the
+of another; `--acquisition`, `--exploration` and `--alarm` are those of a campaign's `decide`, without
+an alarm unless asked; `--features X.npy` puts a matrix of one's own, rows as in the table, in place of the
 embeddings, and `--label` tells its runs from others. Data: the folder in CLOUDSEED_DATA, default
 ../shared/data.
 
@@ -43,12 +44,14 @@ from cloudseed.loop.backtesting import Backtest, Job, draw, replays
 from cloudseed.loop.backtesting.records import Records
 from cloudseed.surrogate import (
     CloudEncoder,
+    Strategy,
     parse_problem,
     scope_string,
     shell_penalties,
     wants_hints,
 )
-from cloudseed.surrogate.backtesting import HIT_SHARE, Truth
+from cloudseed.surrogate.backtesting import HIT_SHARE, Conduct, Truth
+from cloudseed.surrogate.strategy import ACQUISITIONS
 
 DATA = Path(os.environ.get("CLOUDSEED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 BUILD = Path(__file__).parents[1] / "build" / "searching"
@@ -102,6 +105,10 @@ def main() -> None:
     arguments.add_argument("--encoder", default="cloud-small")
     arguments.add_argument("--features", type=Path, help="a .npy matrix, for one task")
     arguments.add_argument("--no-hints", action="store_true", help="leave chemistry's prior out")
+    arguments.add_argument("--acquisition", default="auto", choices=ACQUISITIONS)
+    arguments.add_argument("--beta", type=float, default=4.0, help="of upper_confidence_bound")
+    arguments.add_argument("--exploration", type=float, default=0.0)
+    arguments.add_argument("--alarm", type=int, default=0, help="a campaign's default is 20")
     arguments.add_argument("--label", default="", help="is appended to the methods' names")
     arguments.add_argument("--out", type=Path, default=BUILD)
     options = arguments.parse_args()
@@ -120,9 +127,16 @@ def search(task: Task, options: argparse.Namespace) -> Backtest:
     left_out = options.no_hints and wants_hints(truth.problem)
     if left_out or not wants_hints(truth.problem):
         hints = None
-    job = Job(features, truth, STARTS, "random", options.budget, BATCH, options.arriving, hints)
+    strategy = Strategy(options.acquisition, options.beta)
+    strategy.acquisition_for(truth.problem)
+    conduct = Conduct(strategy, options.exploration, options.alarm)
+    job = Job(
+        features, truth, STARTS, "random", options.budget, BATCH, options.arriving, hints, conduct
+    )
     parts = (task, options.budget, options.arriving, BATCH, STARTS)
     parts += ("no hints",) if left_out else ()
+    chosen = (strategy, options.exploration, options.alarm)
+    parts += () if chosen == (Strategy(), 0.0, 0) else chosen
     digest = hashlib.sha256(repr(parts).encode() + np.ascontiguousarray(features).tobytes())
     kept = options.out / f"{task.name}.jsonl"
     records = Records(kept, digest.hexdigest()[:16], task.name)

@@ -193,6 +193,10 @@ NAMES = {
         "ranks_worse_than_random",
         "ALARM_LEAST",
         "decision_seed",
+        "EXPLORED",
+        "AcquisitionName",
+        "Strategy",
+        "experiment_costs",
     },
     "surrogate.backtesting": {
         "FRACTIONS",
@@ -201,6 +205,7 @@ NAMES = {
         "Acceleration",
         "Chance",
         "CloudSearcher",
+        "Conduct",
         "Curve",
         "Curves",
         "Forecast",

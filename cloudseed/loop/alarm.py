@@ -15,10 +15,7 @@ if TYPE_CHECKING:
     from cloudseed.loop.results import Result
     from cloudseed.surrogate import Problem
 
-__all__ = ["EXPLORED", "misled"]
-
-EXPLORED = 0.5
-"""Share of a batch that explores while the alarm stands."""
+__all__ = ["misled"]
 
 
 def misled(results: Sequence[Result], problem: Problem, last: int) -> bool:

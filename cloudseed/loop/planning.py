@@ -10,10 +10,11 @@ import numpy as np
 
 from cloudseed.db import ExperimentState, NewDecision, NewExperiment, ProposalRow
 from cloudseed.lab_adapters import ExperimentRequest
-from cloudseed.loop.alarm import EXPLORED, misled
+from cloudseed.loop.alarm import misled
 from cloudseed.loop.results import load_results
 from cloudseed.loop.volumes import volume_of
 from cloudseed.surrogate import (
+    EXPLORED,
     Observations,
     decide,
     decision_seed,
@@ -139,6 +140,8 @@ def choose(
         seed=seed,
         hints=pool.hints(spec.problem),
         exploration=exploration,
+        strategy=spec.decide.strategy,
+        costs=spec.decide.cost.of([row.scope for row in pool.rows]),
     )
 
 

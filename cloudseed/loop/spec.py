@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -18,17 +18,29 @@ from pydantic import (
     model_validator,
 )
 
+from cloudseed._elements import SYMBOLS
 from cloudseed.crystal import SYMPREC, Disorder
-from cloudseed.errors import SpecError
+from cloudseed.errors import ObjectiveError, SpecError
 from cloudseed.proposers import is_path
-from cloudseed.surrogate import ALARM_LEAST, Problem, parse_problem
+from cloudseed.surrogate import (
+    ALARM_LEAST,
+    AcquisitionName,
+    Problem,
+    Strategy,
+    experiment_costs,
+    parse_problem,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = [
     "BudgetSpec",
     "CampaignSpec",
+    "CostSpec",
     "DecideSpec",
     "ElementsSpec",
     "FilterChoice",
@@ -157,18 +169,56 @@ class LabSpec(_Section):
     config: dict[str, Any] = Field(default_factory=dict)
 
 
+class CostSpec(_Section):
+    """What an experiment costs, in any one unit.
+
+    Attributes:
+        base: What each costs.
+        elements: What an element adds wherever a candidate holds it.
+    """
+
+    base: float = Field(default=1.0, gt=0, allow_inf_nan=False)
+    elements: dict[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict
+    )
+
+    @field_validator("elements")
+    @classmethod
+    def _known(cls, value: dict[str, float]) -> dict[str, float]:
+        unknown = sorted(set(value) - set(SYMBOLS))
+        if unknown:
+            raise ValueError(f"there is no element {', '.join(unknown)}")
+        return value
+
+    def of(self, strings: Sequence[str]) -> npt.NDArray[np.float64] | None:
+        """Returns the cost of each candidate, by its SCOPE string; None where all cost the same."""
+        return experiment_costs(strings, self.base, self.elements) if self.elements else None
+
+
 class DecideSpec(_Section):
     """How experiments are chosen.
 
     Attributes:
+        acquisition: What values a candidate; "auto" for the expected improvement of an optimum or
+            a target, and the probability of a hit where all is to be found.
+        beta: Of the upper confidence bound, mean + sqrt(beta) * standard deviation.
+        cost: What an experiment costs: candidates are valued per cost.
         exploration: Share of each batch that is chosen to stand for the rest of the pool instead of
             by the model, on average.
         alarm: Predictions looked back on: where the model ordered the last so many results worse
             than chance would, half of the next batch explores. 0 for never.
     """
 
+    acquisition: AcquisitionName = "auto"
+    beta: float = Field(default=4.0, ge=0, allow_inf_nan=False)
+    cost: CostSpec = CostSpec()
     exploration: float = Field(default=0.0, ge=0, le=1)
     alarm: int = Field(default=20, ge=0)
+
+    @property
+    def strategy(self) -> Strategy:
+        """By which acquisition the models choose."""
+        return Strategy(self.acquisition, self.beta)
 
     @field_validator("alarm")
     @classmethod
@@ -324,6 +374,10 @@ class CampaignSpec(_Section):
                 "The key 'stop.regret' needs an objective with an optimum or a target.",
                 hint="Use stop.expected_hits where all is to be found.",
             )
+        try:
+            self.decide.strategy.acquisition_for(self.problem)
+        except ObjectiveError as error:
+            raise SpecError(f"decide.acquisition: {error.message}", hint=error.hint) from error
         optional = bool(info.context and info.context.get(_PARENTS_OPTIONAL))
         listed = all(p.name == "fixed_list" for p in self.all_proposers)
         if not (self.parents or listed or optional):
@@ -460,6 +514,8 @@ def _known_keys(location: list[str]) -> list[str]:
         model = _LISTS.get(part) or (
             model if part.isdigit() else model.model_fields[part].annotation
         )
+        # A section that may be left out is written as one or None.
+        model = next((m for m in get_args(model) if hasattr(m, "model_fields")), model)
     return sorted(model.model_fields)
 
 

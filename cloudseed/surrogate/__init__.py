@@ -4,6 +4,7 @@ torch, transformers and BoTorch load when an encoder or a model is first used.
 """
 
 from cloudseed.surrogate.calibration import ALARM_LEAST, ranks_worse_than_random
+from cloudseed.surrogate.costs import experiment_costs
 from cloudseed.surrogate.deciding import decide, decision_seed, space_fill
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
@@ -27,11 +28,14 @@ from cloudseed.surrogate.random_search import RandomCurve, exact_random_best, ex
 from cloudseed.surrogate.ranking import OrderBy, Ranking, rank
 from cloudseed.surrogate.scope import Scope, full_string, scope_string
 from cloudseed.surrogate.scope import parse as parse_scope
+from cloudseed.surrogate.strategy import EXPLORED, AcquisitionName, Strategy
 from cloudseed.surrogate.valence import shell_penalties
 
 __all__ = [
     "ALARM_LEAST",
+    "EXPLORED",
     "NEEDS_ATOMS",
+    "AcquisitionName",
     "Choice",
     "CloudEncoder",
     "Constraint",
@@ -47,6 +51,7 @@ __all__ = [
     "Ranking",
     "Scope",
     "Scores",
+    "Strategy",
     "best_so_far",
     "decide",
     "decision_seed",
@@ -54,6 +59,7 @@ __all__ = [
     "exact_random_best",
     "expected_hits",
     "expected_random_best",
+    "experiment_costs",
     "full_string",
     "is_feasible",
     "merit",

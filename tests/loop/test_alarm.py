@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from cloudseed.db import ExperimentState
-from cloudseed.loop import alarm, planning
+from cloudseed.loop import planning
 from cloudseed.loop.alarm import misled
-from cloudseed.surrogate import parse_problem, ranks_worse_than_random
+from cloudseed.surrogate import EXPLORED, parse_problem, ranks_worse_than_random
 from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab
 
@@ -61,7 +61,7 @@ def test_finds_are_judged_by_their_chances():
 
 def test_a_campaign_explores_while_the_alarm_stands(campaign_on, ledger, monkeypatch):
     monkeypatch.setattr(planning, "misled", lambda *_: True)
-    assert alarm.EXPLORED == 0.5
+    assert EXPLORED == 0.5
     with campaign_on(InstantLab(), spec_of(initial=4, batch=4)) as campaign:
         campaign.run()
     notes = [note for row in ledger.decisions(1) for note in row.notes]

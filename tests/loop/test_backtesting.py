@@ -150,6 +150,55 @@ def test_features_must_fit_the_table(folder):
         run(folder)
 
 
+def test_a_campaign_s_way_of_choosing_is_replayed(folder, monkeypatch):
+    asked = []
+
+    def decided(features, observations, *, available, batch, **given):
+        asked.append((given["strategy"], given["exploration"], given["costs"]))
+        return Choice(tuple(available[:batch].tolist()), None, "lowest")
+
+    monkeypatch.setattr("cloudseed.surrogate.backtesting.searchers.decide", decided)
+    text = (folder / "spec.yaml").read_text()
+    wanted = "decide: {acquisition: thompson, exploration: 0.25}\n"
+    (folder / "spec.yaml").write_text(text + wanted)
+    run(folder, methods=("cloud",), seeds=1)
+    assert {(s.acquisition, e, c) for s, e, c in asked} == {("thompson", 0.25, None)}
+    before = len(asked)
+    (folder / "spec.yaml").write_text(text)
+    run(folder, methods=("cloud",), seeds=1)
+    assert asked[before][0].acquisition == "auto"
+
+
+def test_costs_by_elements_need_materials(folder):
+    text = (folder / "spec.yaml").read_text()
+    (folder / "spec.yaml").write_text(text + "decide: {cost: {elements: {Rh: 30}}}\n")
+    with pytest.raises(UsageError, match="elements"):
+        run(folder)
+
+
+def test_costs_of_a_table_are_kept_with_it(tmp_path, monkeypatch):
+    asked = []
+
+    def decided(features, observations, *, available, batch, **given):
+        asked.append(given["costs"].tolist())
+        return Choice(tuple(available[:batch].tolist()), None, "lowest")
+
+    monkeypatch.setattr("cloudseed.surrogate.backtesting.searchers.decide", decided)
+    scopes = ["1 3 n O O O b O O D e O O O 0 | 4f | Ga 0.5 Te 0.5"]
+    scopes += [scopes[0].replace("Te", other) for other in ("Se", "S", "O")]
+    rows = [f"m{i},{i},{text}" for i, text in enumerate(scopes)]
+    (tmp_path / "table.csv").write_text("\n".join(["id,score,scope", *rows]))
+    (tmp_path / "spec.yaml").write_text(
+        "name: few\nobjective: max score\nbudget: {experiments: 4}\nbatch: 3\ninitial: 1\n"
+        "decide: {cost: {base: 2, elements: {Te: 1, Ga: 3}}}\n"
+    )
+    spec = load_spec(tmp_path / "spec.yaml", parents_optional=True)
+    for seeds in (1, 2):
+        settings = BacktestSettings(("cloud",), seeds=seeds)
+        backtest(spec, tmp_path / "table.csv", tmp_path / "out", settings)
+    assert asked == [[6.0, 5.0, 5.0, 5.0]] * 2
+
+
 def test_an_embedded_table_is_kept(tmp_path):
     scopes = ["1 3 n O O O b O O D e O O O 0 | 4f | Ga 0.5 Te 0.5"]
     scopes += [scopes[0].replace("Te", other) for other in ("Se", "S", "O")]

@@ -158,3 +158,42 @@ def test_a_proposer_beside_proposers_is_refused(tmp_path):
     other = write(tmp_path, proposers=["evolution"], proposer={"name": "similarity_substitution"})
     with pytest.raises(SpecError, match="say who proposes"):
         load_spec(other)
+
+
+def test_how_experiments_are_chosen(tmp_path):
+    asked = {"acquisition": "thompson", "beta": 2, "cost": {"base": 2, "elements": {"Rh": 5}}}
+    decide = load_spec(write(tmp_path, decide=asked)).decide
+    assert (decide.strategy.acquisition, decide.strategy.beta) == ("thompson", 2.0)
+    assert decide.cost.of(["0 0 0 | 1a | Rh 1.0", "0 0 0 | 1a | Po 1.0"]).tolist() == [7.0, 2.0]
+    assert load_spec(write(tmp_path)).decide.cost.of(["0 0 0 | 1a | Rh 1.0"]) is None
+
+
+@pytest.mark.parametrize(
+    ("decide", "message", "hint"),
+    [
+        ({"acquisition": "ucb"}, "decide.acquisition", "ucb"),
+        ({"acquisition": "level_set"}, "finds all", "window"),
+        ({"cost": {"elements": {"Rx": 3}}}, "no element Rx", ""),
+        ({"cost": {"elements": {"Rh": -3}}}, "greater than or equal to 0", ""),
+        ({"cost": {"base": 0}}, "greater than 0", ""),
+        ({"cost": {"bases": 1}}, "'decide.cost.bases' is unknown", "base"),
+    ],
+)
+def test_what_cannot_be_chosen_by_is_refused(tmp_path, decide, message, hint):
+    with pytest.raises(SpecError) as caught:
+        load_spec(write(tmp_path, decide=decide))
+    assert message in caught.value.message
+    assert hint in caught.value.hint
+
+
+def test_an_acquisition_of_an_optimum_is_refused_where_all_is_to_be_found(tmp_path):
+    asked = {"objective": "band_gap in [1, 2]", "decide": {"acquisition": "upper_confidence_bound"}}
+    with pytest.raises(SpecError, match="needs an optimum") as caught:
+        load_spec(write(tmp_path, **asked))
+    assert "level_set" in caught.value.hint
+
+
+def test_a_misspelt_key_of_a_section_that_may_be_left_out_names_the_nearest(tmp_path):
+    with pytest.raises(SpecError) as caught:
+        load_spec(write(tmp_path, stop={"regret": {"epsilonn": 1}}))
+    assert "epsilon" in caught.value.hint

@@ -38,6 +38,7 @@ class KnownPool:
         values: Property -> values, N, NaN where unknown.
         notes: What was left out, and why.
         hints: What chemistry says of each band gap, N; None where there are no strings.
+        strings: SCOPE strings, N; None where features are given instead.
     """
 
     names: tuple[str, ...]
@@ -45,6 +46,7 @@ class KnownPool:
     values: dict[str, npt.NDArray[np.float64]]
     notes: tuple[str, ...]
     hints: npt.NDArray[np.float64] | None = None
+    strings: tuple[str, ...] | None = None
 
     @property
     def sha(self) -> str:
@@ -98,7 +100,9 @@ def known_pool(
     progress("embedding", 1, 1)
     notes = tuple(f"left out {line}" for line in listing.skipped)
     hints = -shell_penalties(strings)
-    pool = KnownPool(tuple(listing.names), vectors, dict(listing.values), notes, hints)
+    pool = KnownPool(
+        tuple(listing.names), vectors, dict(listing.values), notes, hints, tuple(strings)
+    )
     _write(out / _FILE, key, pool)
     return pool
 
@@ -143,7 +147,8 @@ def _read(path: Path, key: str) -> KnownPool | None:
                 return None
             values = {name: kept["values"][:, i] for i, name in enumerate(kept["properties"])}
             names, notes = (tuple(kept[k].tolist()) for k in ("names", "notes"))
-            return KnownPool(names, kept["features"], values, notes, kept["hints"])
+            strings = tuple(kept["strings"].tolist())
+            return KnownPool(names, kept["features"], values, notes, kept["hints"], strings)
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return None  # nothing is kept, or a kill cut it short
 
@@ -158,6 +163,7 @@ def _write(path: Path, key: str, pool: KnownPool) -> None:
             names=np.array(pool.names, dtype=str),
             notes=np.array(pool.notes, dtype=str),
             features=pool.features,
+            strings=np.array(pool.strings or (), dtype=str),
             hints=np.zeros(0) if pool.hints is None else pool.hints,
             properties=np.array(list(pool.values), dtype=str),
             values=np.stack(list(pool.values.values()), axis=1),

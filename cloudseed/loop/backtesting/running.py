@@ -8,7 +8,7 @@ import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import CloudseedError, UsageError
@@ -16,7 +16,15 @@ from cloudseed.loop.backtesting.pool import known_pool
 from cloudseed.loop.backtesting.records import Records
 from cloudseed.loop.backtesting.report import Backtest
 from cloudseed.surrogate import wants_hints
-from cloudseed.surrogate.backtesting import Rules, Run, Truth, load_searcher, replay, start_rows
+from cloudseed.surrogate.backtesting import (
+    Conduct,
+    Rules,
+    Run,
+    Truth,
+    load_searcher,
+    replay,
+    start_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -25,6 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from cloudseed.loop.backtesting.pool import KnownPool
     from cloudseed.loop.backtesting.settings import BacktestSettings
     from cloudseed.loop.spec import CampaignSpec
     from cloudseed.surrogate.backtesting import StartKind
@@ -47,6 +56,7 @@ class Job:
         batch: Experiments that run at the same time.
         arriving: Results that come at a time.
         hints: What chemistry says of each candidate's band gap, N; None where it is no matter.
+        conduct: How `cloud` chooses, beside its models.
     """
 
     features: npt.NDArray[Any]
@@ -57,10 +67,13 @@ class Job:
     batch: int
     arriving: int
     hints: npt.NDArray[np.float64] | None = None
+    conduct: Conduct = field(default_factory=Conduct)
 
     def run(self, method: str, seed: int) -> Run:
         """Replays one campaign."""
-        searcher = load_searcher(method, self.features, self.truth.problem, self.hints)
+        searcher = load_searcher(
+            method, self.features, self.truth.problem, self.hints, self.conduct
+        )
         first = start_rows(self.features, self.initial, seed, self.start)
         rules = Rules(self.budget, self.batch, self.arriving, seed)
         return replay(searcher, self.truth, first, rules)
@@ -79,7 +92,7 @@ def backtest(
     on where it was stopped.
 
     Args:
-        spec: The campaign; its goal, encoder, batch, initial, seed and budget are used.
+        spec: The campaign; its goal, encoder, batch, initial, seed, budget and `decide` are used.
         table: A CSV, Parquet table or folder of CIFs with the values of every property.
         out: Where runs and the embedded pool are kept.
         settings: What is compared.
@@ -116,6 +129,7 @@ def backtest(
         batch=spec.batch,
         arriving=settings.arriving or spec.batch,
         hints=pool.hints if wants_hints(problem) else None,
+        conduct=_conduct(spec, pool),
     )
     for method in settings.methods:
         load_searcher(method, pool.features, problem)  # a misspelt one is an error at once
@@ -140,6 +154,22 @@ def backtest(
         runs={m: tuple(records.runs[m, s] for s in seeds) for m in settings.methods},
         notes=pool.notes,
     )
+
+
+def _conduct(spec: CampaignSpec, pool: KnownPool) -> Conduct:
+    """Returns how the campaign chooses.
+
+    Raises:
+        UsageError: If its costs go by elements and the materials are not told.
+    """
+    decide = spec.decide
+    if decide.cost.elements and pool.strings is None:
+        raise UsageError(
+            "decide.cost goes by elements, which a matrix of features does not tell.",
+            hint="Leave --features or decide.cost out.",
+        )
+    costs = None if pool.strings is None else decide.cost.of(pool.strings)
+    return Conduct(decide.strategy, decide.exploration, decide.alarm, costs)
 
 
 def replays(

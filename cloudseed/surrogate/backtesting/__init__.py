@@ -21,6 +21,7 @@ from cloudseed.surrogate.backtesting.replay import StartKind, replay, start_rows
 from cloudseed.surrogate.backtesting.searchers import (
     SEARCHERS,
     CloudSearcher,
+    Conduct,
     GreedySearcher,
     RandomSearcher,
     load_searcher,
@@ -34,6 +35,7 @@ __all__ = [
     "Acceleration",
     "Chance",
     "CloudSearcher",
+    "Conduct",
     "Curve",
     "Curves",
     "Forecast",

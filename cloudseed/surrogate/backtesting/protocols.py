@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from cloudseed.errors import UsageError
-from cloudseed.surrogate.protocols import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,8 +54,10 @@ class Searcher(Protocol):
         ...
 
 
-SearcherFactory = Callable[[npt.NDArray[Any], Problem], Searcher]
-"""Makes a searcher from features, N x d, and the problem."""
+SearcherFactory = Callable[..., Searcher]
+"""Makes a searcher from features, N x d, and the problem.
+
+One that has a parameter `hints` is given what chemistry says of each band gap, N, or None."""
 
 
 @dataclass(frozen=True, slots=True)

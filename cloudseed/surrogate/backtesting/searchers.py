@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass, replace
+import inspect
+import math
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cloudseed.errors import InputError, ObjectiveError, UsageError
+from cloudseed.surrogate.acquisition import Goal
+from cloudseed.surrogate.calibration import ranks_worse_than_random
 from cloudseed.surrogate.deciding import MIN_VALUES, decide, space_fill
+from cloudseed.surrogate.judging import merit
 from cloudseed.surrogate.protocols import Choice, Observations, Problem
 from cloudseed.surrogate.ranking import rank
+from cloudseed.surrogate.strategy import EXPLORED, Strategy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,10 +30,31 @@ if TYPE_CHECKING:
 __all__ = [
     "SEARCHERS",
     "CloudSearcher",
+    "Conduct",
     "GreedySearcher",
     "RandomSearcher",
     "load_searcher",
 ]
+
+
+_ALARM = "alarm: the model had the order of its last {} predictions wrong; half the batch explores"
+
+
+@dataclass(frozen=True, eq=False)
+class Conduct:
+    """How a campaign chooses, beside its models.
+
+    Attributes:
+        strategy: By which acquisition.
+        exploration: Share of a batch that covers the pool instead.
+        alarm: Predictions looked back on, as `decide.alarm` of a campaign; 0 for never.
+        costs: What measuring each row costs, N; None where all cost the same.
+    """
+
+    strategy: Strategy = Strategy()  # noqa: RUF009 - it is frozen
+    exploration: float = 0.0
+    alarm: int = 0
+    costs: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +74,22 @@ class _Modelling:
 
 @dataclass(frozen=True, eq=False)
 class CloudSearcher(_Modelling):
-    """Chooses as a campaign does, by `decide`."""
+    """Chooses as a campaign does, by `decide`, and looks back as a campaign does.
+
+    Attributes:
+        conduct: How, beside the models.
+    """
+
+    conduct: Conduct = field(default_factory=Conduct)
+    _thought: dict[int, float] = field(default_factory=dict, init=False)
 
     def next(
         self, available: Rows, pending: Rows, observations: Observations, batch: int, seed: int
     ) -> Choice:
         """Chooses what is worth measuring next."""
-        return decide(
+        conduct = self.conduct
+        alarm = self._misled(observations)
+        choice = decide(
             self.features,
             observations,
             available=available,
@@ -62,7 +98,39 @@ class CloudSearcher(_Modelling):
             batch=batch,
             seed=seed,
             hints=self.hints,
+            exploration=max(conduct.exploration, EXPLORED if alarm else 0.0),
+            strategy=conduct.strategy,
+            costs=conduct.costs,
         )
+        self._thought.update(_thoughts(choice, self.problem))
+        if alarm and choice.scores is not None:
+            choice = replace(choice, notes=(*choice.notes, _ALARM.format(conduct.alarm)))
+        return choice
+
+    def _misled(self, observations: Observations) -> bool:
+        """Tells whether the last predictions ordered what came worse than chance would."""
+        pairs = []
+        names = observations.properties
+        for row, line in zip(observations.rows.tolist(), observations.values.tolist(), strict=True):
+            known = {n: v for n, v in zip(names, line, strict=True) if not math.isnan(v)}
+            came = merit(self.problem, known)
+            if came is not None and row in self._thought:
+                pairs.append((self._thought[row], came))
+        last = pairs[-self.conduct.alarm :] if self.conduct.alarm else []
+        return bool(last) and ranks_worse_than_random(*np.array(last).T)
+
+
+def _thoughts(choice: Choice, problem: Problem) -> dict[int, float]:
+    """Returns how good each pick was thought to be: its predicted merit, or its chance."""
+    scores, finds = choice.scores, problem.objective.direction == "find"
+    name = problem.objective.property
+    if scores is None or not (finds or name in scores.properties):
+        return {}
+    place = {row: i for i, row in enumerate(scores.rows.tolist())}
+    told = scores.feasible
+    if not finds:
+        told = Goal.of(problem.objective).merit(scores.mean[:, scores.properties.index(name)])
+    return {row: float(told[place[row]]) for row in choice.picks}
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,6 +204,7 @@ def load_searcher(
     features: npt.NDArray[Any],
     problem: Problem,
     hints: npt.NDArray[np.float64] | None = None,
+    conduct: Conduct | None = None,
 ) -> Searcher:
     """Makes a searcher.
 
@@ -143,7 +212,9 @@ def load_searcher(
         name: One of `SEARCHERS`, or "module:name" of a `SearcherFactory`.
         features: Embeddings, N x d.
         problem: What is sought.
-        hints: As in `decide`, for those of `SEARCHERS` that model anything.
+        hints: As in `decide`, for those that model anything; one of your own is given them if its
+            factory takes `hints`.
+        conduct: How `cloud` chooses, beside its models; None for the defaults without an alarm.
 
     Raises:
         UsageError: If there is none of that name.
@@ -156,8 +227,18 @@ def load_searcher(
             hint="Leave such materials out.",
             row=row,
         )
-    searcher = _factory(name)(features, problem)
-    return replace(searcher, hints=hints) if isinstance(searcher, _Modelling) else searcher
+    factory = _factory(name)
+    given: dict[str, Any] = {"hints": hints, "conduct": conduct or Conduct()}
+    taken = {key: value for key, value in given.items() if _takes(factory, key)}
+    return factory(features, problem, **taken)
+
+
+def _takes(factory: SearcherFactory, name: str) -> bool:
+    """Tells whether a factory has a parameter of this name."""
+    try:
+        return name in inspect.signature(factory).parameters
+    except (TypeError, ValueError):
+        return False
 
 
 def _factory(name: str) -> SearcherFactory:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from cloudseed.errors import EmptyPoolError, InputError, UsageError
-from cloudseed.surrogate import Choice, parse_problem
+from cloudseed.surrogate import Choice, Scores, parse_problem
 from cloudseed.surrogate.backtesting import (
     SEARCHERS,
+    Conduct,
     Rules,
     Truth,
     foresight,
@@ -154,3 +158,45 @@ def test_bad_shares_rules_and_methods_are_refused():
     features[4, 2] = np.nan
     with pytest.raises(InputError, match="row 5"):
         load_searcher("random", features, PROBLEM)
+
+
+def test_a_method_of_one_s_own_is_given_hints_where_it_asks_for_them(monkeypatch):
+    hints = np.arange(3.0)
+
+    def asking(features, problem, hints=None):
+        return SimpleNamespace(hints=hints)
+
+    def silent(features, problem):
+        return SimpleNamespace(hints=None)
+
+    module = SimpleNamespace(asking=asking, silent=silent)
+    monkeypatch.setitem(sys.modules, "of_ones_own", module)
+    given = (np.zeros((3, 2)), PROBLEM, hints)
+    assert load_searcher("of_ones_own:asking", *given).hints is hints
+    assert load_searcher("of_ones_own:silent", *given).hints is None
+
+
+def test_a_replayed_campaign_explores_while_its_model_is_misled(monkeypatch):
+    asked = []
+
+    def decided(features, observations, *, available, batch, exploration, **_):
+        asked.append(exploration)
+        rows = available[:batch]
+        # Thinks the more of a row the less it will turn out to be.
+        mean = -features[rows]
+        chances = np.ones(len(rows))
+        scores = Scores(rows, mean, np.ones((len(rows), 1)), chances, chances, ("x",))
+        return Choice(tuple(rows.tolist()), scores, "contrary")
+
+    monkeypatch.setattr("cloudseed.surrogate.backtesting.searchers.decide", decided)
+    values = np.random.default_rng(0).normal(size=60)
+    goal = parse_problem("max x")
+    truth = Truth.of(goal, {"x": values}, share=0.1)
+    for alarm, last in ((20, 0.5), (0, 0.1)):
+        asked.clear()
+        conduct = Conduct(exploration=0.1, alarm=alarm)
+        searcher = load_searcher("cloud", values[:, None], goal, None, conduct)
+        run = replay(searcher, truth, range(5), Rules(40, 5, 5, 0))
+        assert asked[0] == 0.1
+        assert asked[-1] == last
+        assert any("alarm" in note for note in run.notes) == (alarm > 0)
