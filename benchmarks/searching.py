@@ -5,10 +5,10 @@
 Each campaign starts from 20 random rows, `default_rng(seed).permutation(N)[:20]`, and goes on in
 batches of five. Runs are kept in `build/searching/TASK.jsonl`, one line per method and seed, so
 that the script may be stopped and started again. Methods are cloud, greedy, random, and module:name
-of another; `--acquisition`, `--exploration` and `--alarm` are those of a campaign's `decide`, without
-an alarm unless asked; `--features X.npy` puts a matrix of one's own, rows as in the table, in place of the
-embeddings, and `--label` tells its runs from others. Data: the folder in CLOUDSEED_DATA, default
-../shared/data.
+of another; `--acquisition`, `--exploration` and `--alarm` are those of a campaign's `decide`,
+without an alarm unless asked. `--features X.npy` puts a matrix of one's own, rows as in the table,
+in place of the embeddings, and `--label` tells its runs from others. Data: the folder in
+CLOUDSEED_DATA, default ../shared/data.
 
 | task | sought | hits |
 | --- | --- | --- |

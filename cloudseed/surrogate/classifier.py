@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
-from scipy.spatial.distance import cdist
 from scipy.special import expit, log_ndtr
 
 from cloudseed.errors import FitError
+from cloudseed.surrogate.distances import distances, matern52
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -35,7 +35,7 @@ MAX_FIT_ROWS = 300
 _SMALLEST_STEP = 1e-4
 _CONVERGED = 1e-8
 _JITTER = 1e-6
-_CHUNK_ENTRIES = 2**23
+_CHUNK_ENTRIES = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +115,12 @@ class Classifier:
         basis = _basis(hints)
         mean, half = self._conditioned(x, basis)
         scales = _Scales(self.lengthscale, self.outputscale, self._prior.spread)
-        return mean, _covariance(cdist(x, x), basis, basis, scales) - half.T @ half
+        return mean, _covariance(distances(x, x), basis, basis, scales) - half.T @ half
 
     def _conditioned(self, x: Array, basis: Array) -> tuple[Array, Array]:
         """Returns the posterior mean, k, and what explains the prior variance away, n x k."""
         scales = _Scales(self.lengthscale, self.outputscale, self._prior.spread)
-        cross = _covariance(cdist(self._features, x), _basis(self._hints), basis, scales)
+        cross = _covariance(distances(self._features, x), _basis(self._hints), basis, scales)
         half = solve_triangular(self._factor, self._root[:, None] * cross, lower=True)
         return basis @ _weights(self._prior) + self._dual @ cross, half
 
@@ -141,7 +141,7 @@ def fit_classifier(
     """
     if not (np.isfinite(x).all() and np.isfinite(hints).all()):
         raise FitError("The classes cannot be modelled: a feature or hint is not a finite number.")
-    distances = cdist(x, x)
+    between = distances(x, x)
     basis = _basis(hints)
     signs = np.where(labels, 1.0, -1.0)
     shown = np.linspace(0, len(x) - 1, min(len(x), MAX_FIT_ROWS)).astype(np.int64)
@@ -150,7 +150,7 @@ def fit_classifier(
     def loss(free: Array) -> float:
         scales = _Scales(math.exp(free[0]), math.exp(free[1]), prior.spread)
         some = basis[shown]
-        covariance = _covariance(distances[np.ix_(shown, shown)], some, some, scales)
+        covariance = _covariance(between[np.ix_(shown, shown)], some, some, scales)
         evidence = _laplace(covariance, signs[shown], some @ _weights(prior))[-1]
         return float(-evidence + (free[0] - usual) ** 2 / 6 + free[1] ** 2 / 2)
 
@@ -164,7 +164,7 @@ def fit_classifier(
             options={"maxiter": 12, "maxfun": 60},
         ).x
         scales = _Scales(math.exp(found[0]), math.exp(found[1]), prior.spread)
-        covariance = _covariance(distances, basis, basis, scales)
+        covariance = _covariance(between, basis, basis, scales)
         dual, root, factor, evidence = _laplace(covariance, signs, basis @ _weights(prior))
     except (LinAlgError, ValueError, ArithmeticError, RuntimeError) as error:
         raise FitError(f"The classes cannot be modelled: {error}.") from error
@@ -189,11 +189,12 @@ def _weights(prior: HintPrior) -> Array:
     return np.array([prior.offset, prior.weight])
 
 
-def _covariance(distances: Array, left: Array, right: Array, scales: _Scales) -> Array:
+def _covariance(between: Array, left: Array, right: Array, scales: _Scales) -> Array:
     """Returns the prior covariance; the weights of the basis are integrated out."""
-    r = distances * (math.sqrt(5) / scales.lengthscale)
-    kernel = scales.outputscale * (1 + r + r * r / 3) * np.exp(-r)
-    return np.asarray(kernel + scales.spread**2 * (left @ right.T))
+    kernel = matern52(between * (math.sqrt(5) / scales.lengthscale))
+    kernel *= scales.outputscale
+    kernel += scales.spread**2 * (left @ right.T)
+    return kernel
 
 
 def _laplace(covariance: Array, signs: Array, mean: Array) -> tuple[Array, Array, Array, float]:

@@ -128,8 +128,8 @@ def decide(
         log_costs=log_costs,
         notes=notes,
     )
-    rest = np.setdiff1d(pool.open, chosen)
-    if explored and len(rest):
+    rest = np.setdiff1d(pool.open, chosen, assume_unique=True) if explored else pool.open[:0]
+    if len(rest):
         taken = np.concatenate([pool.tried, pool.pending, np.array(chosen, dtype=np.int64)])
         covering = _spread(space, rest, taken, explored, rng)
         chosen += covering

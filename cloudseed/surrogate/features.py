@@ -21,7 +21,10 @@ __all__ = ["COMPONENTS", "Projection", "fit_projection"]
 
 #: Components kept; 128 and all 768 of an encoder fit no better and cost more.
 COMPONENTS = 64
-_CHUNK = 16_384
+_CHUNK = 4_096
+#: Rows, evenly taken, that the covariance is computed from in a larger pool: directions that matter
+#: for the pool show in so many, and a million cost seconds.
+_SPREAD_ROWS = 65_536
 #: A component below this share of the first one's variance is rounding noise,
 _NEGLIGIBLE = 1e-12
 #: and so is any deviation below this share of the mean embedding's length.
@@ -49,8 +52,9 @@ class Projection:
 
     def __call__(self, features: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Projects embeddings, n x d, to n x p."""
-        centred = np.asarray(features, dtype=np.float64) - self.centre
-        return np.asarray(centred @ self.components)
+        found = np.asarray(features, dtype=np.float64) @ self.components
+        found -= self.centre @ self.components
+        return np.asarray(found)
 
 
 def fit_projection(features: npt.NDArray[Any], dimension: int = COMPONENTS) -> Projection:
@@ -104,7 +108,7 @@ def _moments(
     chunks = [slice(start, start + _CHUNK) for start in range(0, count, _CHUNK)]
     centre = np.zeros(width)
     for chunk in chunks:
-        centre += np.asarray(features[chunk], dtype=np.float64).sum(axis=0) / count
+        centre += features[chunk].sum(axis=0, dtype=np.float64) / count
     if not np.isfinite(centre).all():
         bad = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
         raise InputError(
@@ -113,7 +117,8 @@ def _moments(
             row=bad,
         )
     covariance = np.zeros((width, width))
-    for chunk in chunks:
-        centred = np.asarray(features[chunk], dtype=np.float64) - centre
-        covariance += centred.T @ centred / count
+    shown = features[:: max(1, count // _SPREAD_ROWS)]
+    for start in range(0, len(shown), _CHUNK):
+        centred = np.asarray(shown[start : start + _CHUNK], dtype=np.float64) - centre
+        covariance += centred.T @ centred / len(shown)
     return centre, covariance

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
-from scipy.spatial.distance import cdist
 
 from cloudseed.errors import FitError, InputError
+from cloudseed.surrogate.distances import distances, matern52
 from cloudseed.surrogate.normal import log_probability_between
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ MAX_FIT_ROWS = 1_000
 MIN_FIT_VALUES = 2
 #: Values this many robust standard deviations from the median are drawn in for the fit.
 OUTLIER_LIMIT = 10.0
-#: Entries of a kernel matrix that are held at once: 64 MiB.
-_CHUNK_ENTRIES = 2**23
+#: Entries of a kernel matrix that are held at once: 2 MiB, which stays in a processor's cache.
+_CHUNK_ENTRIES = 2**18
 #: Smallest noise variance of standardised values, as in BoTorch; keeps duplicates invertible.
 _MIN_NOISE = 1e-4
 #: Smallest prior variance of standardised values: where nothing is explained, spread is left, so
@@ -69,8 +69,11 @@ class Hyperparameters:
 
     def kernel(self, a: Array, b: Array) -> Array:
         """Returns the prior covariance of the rows of a, n x p, with those of b, m x p: n x m."""
-        r = cdist(a, b) * (math.sqrt(5) / self.lengthscale)
-        return np.asarray(self.outputscale * (1 + r + r * r / 3) * np.exp(-r))
+        r = distances(a, b)
+        r *= math.sqrt(5) / self.lengthscale
+        found = matern52(r)
+        found *= self.outputscale
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,8 @@ class FittedSurrogate:
         step = max(1, _CHUNK_ENTRIES // len(self.targets))
         for start in range(0, len(x), step):
             part = slice(start, start + step)
-            cross = self.hyper.kernel(self.features, x[part])
+            # Transposed, so that the solver need not copy it.
+            cross = self.hyper.kernel(x[part], self.features).T
             mean[part] = self.hyper.mean + self._weights @ cross
             half = solve_triangular(
                 self._factor, cross, lower=True, overwrite_b=True, check_finite=False

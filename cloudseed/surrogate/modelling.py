@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 #: Candidates scored at once.
-_CHUNK = 16_384
+_CHUNK = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,9 @@ def checked_rows(rows: Sequence[int] | Rows, count: int) -> Rows:
     Raises:
         InputError: If a row is negative or not below `count`.
     """
-    found = np.unique(np.asarray(rows, dtype=np.int64))
+    found = np.asarray(rows, dtype=np.int64)
+    if (np.diff(found) <= 0).any():
+        found = np.unique(found)
     if len(found) and (found[0] < 0 or found[-1] >= count):
         bad = int(found[0] if found[0] < 0 else found[-1])
         raise InputError(
