@@ -197,6 +197,7 @@ NAMES = {
         "AcquisitionName",
         "Strategy",
         "experiment_costs",
+        "Memory",
     },
     "surrogate.backtesting": {
         "FRACTIONS",

@@ -142,6 +142,7 @@ def choose(
         exploration=exploration,
         strategy=spec.decide.strategy,
         costs=spec.decide.cost.of([row.scope for row in pool.rows]),
+        memory=pool.memory,
     )
 
 

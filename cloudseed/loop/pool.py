@@ -13,7 +13,7 @@ from cloudseed.crystal import SYMPREC, Cell, Crystal, GeometryRoot
 from cloudseed.db import NewCandidate
 from cloudseed.errors import StorageError
 from cloudseed.proposers import Parent
-from cloudseed.surrogate import EmbeddingStore, shell_penalties, wants_hints
+from cloudseed.surrogate import EmbeddingStore, Memory, shell_penalties, wants_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -66,6 +66,11 @@ class Pool:
     def sha(self) -> str:
         """SHA-256 of the keys in order."""
         return hashlib.sha256("\n".join(row.key for row in self.rows).encode()).hexdigest()
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What one decision over this pool leaves for the next."""
+        return Memory()
 
     def hints(self, problem: Problem) -> npt.NDArray[np.float64] | None:
         """Returns what chemistry says of each candidate's band gap, N; None where it is no matter.

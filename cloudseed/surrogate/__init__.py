@@ -9,6 +9,7 @@ from cloudseed.surrogate.deciding import decide, decision_seed, space_fill
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
 from cloudseed.surrogate.judging import best_so_far, is_feasible, merit, shown
+from cloudseed.surrogate.memory import Memory
 from cloudseed.surrogate.modelling import wants_hints
 from cloudseed.surrogate.objectives import describe
 from cloudseed.surrogate.objectives import problem as parse_problem
@@ -41,6 +42,7 @@ __all__ = [
     "Constraint",
     "EmbeddingStore",
     "Encoder",
+    "Memory",
     "Objective",
     "Observations",
     "OrderBy",

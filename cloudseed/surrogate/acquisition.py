@@ -133,6 +133,10 @@ class Evaluation:
     log_feasible: Array
     inside: Array
 
+    def at(self, places: npt.NDArray[np.intp]) -> Evaluation:
+        """Returns what is said of some of the points."""
+        return Evaluation(**{f.name: getattr(self, f.name)[places] for f in fields(self)})
+
     @classmethod
     def joined(cls, parts: Sequence[Evaluation]) -> Evaluation:
         """Returns evaluations one below the other."""

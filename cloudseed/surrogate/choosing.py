@@ -76,20 +76,22 @@ class Valuer:
         finds = self.criterion.problem.objective.direction == "find"
         return finds and self.rule in {"level_set", "information"}
 
-    def evaluate(self, space: Space, rows: Rows, seed: int) -> tuple[Valuer, Evaluation]:
-        """Values rows one by one.
+    def evaluate(self, space: Space, rows: Rows) -> Evaluation:
+        """Asks the models of rows, one by one; no draw plays a part."""
+        return evaluate(space, self.criterion, rows, self._doubtful if self.of_bounds else None)
+
+    def valued(self, found: Evaluation, seed: int) -> tuple[Valuer, Evaluation]:
+        """Values what the models say of a pool.
 
         Args:
-            space: The pool.
-            rows: What is valued, k.
+            found: What they say.
             seed: Decides draws of the optimum's value.
 
         Returns:
-            This, with what it has learned of the whole pool; and what the models say of the rows.
+            This, with what it has learned of the whole pool; and what is said, with the values.
         """
         if self.of_bounds:
-            return self, evaluate(space, self.criterion, rows, self._doubtful)
-        found = evaluate(space, self.criterion, rows)
+            return self, found
         valuer = self
         if self.rule == "information":
             mean, sd = self._merit(found.mean[:, 0], found.sd[:, 0])

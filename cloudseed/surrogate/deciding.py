@@ -10,6 +10,7 @@ import numpy as np
 from cloudseed.errors import EmptyPoolError, FitError, InputError
 from cloudseed.surrogate.batch import Baseline, choose_jointly
 from cloudseed.surrogate.choosing import Valuer
+from cloudseed.surrogate.memory import Memory, digest
 from cloudseed.surrogate.modelling import (
     Space,
     checked_rows,
@@ -61,6 +62,7 @@ def decide(
     exploration: float = 0.0,
     strategy: Strategy = AUTO,
     costs: Array | None = None,
+    memory: Memory | None = None,
 ) -> Choice:
     """Chooses the next batch.
 
@@ -84,6 +86,7 @@ def decide(
         strategy: By which acquisition.
         costs: What measuring each row costs, positive, N, in any one unit: values are divided by
             it. None where all cost the same.
+        memory: Keeps what the next decision may need again; the choice is the same without.
 
     Returns:
         At most `batch` picks. Scores cover all that could be picked; `acquisition` is the log of
@@ -107,13 +110,20 @@ def decide(
         note = f"{known} values of the objective are too few to model: the batch fills space"
         return replace(choice, notes=(note,))
     pool = _Pool.of(len(features), observations, available, pending, batch)
-    space = Space.of(features, hints)
-    notes: list[str] = []
+    memory = memory or Memory()
+    space = memory.space(features, hints)
     rng = np.random.default_rng(seed)
     explored = min(batch, int(exploration * batch + rng.random()))
-    criterion = fit_criterion(space, observations, problem, seed, notes)
+    key = digest(observations, problem)
+    # The models are those of the data, not of the decision: its seed plays no part.
+    criterion, told = memory.models(
+        key, lambda said: fit_criterion(space, observations, problem, int(key[:8], 16), said)
+    )
+    notes = list(told)
     valuer = Valuer(criterion, rule, strategy.width)
-    valuer, found = valuer.evaluate(space, pool.open, seed)
+    asked = f"{key} {rule if valuer.of_bounds else ''}"
+    found = memory.evaluation(asked, pool.open, lambda rows: valuer.evaluate(space, rows))
+    valuer, found = valuer.valued(found, seed)
     scores = sort_scores(
         criterion, pool.open, found, None if log_costs is None else log_costs[pool.open]
     )

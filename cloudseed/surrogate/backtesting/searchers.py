@@ -16,6 +16,7 @@ from cloudseed.surrogate.acquisition import Goal
 from cloudseed.surrogate.calibration import ranks_worse_than_random
 from cloudseed.surrogate.deciding import MIN_VALUES, decide, space_fill
 from cloudseed.surrogate.judging import merit
+from cloudseed.surrogate.memory import Memory
 from cloudseed.surrogate.protocols import Choice, Observations, Problem
 from cloudseed.surrogate.ranking import rank
 from cloudseed.surrogate.strategy import EXPLORED, Strategy
@@ -82,6 +83,7 @@ class CloudSearcher(_Modelling):
 
     conduct: Conduct = field(default_factory=Conduct)
     _thought: dict[int, float] = field(default_factory=dict, init=False)
+    _memory: Memory = field(default_factory=Memory, init=False)
 
     def next(
         self, available: Rows, pending: Rows, observations: Observations, batch: int, seed: int
@@ -101,6 +103,7 @@ class CloudSearcher(_Modelling):
             exploration=max(conduct.exploration, EXPLORED if alarm else 0.0),
             strategy=conduct.strategy,
             costs=conduct.costs,
+            memory=self._memory,
         )
         self._thought.update(_thoughts(choice, self.problem))
         if alarm and choice.scores is not None:
