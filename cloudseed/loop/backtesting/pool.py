@@ -15,7 +15,7 @@ from cloudseed.errors import InputError
 from cloudseed.loop.listing import read_listing, read_values
 from cloudseed.loop.pool import embed_all
 from cloudseed.loop.workspace import unwritable
-from cloudseed.surrogate import CloudEncoder, shell_penalties
+from cloudseed.surrogate import CloudEncoder, element_descriptors, shell_penalties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,6 +38,7 @@ class KnownPool:
         values: Property -> values, N, NaN where unknown.
         notes: What was left out, and why.
         hints: What chemistry says of each band gap, N; None where there are no strings.
+        elements: Element descriptors, N x p; None where there are no strings.
     """
 
     names: tuple[str, ...]
@@ -45,16 +46,19 @@ class KnownPool:
     values: dict[str, npt.NDArray[np.float64]]
     notes: tuple[str, ...]
     hints: npt.NDArray[np.float64] | None = None
+    elements: npt.NDArray[np.float32] | None = None
 
     @property
     def sha(self) -> str:
-        """Hash of features, values and hints."""
+        """Hash of features, values, hints and element descriptors."""
         digest = hashlib.sha256(np.ascontiguousarray(self.features).tobytes())
         for name, column in sorted(self.values.items()):
             digest.update(name.encode())
             digest.update(column.tobytes())
         if self.hints is not None:
             digest.update(self.hints.tobytes())
+        if self.elements is not None:
+            digest.update(self.elements.tobytes())
         return digest.hexdigest()
 
 
@@ -98,7 +102,14 @@ def known_pool(
     progress("embedding", 1, 1)
     notes = tuple(f"left out {line}" for line in listing.skipped)
     hints = -shell_penalties(strings)
-    pool = KnownPool(tuple(listing.names), vectors, dict(listing.values), notes, hints)
+    pool = KnownPool(
+        tuple(listing.names),
+        vectors,
+        dict(listing.values),
+        notes,
+        hints,
+        element_descriptors(strings),
+    )
     _write(out / _FILE, key, pool)
     return pool
 
@@ -143,7 +154,9 @@ def _read(path: Path, key: str) -> KnownPool | None:
                 return None
             values = {name: kept["values"][:, i] for i, name in enumerate(kept["properties"])}
             names, notes = (tuple(kept[k].tolist()) for k in ("names", "notes"))
-            return KnownPool(names, kept["features"], values, notes, kept["hints"])
+            return KnownPool(
+                names, kept["features"], values, notes, kept["hints"], kept["elements"]
+            )
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return None  # nothing is kept, or a kill cut it short
 
@@ -159,6 +172,7 @@ def _write(path: Path, key: str, pool: KnownPool) -> None:
             notes=np.array(pool.notes, dtype=str),
             features=pool.features,
             hints=np.zeros(0) if pool.hints is None else pool.hints,
+            elements=np.zeros((0, 0)) if pool.elements is None else pool.elements,
             properties=np.array(list(pool.values), dtype=str),
             values=np.stack(list(pool.values.values()), axis=1),
         )

@@ -15,6 +15,7 @@ from cloudseed.errors import CloudseedError, UsageError
 from cloudseed.loop.backtesting.pool import known_pool
 from cloudseed.loop.backtesting.records import Records
 from cloudseed.loop.backtesting.report import Backtest
+from cloudseed.loop.pool import feature_blocks
 from cloudseed.surrogate import wants_hints
 from cloudseed.surrogate.backtesting import Rules, Run, Truth, load_searcher, replay, start_rows
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from cloudseed.loop.backtesting.settings import BacktestSettings
     from cloudseed.loop.spec import CampaignSpec
+    from cloudseed.surrogate import Features
     from cloudseed.surrogate.backtesting import StartKind
 
 __all__ = ["Job", "backtest", "replays"]
@@ -39,7 +41,7 @@ class Job:
     """What the runs of a back-test have in common.
 
     Attributes:
-        features: N x d.
+        features: As in `decide`, N rows.
         truth: What would be measured.
         initial: Experiments before a method chooses.
         start: How those are chosen.
@@ -49,7 +51,7 @@ class Job:
         hints: What chemistry says of each candidate's band gap, N; None where it is no matter.
     """
 
-    features: npt.NDArray[Any]
+    features: Features | npt.NDArray[Any]
     truth: Truth
     initial: int
     start: StartKind
@@ -79,7 +81,7 @@ def backtest(
     on where it was stopped.
 
     Args:
-        spec: The campaign; its goal, encoder, batch, initial, seed and budget are used.
+        spec: The campaign; its goal, encoder, features, batch, initial, seed and budget are used.
         table: A CSV, Parquet table or folder of CIFs with the values of every property.
         out: Where runs and the embedded pool are kept.
         settings: What is compared.
@@ -107,8 +109,9 @@ def backtest(
             f"A budget of {budget} is spent by the first {spec.initial} experiments.",
             hint="Give a larger budget, or a smaller `initial`.",
         )
+    features = feature_blocks(spec.decide.features, pool.features, pool.elements)
     job = Job(
-        features=pool.features,
+        features=features,
         truth=truth,
         initial=spec.initial,
         start=settings.start,
@@ -118,7 +121,7 @@ def backtest(
         hints=pool.hints if wants_hints(problem) else None,
     )
     for method in settings.methods:
-        load_searcher(method, pool.features, problem)  # a misspelt one is an error at once
+        load_searcher(method, features, problem)  # a misspelt one is an error at once
     records = Records(out / _RECORDS, settings.sha(spec, pool.sha), spec.name)
     seeds = [spec.seed + i for i in range(settings.seeds)]
     wanted = [(method, seed) for seed in seeds for method in settings.methods]

@@ -66,6 +66,7 @@ class BacktestSettings:
             "budget": self.budget or spec.budget.experiments,
             "batch": spec.batch,
             "initial": spec.initial,
+            "features": spec.decide.features,
             "start": self.start,
             "arriving": self.arriving,
             "pool": pool_sha,

@@ -11,6 +11,7 @@ import numpy as np
 
 from cloudseed.errors import InputError, ObjectiveError, UsageError
 from cloudseed.surrogate.deciding import MIN_VALUES, decide, space_fill
+from cloudseed.surrogate.features import Features
 from cloudseed.surrogate.protocols import Choice, Observations, Problem
 from cloudseed.surrogate.ranking import rank
 
@@ -35,12 +36,12 @@ class _Modelling:
     """What a searcher with a model holds.
 
     Attributes:
-        features: Embeddings, N x d.
+        features: As in `decide`, N rows.
         problem: What is sought.
         hints: As in `decide`.
     """
 
-    features: npt.NDArray[Any]
+    features: Features | npt.NDArray[Any]
     problem: Problem
     hints: npt.NDArray[np.float64] | None = None
 
@@ -108,11 +109,11 @@ class RandomSearcher:
     """Chooses without looking.
 
     Attributes:
-        features: Embeddings, N x d; they play no part.
+        features: As in `decide`; they play no part.
         problem: What is sought; it plays no part.
     """
 
-    features: npt.NDArray[Any]
+    features: Features | npt.NDArray[Any]
     problem: Problem
 
     def next(
@@ -125,7 +126,7 @@ class RandomSearcher:
         return Choice(tuple(picks.tolist()), None, "random")
 
 
-SEARCHERS: Mapping[str, SearcherFactory] = MappingProxyType(
+SEARCHERS: Mapping[str, type[CloudSearcher | GreedySearcher | RandomSearcher]] = MappingProxyType(
     {"cloud": CloudSearcher, "greedy": GreedySearcher, "random": RandomSearcher}
 )
 """Methods by name."""
@@ -133,15 +134,16 @@ SEARCHERS: Mapping[str, SearcherFactory] = MappingProxyType(
 
 def load_searcher(
     name: str,
-    features: npt.NDArray[Any],
+    features: Features | npt.NDArray[Any],
     problem: Problem,
     hints: npt.NDArray[np.float64] | None = None,
 ) -> Searcher:
     """Makes a searcher.
 
     Args:
-        name: One of `SEARCHERS`, or "module:name" of a `SearcherFactory`.
-        features: Embeddings, N x d.
+        name: One of `SEARCHERS`, or "module:name" of a `SearcherFactory`, which is given the first
+            block of the features.
+        features: As in `decide`, N rows.
         problem: What is sought.
         hints: As in `decide`, for those of `SEARCHERS` that model anything.
 
@@ -149,20 +151,23 @@ def load_searcher(
         UsageError: If there is none of that name.
         InputError: If the features hold NaN or infinity.
     """
-    if not np.isfinite(features).all():
-        row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
-        raise InputError(
-            f"The features of row {row + 1} are not all finite.",
-            hint="Leave such materials out.",
-            row=row,
-        )
-    searcher = _factory(name)(features, problem)
-    return replace(searcher, hints=hints) if isinstance(searcher, _Modelling) else searcher
+    blocks = Features.of(features)
+    for block in blocks.blocks.values():
+        finite = np.isfinite(block).all(axis=1)
+        if not finite.all():
+            row = int(np.flatnonzero(~finite)[0])
+            raise InputError(
+                f"The features of row {row + 1} are not all finite.",
+                hint="Leave such materials out.",
+                row=row,
+            )
+    if name in SEARCHERS:
+        searcher = SEARCHERS[name](blocks, problem)
+        return replace(searcher, hints=hints) if isinstance(searcher, _Modelling) else searcher
+    return _factory(name)(blocks.first, problem)
 
 
 def _factory(name: str) -> SearcherFactory:
-    if name in SEARCHERS:
-        return SEARCHERS[name]
     module, _, attribute = name.partition(":")
     known = ", ".join(SEARCHERS)
     try:
