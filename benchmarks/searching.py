@@ -7,8 +7,10 @@ batches of five. Runs are kept in `build/searching/TASK.jsonl`, one line per met
 that the script may be stopped and started again. Methods are cloud, greedy, random, and module:name
 of another; `--acquisition`, `--exploration` and `--alarm` are those of a campaign's `decide`,
 without an alarm unless asked. `--features X.npy` puts a matrix of one's own, rows as in the table,
-in place of the embeddings, and `--label` tells its runs from others. Data: the folder in
-CLOUDSEED_DATA, default ../shared/data.
+in place of the embeddings, and `--label` tells its runs from others. `--blocks` names the blocks of
+features, of embedding, elements and one-hot; `--kernel`, `--ard` and `--whiten` say how models read
+them; `--encoder untrained` has random weights. Data: the folder in CLOUDSEED_DATA, default
+../shared/data.
 
 | task | sought | hits |
 | --- | --- | --- |
@@ -29,12 +31,14 @@ import argparse
 import hashlib
 import os
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
 from encoder import elpasolites, perovskites
+from heat_capacity import untrained
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -44,16 +48,23 @@ from cloudseed.loop.backtesting import Backtest, Job, draw, replays
 from cloudseed.loop.backtesting.records import Records
 from cloudseed.surrogate import (
     CloudEncoder,
+    Features,
+    Kernel,
     Strategy,
+    element_descriptors,
     parse_problem,
+    parse_scope,
     scope_string,
     shell_penalties,
     wants_hints,
 )
 from cloudseed.surrogate.backtesting import HIT_SHARE, Conduct, Truth
+from cloudseed.surrogate.kernels import Family
+from cloudseed.surrogate.scope import ELEMENTS
 from cloudseed.surrogate.strategy import ACQUISITIONS
 
 DATA = Path(os.environ.get("CLOUDSEED_DATA", Path(__file__).parents[2] / "shared" / "data"))
+BLOCKS = ("embedding", "elements")
 BUILD = Path(__file__).parents[1] / "build" / "searching"
 STARTS, BATCH = 20, 5
 
@@ -94,7 +105,7 @@ TASKS = {
 }
 
 
-def main() -> None:
+def parser() -> argparse.ArgumentParser:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("tasks", nargs="+", choices=TASKS)
     arguments.add_argument("--methods", default="cloud,greedy,random")
@@ -104,6 +115,10 @@ def main() -> None:
     arguments.add_argument("--workers", type=int, default=1)
     arguments.add_argument("--encoder", default="cloud-small")
     arguments.add_argument("--features", type=Path, help="a .npy matrix, for one task")
+    arguments.add_argument("--blocks", default=",".join(BLOCKS), help="of features, in order")
+    arguments.add_argument("--kernel", default="matern", choices=get_args(Family))
+    arguments.add_argument("--ard", action="store_true", help="a length scale per component")
+    arguments.add_argument("--whiten", action="store_true", help="scale every component alone")
     arguments.add_argument("--no-hints", action="store_true", help="leave chemistry's prior out")
     arguments.add_argument("--acquisition", default="auto", choices=ACQUISITIONS)
     arguments.add_argument("--beta", type=float, default=4.0, help="of upper_confidence_bound")
@@ -111,6 +126,11 @@ def main() -> None:
     arguments.add_argument("--alarm", type=int, default=0, help="a campaign's default is 20")
     arguments.add_argument("--label", default="", help="is appended to the methods' names")
     arguments.add_argument("--out", type=Path, default=BUILD)
+    return arguments
+
+
+def main() -> None:
+    arguments = parser()
     options = arguments.parse_args()
     if options.features and len(options.tasks) > 1:
         arguments.error("--features belong to one task")
@@ -137,7 +157,10 @@ def search(task: Task, options: argparse.Namespace) -> Backtest:
     parts += ("no hints",) if left_out else ()
     chosen = (strategy, options.exploration, options.alarm)
     parts += () if chosen == (Strategy(), 0.0, 0) else chosen
-    digest = hashlib.sha256(repr(parts).encode() + np.ascontiguousarray(features).tobytes())
+    parts += (features.kernel, features.whiten)
+    digest = hashlib.sha256(repr(parts).encode())
+    for name, block in features.blocks.items():
+        digest.update(name.encode() + np.ascontiguousarray(block).tobytes())
     kept = options.out / f"{task.name}.jsonl"
     records = Records(kept, digest.hexdigest()[:16], task.name)
     methods = [m.strip() for m in options.methods.split(",")]
@@ -173,22 +196,60 @@ def report(result: Backtest) -> None:
 
 def pool(
     name: str, options: argparse.Namespace
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray | None]:
-    """Returns values by property, features and hints; embeddings are kept on disk."""
+) -> tuple[dict[str, np.ndarray], Features, np.ndarray | None]:
+    """Returns values by property, features and hints; what is slow to make is kept on disk."""
+    kernel = Kernel(options.kernel, options.ard)
     if options.features:
-        features = np.load(options.features, allow_pickle=False)
-        return READERS[name]()[1], features, None
-    encoder = CloudEncoder.load(options.encoder)
-    kept = options.out / f"{name}-{encoder.id[:16]}.npz"
+        matrix = np.load(options.features, allow_pickle=False)
+        return READERS[name]()[1], Features({"own": matrix}, kernel, options.whiten), None
+    encoder = load_encoder(options.encoder)
+    strings, values = kept_strings(name, encoder.dialect, options.out)
+    blocks = {
+        block: embeddings(name, encoder, strings, options.out)
+        if block == "embedding"
+        else MAKERS[block](strings)
+        for block in options.blocks.split(",")
+    }
+    return values, Features(blocks, kernel, options.whiten), -shell_penalties(strings)
+
+
+def load_encoder(name: str) -> CloudEncoder:
+    """Loads an encoder; `untrained` is the shipped shape with random weights."""
+    if name != "untrained":
+        return CloudEncoder.load(name)
+    return replace(untrained(CloudEncoder.load("cloud-small"), 0), id=name)
+
+
+def kept_strings(name: str, dialect: str, out: Path) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Returns SCOPE strings and values of a table."""
+    kept = out / f"{name}-{dialect}.npz"
     if not kept.exists():
         crystals, values = READERS[name]()
-        strings = [scope_string(c, encoder.dialect) for c in crystals()]
+        strings = [scope_string(c, dialect) for c in crystals()]
         kept.parent.mkdir(parents=True, exist_ok=True)
-        hints = -shell_penalties(strings)
-        np.savez(kept, embeddings=encoder.embed(strings), hints=hints, **values)
+        np.savez(kept, strings=np.array(strings), **values)
     with np.load(kept, allow_pickle=False) as file:
-        values = {key: file[key] for key in file if key not in {"embeddings", "hints"}}
-        return values, file["embeddings"], file["hints"]
+        values = {key: file[key] for key in file if key != "strings"}
+        return file["strings"].tolist(), values
+
+
+def embeddings(name: str, encoder: CloudEncoder, strings: list[str], out: Path) -> np.ndarray:
+    """Returns the embeddings of a table."""
+    kept = out / f"{name}-{encoder.id[:16]}.npy"
+    if not kept.exists():
+        np.save(kept, encoder.embed(strings))
+    return np.load(kept, allow_pickle=False)
+
+
+def one_hot(strings: list[str]) -> np.ndarray:
+    """Returns atomic fractions, N x 118, and after them the space group, N x 230."""
+    found = np.zeros((len(strings), len(ELEMENTS) + 230))
+    for row, string in zip(found, strings, strict=True):
+        scope = parse_scope(string)
+        for element, amount in scope.composition:
+            row[ELEMENTS.index(element)] = amount
+        row[len(ELEMENTS) + scope.space_group - 1] = 1.0
+    return found
 
 
 def read_perovskites():
@@ -218,6 +279,7 @@ def read_moduli():
     return crystals, values
 
 
+MAKERS = {"elements": element_descriptors, "one-hot": one_hot}
 READERS = {
     "perovskites": read_perovskites,
     "elpasolites": read_elpasolites,

@@ -154,6 +154,9 @@ NAMES = {
         "settings_of",
     },
     "surrogate": {
+        "BLOCKS",
+        "Features",
+        "Kernel",
         "NEEDS_ATOMS",
         "Choice",
         "CloudEncoder",
@@ -172,6 +175,7 @@ NAMES = {
         "Scores",
         "decide",
         "describe",
+        "element_descriptors",
         "exact_random_best",
         "expected_random_best",
         "full_string",

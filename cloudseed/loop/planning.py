@@ -120,10 +120,11 @@ def choose(
         exploration: Share of the batch that covers the pool instead.
     """
     available, pending = np.array(state.available), np.array(state.pending, dtype=np.int64)
+    features = pool.blocks(spec.decide.features)
     seed = decision_seed(spec.seed, step)
     if asked < spec.initial:
         return space_fill(
-            pool.features,
+            features,
             state.observations,
             available=available,
             pending=pending,
@@ -131,7 +132,7 @@ def choose(
             seed=seed,
         )
     return decide(
-        pool.features,
+        features,
         state.observations,
         available=available,
         pending=pending,

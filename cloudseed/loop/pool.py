@@ -13,7 +13,15 @@ from cloudseed.crystal import SYMPREC, Cell, Crystal, GeometryRoot
 from cloudseed.db import NewCandidate
 from cloudseed.errors import StorageError
 from cloudseed.proposers import Parent
-from cloudseed.surrogate import EmbeddingStore, Memory, shell_penalties, wants_hints
+from cloudseed.surrogate import (
+    BLOCKS,
+    EmbeddingStore,
+    Features,
+    Memory,
+    element_descriptors,
+    shell_penalties,
+    wants_hints,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,6 +38,7 @@ __all__ = [
     "CrystalShelf",
     "Pool",
     "embed_all",
+    "feature_blocks",
     "given_names",
     "load_pool",
     "parents_from_config",
@@ -79,6 +88,15 @@ class Pool:
         """
         return self._shells if wants_hints(problem) else None
 
+    def blocks(self, names: Sequence[str] = BLOCKS) -> Features:
+        """Returns what models see of the candidates, as `decide.features` names it."""
+        elements = self._elements if "elements" in names else None
+        return feature_blocks(names, self.features, elements)
+
+    @cached_property
+    def _elements(self) -> npt.NDArray[np.float32]:
+        return element_descriptors([row.scope for row in self.rows])
+
     @cached_property
     def _shells(self) -> npt.NDArray[np.float64]:
         return -shell_penalties([row.scope for row in self.rows])
@@ -87,6 +105,24 @@ class Pool:
     def position(self) -> Mapping[int, int]:
         """Candidate id -> row of `features`."""
         return {row.id: position for position, row in enumerate(self.rows)}
+
+
+def feature_blocks(
+    names: Sequence[str],
+    embeddings: npt.NDArray[Any],
+    elements: npt.NDArray[np.float32] | None,
+) -> Features:
+    """Joins blocks of features, in the order of their names.
+
+    Args:
+        names: Some of `BLOCKS`.
+        embeddings: Embeddings, N x d.
+        elements: Element descriptors, N x p; None where there are no strings to make them of, or
+            no need.
+    """
+    found = {"embedding": embeddings, "elements": elements}
+    blocks = {name: block for name in names if (block := found[name]) is not None}
+    return Features(blocks or {"embedding": embeddings})
 
 
 def parents_from_config(

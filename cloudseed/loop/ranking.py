@@ -11,12 +11,14 @@ import numpy as np
 
 from cloudseed.errors import EmptyPoolError
 from cloudseed.loop.listing import read_listing
-from cloudseed.loop.pool import embed_all
+from cloudseed.loop.pool import embed_all, feature_blocks
 from cloudseed.loop.workspace import write_text
 from cloudseed.surrogate import (
+    BLOCKS,
     CloudEncoder,
     Observations,
     describe,
+    element_descriptors,
     parse_problem,
     shell_penalties,
     wants_hints,
@@ -161,8 +163,9 @@ def rank_files(
     names = [*wanted.names, *known.names]
     strings = [*wanted.strings(dialect), *known.strings(dialect)]
     progress("embedding", 0, 1)
-    features = embed_all(model, strings)
+    vectors = embed_all(model, strings)
     progress("embedding", 1, 1)
+    features = feature_blocks(BLOCKS, vectors, element_descriptors(strings))
     rows = np.flatnonzero(has_value) + len(wanted.names)
     ranking = rank_rows(
         features,

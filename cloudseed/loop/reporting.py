@@ -146,7 +146,7 @@ def _model_view(material: _Material, count: int) -> tuple[Scores | None, RandomC
         # Random choice may meet what was measured too, so all of the pool is scored.
         everything = range(len(pool.rows))
         scores = rank(
-            pool.features,
+            pool.blocks(material.spec.decide.features),
             state.observations,
             available=everything,
             problem=problem,

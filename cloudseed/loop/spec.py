@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import (
     BaseModel,
@@ -24,6 +24,7 @@ from cloudseed.errors import ObjectiveError, SpecError
 from cloudseed.proposers import is_path
 from cloudseed.surrogate import (
     ALARM_LEAST,
+    BLOCKS,
     AcquisitionName,
     Problem,
     Strategy,
@@ -207,6 +208,8 @@ class DecideSpec(_Section):
             by the model, on average.
         alarm: Predictions looked back on: where the model ordered the last so many results worse
             than chance would, half of the next batch explores. 0 for never.
+        features: What the models see of a candidate: the "embedding" of its SCOPE string, and what
+            the periodic table says of its "elements". The first decides what is near to what.
     """
 
     acquisition: AcquisitionName = "auto"
@@ -214,6 +217,7 @@ class DecideSpec(_Section):
     cost: CostSpec = CostSpec()
     exploration: float = Field(default=0.0, ge=0, le=1)
     alarm: int = Field(default=20, ge=0)
+    features: tuple[Literal["embedding", "elements"], ...] = BLOCKS
 
     @property
     def strategy(self) -> Strategy:
@@ -225,6 +229,13 @@ class DecideSpec(_Section):
     def _enough(cls, value: int) -> int:
         if 0 < value < ALARM_LEAST:
             raise ValueError(f"of fewer than {ALARM_LEAST} predictions nothing can be told")
+        return value
+
+    @field_validator("features")
+    @classmethod
+    def _different(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) < len(value):
+            raise ValueError("name at least one block, and each once")
         return value
 
 

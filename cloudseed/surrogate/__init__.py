@@ -6,9 +6,12 @@ torch, transformers and BoTorch load when an encoder or a model is first used.
 from cloudseed.surrogate.calibration import ALARM_LEAST, ranks_worse_than_random
 from cloudseed.surrogate.costs import experiment_costs
 from cloudseed.surrogate.deciding import decide, decision_seed, space_fill
+from cloudseed.surrogate.descriptors import element_descriptors
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
+from cloudseed.surrogate.features import BLOCKS, Features
 from cloudseed.surrogate.judging import best_so_far, is_feasible, merit, shown
+from cloudseed.surrogate.kernels import Kernel
 from cloudseed.surrogate.memory import Memory
 from cloudseed.surrogate.modelling import wants_hints
 from cloudseed.surrogate.objectives import describe
@@ -34,6 +37,7 @@ from cloudseed.surrogate.valence import shell_penalties
 
 __all__ = [
     "ALARM_LEAST",
+    "BLOCKS",
     "EXPLORED",
     "NEEDS_ATOMS",
     "AcquisitionName",
@@ -42,6 +46,8 @@ __all__ = [
     "Constraint",
     "EmbeddingStore",
     "Encoder",
+    "Features",
+    "Kernel",
     "Memory",
     "Objective",
     "Observations",
@@ -58,6 +64,7 @@ __all__ = [
     "decide",
     "decision_seed",
     "describe",
+    "element_descriptors",
     "exact_random_best",
     "expected_hits",
     "expected_random_best",

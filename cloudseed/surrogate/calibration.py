@@ -15,6 +15,7 @@ from cloudseed.surrogate.modelling import Space, column
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from cloudseed.surrogate.features import Features
     from cloudseed.surrogate.protocols import Observations
 
     Array = npt.NDArray[np.float64]
@@ -93,7 +94,7 @@ def ranks_worse_than_random(predicted: Array, came: Array) -> bool:
 
 
 def calibrate(
-    features: npt.NDArray[Any], observations: Observations, name: str, *, seed: int
+    features: Features | npt.NDArray[Any], observations: Observations, name: str, *, seed: int
 ) -> Calibration:
     """Predicts every measurement of a property from all the others.
 
@@ -101,7 +102,7 @@ def calibrate(
     measured twice is predicted from its own replicate too.
 
     Args:
-        features: Embeddings, N x d.
+        features: As in `decide`, N rows.
         observations: What was measured; at least two values of the property.
         name: The property.
         seed: Chooses the rows for hyperparameters in large data.
@@ -120,6 +121,14 @@ def calibrate(
             property=name,
         )
     rows = observations.rows[known]
-    model = gp.fit(Space.of(features)[rows], values[known], seed=seed, name=name)
+    space = Space.of(features)
+    model = gp.fit(
+        space[rows],
+        values[known],
+        seed=seed,
+        name=name,
+        widths=space.widths,
+        kernel=space.features.kernel,
+    )
     mean, sd = model.leave_one_out()
     return Calibration(name, rows, values[known], mean, sd, model.notes)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cloudseed.surrogate.acquisition import Criterion
+    from cloudseed.surrogate.features import Features
 
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
@@ -50,7 +51,7 @@ ALONE = {"LogNEI": "LogEI"}
 
 
 def decide(
-    features: npt.NDArray[Any],
+    features: Features | npt.NDArray[Any],
     observations: Observations,
     *,
     available: Sequence[int] | Rows,
@@ -73,7 +74,7 @@ def decide(
     others can be is learned too.
 
     Args:
-        features: Embeddings of everything that may occur, N x d.
+        features: Everything that may occur, N rows: embeddings, N x d, or several blocks.
         observations: What was measured, and what could not be.
         available: Rows that may be chosen; tried and pending ones among them are passed over.
         pending: Rows that are being measured.
@@ -234,7 +235,7 @@ def decision_seed(seed: int, step: int) -> int:
 
 
 def space_fill(
-    features: npt.NDArray[Any],
+    features: Features | npt.NDArray[Any],
     observations: Observations,
     *,
     available: Sequence[int] | Rows,
@@ -245,7 +246,7 @@ def space_fill(
     """Chooses candidates that stand for the pool and are unlike what is tried or pending.
 
     Args:
-        features: Embeddings of everything that may occur, N x d.
+        features: Everything that may occur, N rows: embeddings, N x d, or several blocks.
         observations: What was measured, and what could not be; the values play no part.
         available: Rows that may be chosen; tried and pending ones among them are passed over.
         pending: Rows that are being measured.
@@ -275,7 +276,7 @@ def _spread(
     if len(rows) > MAX_ROWS:
         rows = np.sort(rng.choice(rows, size=max(MAX_ROWS, batch), replace=False))
     # Hints are no part of the distance.
-    points, others = (space.projection(space.features[some]) for some in (rows, taken))
+    points, others = space.near(rows), space.near(taken)
     return [int(rows[i]) for i in fill_space(points, others, batch, rng)]
 
 

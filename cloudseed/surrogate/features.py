@@ -1,26 +1,36 @@
-"""Embeddings made fit for a kernel: principal components under one global scale.
+"""What candidates look like to a kernel: blocks of numbers, and their principal components.
 
-The leading components are kept and all of them are divided by one number. Scaling each to unit
-variance would raise the noise of the last components to the level of the first; one scale keeps
-the encoder's own geometry, which an isotropic kernel reads as distance.
+`Features` holds the blocks, the embedding first. Of each block the leading components are kept and
+all of them are divided by one number. Scaling each to unit variance would raise the noise of the
+last components to the level of the first; one scale keeps the block's own geometry, which an
+isotropic kernel reads as distance.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cloudseed.errors import InputError
+from cloudseed.surrogate.kernels import Kernel
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
 
-__all__ = ["COMPONENTS", "Projection", "fit_projection"]
+__all__ = ["BLOCKS", "COMPONENTS", "Features", "Projection", "fit_projection", "project"]
+
+BLOCKS = ("embedding", "elements")
+"""Blocks that candidates may have, and by default do: the embedding of their SCOPE strings, and
+`cloudseed.surrogate.descriptors.element_descriptors` of these."""
 
 #: Components kept; 128 and all 768 of an encoder fit no better and cost more.
 COMPONENTS = 64
+#: Of what describes the elements 24 fit as well as all.
+ELEMENT_COMPONENTS = 24
 _CHUNK = 4_096
 #: Rows, evenly taken, that the covariance is computed from in a larger pool: directions that matter
 #: for the pool show in so many, and a million cost seconds.
@@ -29,6 +39,51 @@ _SPREAD_ROWS = 65_536
 _NEGLIGIBLE = 1e-12
 #: and so is any deviation below this share of the mean embedding's length.
 _ROUNDING = 1e-9
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Everything that may occur in a campaign, as blocks of numbers.
+
+    Attributes:
+        blocks: Name -> matrix, N x d each. The first one decides what is near to what; each has a
+            kernel of its own in the models of properties.
+        kernel: What every block's kernel is.
+        whiten: Whether every component of a block is scaled to the same variance.
+    """
+
+    blocks: Mapping[str, npt.NDArray[Any]]
+    kernel: Kernel = field(default_factory=Kernel)
+    whiten: bool = False
+
+    def __post_init__(self) -> None:
+        if len({len(block) for block in self.blocks.values()}) != 1:
+            shapes = {name: tuple(block.shape) for name, block in self.blocks.items()}
+            raise InputError(
+                f"Blocks of features have different numbers of rows: {shapes}.",
+                hint="Give every block one row per candidate.",
+            )
+
+    @classmethod
+    def of(cls, features: Features | npt.NDArray[Any]) -> Features:
+        """Returns features as they are, and a matrix as the one block that it is."""
+        return features if isinstance(features, Features) else cls({"embedding": features})
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def same(self, other: Features) -> bool:
+        """Tells whether both are read alike and hold the same arrays, not only equal ones."""
+        return (self.kernel, self.whiten, [*self.blocks]) == (
+            other.kernel,
+            other.whiten,
+            [*other.blocks],
+        ) and all(other.blocks[name] is block for name, block in self.blocks.items())
+
+    @property
+    def first(self) -> npt.NDArray[Any]:
+        """The first block, N x d."""
+        return next(iter(self.blocks.values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +112,24 @@ class Projection:
         return np.asarray(found)
 
 
-def fit_projection(features: npt.NDArray[Any], dimension: int = COMPONENTS) -> Projection:
+def project(features: Features) -> Mapping[str, Projection]:
+    """Finds the map from each block to kernel space; all but the first need rows that differ.
+
+    Raises:
+        InputError: If a block is empty or holds NaN or infinity.
+    """
+    found: dict[str, Projection] = {}
+    for name, block in features.blocks.items():
+        most = ELEMENT_COMPONENTS if name == "elements" else COMPONENTS
+        made = fit_projection(block, most, whiten=features.whiten)
+        if not found or made.components.any():
+            found[name] = made
+    return found
+
+
+def fit_projection(
+    features: npt.NDArray[Any], dimension: int = COMPONENTS, *, whiten: bool = False
+) -> Projection:
     """Finds the principal components of a pool.
 
     The scale is such that the projected variance sums to p / 12, that of the unit cube in p
@@ -67,6 +139,7 @@ def fit_projection(features: npt.NDArray[Any], dimension: int = COMPONENTS) -> P
     Args:
         features: Embeddings of the pool and of everything measured, n x d; n >= 1.
         dimension: The most components to keep.
+        whiten: Whether each component is scaled to the same variance instead of all by one number.
 
     Returns:
         A map to p <= min(dimension, d, n - 1) components, and to one component that is zero where
@@ -95,7 +168,7 @@ def fit_projection(features: npt.NDArray[Any], dimension: int = COMPONENTS) -> P
     largest = np.abs(chosen).argmax(axis=0)
     chosen = chosen * np.where(chosen[largest, np.arange(len(order))] < 0, -1.0, 1.0)
     total = float(variances[order].sum())
-    scale = np.sqrt(total / (len(order) / 12))
+    scale = np.sqrt(12 * variances[order]) if whiten else np.sqrt(total / (len(order) / 12))
     explained = total / float(np.trace(covariance))
     return Projection(centre, chosen / scale, min(explained, 1.0))
 

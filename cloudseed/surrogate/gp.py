@@ -1,10 +1,8 @@
-"""The default surrogate: a Gaussian process with one length scale over projected embeddings.
+"""The default surrogate: a Gaussian process over projected features.
 
 `fit` standardises the values, finds the hyperparameters with BoTorch and answers with a
-`FittedSurrogate`, whose posterior is computed in closed form. The kernel is a scaled Matern 5/2
-(C. E. Rasmussen and C. K. I. Williams, Gaussian Processes for Machine Learning, 2006, eq. 4.17)
-with the dimension-scaled length-scale prior of C. Hvarfner, E. O. Hellsten and L. Nardi, Vanilla
-Bayesian Optimization Performs Great in High Dimensions, ICML 2024, arXiv:2402.02229.
+`FittedSurrogate`, whose posterior is computed in closed form. `cloudseed.surrogate.kernels` has the
+covariance and its priors.
 """
 
 from __future__ import annotations
@@ -19,11 +17,12 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 
 from cloudseed.errors import FitError, InputError
-from cloudseed.surrogate.distances import distances, matern52
+from cloudseed.surrogate import kernels
+from cloudseed.surrogate.kernels import MATERN, Covariance, Kernel
 from cloudseed.surrogate.normal import log_probability_between
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -43,9 +42,6 @@ OUTLIER_LIMIT = 10.0
 _CHUNK_ENTRIES = 2**18
 #: Smallest noise variance of standardised values, as in BoTorch; keeps duplicates invertible.
 _MIN_NOISE = 1e-4
-#: Smallest prior variance of standardised values: where nothing is explained, spread is left, so
-#: that no candidate is ruled out for certain.
-_MIN_SIGNAL = 0.05
 #: Up to so many rows one thread is the fastest; more would wait for each other.
 _SMALL = 500
 _FIT_OPTIONS = {"options": {"maxiter": 200}, "timeout_sec": 60}
@@ -56,24 +52,28 @@ class Hyperparameters:
     """The free numbers of the process, for standardised values.
 
     Attributes:
-        lengthscale: Length scale of the kernel, in units of the projected features.
-        outputscale: Prior variance.
+        covariance: Prior covariance.
         noise: Variance of the measurement noise.
         mean: Prior mean.
     """
 
-    lengthscale: float
-    outputscale: float
+    covariance: Covariance
     noise: float
     mean: float
 
+    @property
+    def lengthscale(self) -> float:
+        """Length scale of the first block; the mean where it has several."""
+        return float(np.mean(self.covariance.terms[0].lengthscales))
+
+    @property
+    def outputscale(self) -> float:
+        """Prior variance."""
+        return self.covariance.variance
+
     def kernel(self, a: Array, b: Array) -> Array:
         """Returns the prior covariance of the rows of a, n x p, with those of b, m x p: n x m."""
-        r = distances(a, b)
-        r *= math.sqrt(5) / self.lengthscale
-        found = matern52(r)
-        found *= self.outputscale
-        return found
+        return self.covariance(a, b)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +107,7 @@ class FittedSurrogate:
     def summary(self) -> Mapping[str, object]:
         """What tells this model from another; JSON values."""
         return {
-            "kernel": "scale * Matern 5/2, isotropic",
-            "lengthscale": self.hyper.lengthscale,
-            "outputscale": self.hyper.outputscale,
+            **self.hyper.covariance.to_json(),
             "noise": self.hyper.noise,
             "mean": self.hyper.mean,
             "centre": self.centre,
@@ -137,7 +135,7 @@ class FittedSurrogate:
             half = solve_triangular(
                 self._factor, cross, lower=True, overwrite_b=True, check_finite=False
             )
-            sd[part] = self.hyper.outputscale - np.einsum("ij,ij->j", half, half)
+            sd[part] = self.hyper.covariance.diagonal(x[part]) - np.einsum("ij,ij->j", half, half)
         np.sqrt(np.maximum(sd, 0.0, out=sd), out=sd)
         return self.centre + self.scale * mean, self.scale * sd
 
@@ -189,7 +187,14 @@ class FittedSurrogate:
 
 
 def fit(
-    x: Array, y: Array, *, seed: int, name: str = "property", spread: float | None = None
+    x: Array,
+    y: Array,
+    *,
+    seed: int,
+    name: str = "property",
+    spread: float | None = None,
+    widths: Sequence[int] | None = None,
+    kernel: Kernel = MATERN,
 ) -> FittedSurrogate:
     """Fits the surrogate of one property.
 
@@ -202,6 +207,8 @@ def fit(
         seed: Chooses the rows for the hyperparameters where there are more than `MAX_FIT_ROWS`.
         name: The property, for notes and errors.
         spread: A plausible standard deviation, used where all values are equal.
+        widths: Coordinates of each block of the features, in order; None for one block.
+        kernel: The kernel of every block.
 
     Raises:
         InputError: If there is no value or one is NaN or infinite.
@@ -221,7 +228,8 @@ def fit(
         )
     notes: list[str] = []
     targets, centre, scale = _standardise(y, name, spread, notes)
-    hyper = _hyperparameters(x, targets, seed, name, notes)
+    blocks = kernels.prior_modes(widths or (x.shape[1],), kernel)
+    hyper = _hyperparameters(x, targets, blocks, seed=seed, name=name, notes=notes)
     factor = _factor(hyper, x, name)
     weights = cho_solve((factor, True), targets - hyper.mean, check_finite=False)
     return FittedSurrogate(hyper, x, targets, centre, scale, tuple(notes), factor, weights)
@@ -250,33 +258,29 @@ def _standardise(
 
 
 def _hyperparameters(
-    x: Array, targets: Array, seed: int, name: str, notes: list[str]
+    x: Array, targets: Array, prior: Covariance, *, seed: int, name: str, notes: list[str]
 ) -> Hyperparameters:
     """Fits by maximum a posteriori, or falls back to the modes of the priors with a note."""
     if len(targets) - np.unique(targets, return_counts=True)[1].max() < MIN_FIT_VALUES:
         notes.append(f"too few different values of {name} to fit: hyperparameters are the priors'")
-        return _prior_modes(x.shape[1])
+        return _at_modes(prior)
     if len(targets) > MAX_FIT_ROWS:
         rows = np.random.default_rng(seed).permutation(len(targets))[:MAX_FIT_ROWS]
         notes.append(f"hyperparameters of {name} come from {MAX_FIT_ROWS} of {len(targets)} rows")
         x, targets = x[np.sort(rows)], targets[np.sort(rows)]
     try:
-        return _optimise(x, targets, seed)
+        return _optimise(x, targets, prior, seed)
     except FitError as error:
         _log.warning("fit failed", extra={"property": name, "reason": error.message})
         notes.append(f"the fit of {name} failed ({error.message}): hyperparameters are the priors'")
-        return _prior_modes(x.shape[1])
+        return _at_modes(prior)
 
 
-def _prior_modes(dimension: int) -> Hyperparameters:
-    return Hyperparameters(_lengthscale_mode(dimension), 1.0, math.exp(-5.0), 0.0)
+def _at_modes(prior: Covariance) -> Hyperparameters:
+    return Hyperparameters(prior, math.exp(-5.0), 0.0)
 
 
-def _lengthscale_mode(dimension: int) -> float:
-    return math.exp(math.sqrt(2) + math.log(dimension) / 2 - 3)
-
-
-def _optimise(x: Array, targets: Array, seed: int) -> Hyperparameters:
+def _optimise(x: Array, targets: Array, prior: Covariance, seed: int) -> Hyperparameters:
     """Maximises the posterior density of the hyperparameters with BoTorch.
 
     Raises:
@@ -289,7 +293,7 @@ def _optimise(x: Array, targets: Array, seed: int) -> Hyperparameters:
     from botorch.utils.sampling import manual_seed
     from linear_operator.utils.errors import NanError, NotPSDError
 
-    model = _botorch_model(x, targets)
+    model = _botorch_model(x, targets, prior)
     threads = torch.get_num_threads()
     mll = gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model)
     try:
@@ -316,13 +320,11 @@ def _optimise(x: Array, targets: Array, seed: int) -> Hyperparameters:
         torch.set_num_threads(threads)
     with torch.no_grad():
         found = Hyperparameters(
-            lengthscale=float(model.covar_module.base_kernel.lengthscale),
-            outputscale=float(model.covar_module.outputscale),
+            covariance=kernels.fitted(model.covar_module, prior),
             noise=float(model.likelihood.noise),
             mean=float(model.mean_module.constant),
         )
-    numbers = (found.lengthscale, found.outputscale, found.noise, found.mean)
-    if not all(math.isfinite(v) for v in numbers):
+    if not (found.covariance.finite and math.isfinite(found.noise) and math.isfinite(found.mean)):
         raise FitError("The optimum is not finite.", hint="Look for extreme values.")
     return found
 
@@ -344,9 +346,7 @@ def draw_functions(surrogate: FittedSurrogate, count: int, seed: int) -> Callabl
     from botorch.utils.sampling import manual_seed
 
     hyper = surrogate.hyper
-    model = _botorch_model(surrogate.features, surrogate.targets)
-    model.covar_module.base_kernel.lengthscale = hyper.lengthscale
-    model.covar_module.outputscale = hyper.outputscale
+    model = _botorch_model(surrogate.features, surrogate.targets, hyper.covariance)
     model.likelihood.noise = max(hyper.noise, _MIN_NOISE)
     model.mean_module.constant.data.fill_(hyper.mean)
     with manual_seed(seed), torch.no_grad(), warnings.catch_warnings():
@@ -362,37 +362,20 @@ def draw_functions(surrogate: FittedSurrogate, count: int, seed: int) -> Callabl
     return values
 
 
-def _botorch_model(x: Array, targets: Array) -> Any:
-    """Returns an untrained `SingleTaskGP` with this module's kernel and priors."""
+def _botorch_model(x: Array, targets: Array, covariance: Covariance) -> Any:
+    """Returns an untrained `SingleTaskGP` that begins with a covariance."""
     import torch
     from botorch.models import SingleTaskGP
     from botorch.models.utils.gpytorch_modules import (
         get_gaussian_likelihood_with_lognormal_prior,
     )
-    from gpytorch.constraints import GreaterThan
-    from gpytorch.kernels import MaternKernel, ScaleKernel
-    from gpytorch.priors import LogNormalPrior
 
-    dimension = x.shape[1]
-    prior = LogNormalPrior(math.sqrt(2) + math.log(dimension) / 2, math.sqrt(3))
-    base = MaternKernel(
-        nu=2.5,
-        lengthscale_prior=prior,
-        lengthscale_constraint=GreaterThan(
-            2.5e-2, transform=None, initial_value=_lengthscale_mode(dimension)
-        ),
-    )
-    kernel = ScaleKernel(
-        base,
-        outputscale_prior=LogNormalPrior(0.0, 1.0),
-        outputscale_constraint=GreaterThan(_MIN_SIGNAL, transform=None, initial_value=1.0),
-    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return SingleTaskGP(
             torch.as_tensor(x, dtype=torch.float64),
             torch.as_tensor(targets, dtype=torch.float64).unsqueeze(-1),
-            covar_module=kernel.double(),
+            covar_module=kernels.covariance(covariance),
             likelihood=get_gaussian_likelihood_with_lognormal_prior(),
             outcome_transform=None,
         )
@@ -405,7 +388,7 @@ def _factor(hyper: Hyperparameters, x: Array, name: str) -> Array:
     noise = max(hyper.noise, _MIN_NOISE)
     for jitter in (0.0, 1e-8, 1e-6, 1e-4):
         padded = covariance.copy()
-        padded[diagonal] += noise + jitter * hyper.outputscale
+        padded[diagonal] += noise + jitter * float(covariance[diagonal].mean())
         try:
             return np.asarray(cholesky(padded, lower=True, overwrite_a=True, check_finite=False))
         except LinAlgError:

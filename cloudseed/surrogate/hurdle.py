@@ -16,10 +16,11 @@ import numpy as np
 
 from cloudseed.surrogate import gp
 from cloudseed.surrogate.classifier import HintPrior, fit_classifier
+from cloudseed.surrogate.kernels import MATERN, Kernel
 from cloudseed.surrogate.normal import log_probability_between
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -115,7 +116,15 @@ def is_inflated(values: Array) -> bool:
 
 
 def fit_hurdle(
-    x: Array, y: Array, *, seed: int, name: str, hinted: bool, spread: float | None = None
+    x: Array,
+    y: Array,
+    *,
+    seed: int,
+    name: str,
+    hinted: bool,
+    spread: float | None = None,
+    widths: Sequence[int] | None = None,
+    kernel: Kernel = MATERN,
 ) -> Hurdle:
     """Fits a hurdle model of one property.
 
@@ -126,6 +135,8 @@ def fit_hurdle(
         name: The property, for notes.
         hinted: Whether there is a hint.
         spread: A plausible standard deviation, used where all values are equal.
+        widths: As in `gp.fit`; the classifier reads the first block alone.
+        kernel: As in `gp.fit`.
 
     Raises:
         FitError: If the values cannot be modelled.
@@ -133,13 +144,22 @@ def fit_hurdle(
     floor = float(y.min())
     above = y > floor
     features, hints = _parts(x, x.shape[1] - int(hinted), hinted=hinted)
-    classifier = fit_classifier(features, above, hints, HINTED if hinted else PLAIN)
+    first = features[:, : widths[0]] if widths else features
+    classifier = fit_classifier(first, above, hints, HINTED if hinted else PLAIN)
     found = y[above]
     share = f"{int((~above).sum())} of {len(y)} values of {name} are {floor:g}"
     notes = [f"{share}: whether a value is above that is modelled first"]
     height = None
     if len(np.unique(found)) >= LEAST_ABOVE:
-        height = gp.fit(features[above], found, seed=seed, name=name, spread=spread)
+        height = gp.fit(
+            features[above],
+            found,
+            seed=seed,
+            name=name,
+            spread=spread,
+            widths=widths,
+            kernel=kernel,
+        )
         notes.extend(height.notes)
     else:
         notes.append(f"{len(found)} values of {name} above it are too few to tell how far above")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cloudseed.surrogate.features import Features
 from cloudseed.surrogate.modelling import Space
 
 if TYPE_CHECKING:
@@ -56,10 +57,11 @@ class Memory:
     _models: tuple[str, Criterion, tuple[str, ...]] | None = None
     _told: tuple[str, Rows, Evaluation] | None = field(default=None, repr=False)
 
-    def space(self, features: npt.NDArray[Any], hints: Array | None) -> Space:
+    def space(self, features: Features | npt.NDArray[Any], hints: Array | None) -> Space:
         """Returns the space of a pool."""
         kept = self._space
-        if kept is None or kept.features is not features or kept.hints is not hints:
+        given = Features.of(features)
+        if kept is None or not kept.features.same(given) or kept.hints is not hints:
             kept = Space.of(features, hints)
             self._space, self._models, self._told = kept, None, None
         return kept

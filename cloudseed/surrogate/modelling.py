@@ -12,16 +12,17 @@ import numpy as np
 from cloudseed.errors import FitError, InputError
 from cloudseed.surrogate import gp, judging
 from cloudseed.surrogate.acquisition import Criterion, Evaluation
-from cloudseed.surrogate.features import Projection, fit_projection
+from cloudseed.surrogate.features import Features, project
 from cloudseed.surrogate.hurdle import Hurdle, fit_hurdle, is_inflated
 from cloudseed.surrogate.makeable import Makeable, fit_makeable, newest
 from cloudseed.surrogate.protocols import Observations, Problem, Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy.typing as npt
 
+    from cloudseed.surrogate.features import Projection
     from cloudseed.surrogate.gp import FittedSurrogate
 
     Array = npt.NDArray[np.float64]
@@ -50,22 +51,22 @@ class Space:
     """The space of the kernel, with every candidate at its place.
 
     Attributes:
-        features: Embeddings, N x d.
-        projection: The map from embeddings, made from all of them.
+        features: What the candidates look like, N rows.
+        projections: Block -> the map from its columns, made from all rows.
         hints: What is known of each beforehand, N; the last coordinate of its point. None for
             points without.
     """
 
-    features: npt.NDArray[Any]
-    projection: Projection
+    features: Features
+    projections: Mapping[str, Projection]
     hints: Array | None = None
 
     @classmethod
-    def of(cls, features: npt.NDArray[Any], hints: Array | None = None) -> Space:
-        """Makes the space of a pool.
+    def of(cls, features: Features | npt.NDArray[Any], hints: Array | None = None) -> Space:
+        """Makes the space of a pool; a block in which all rows are equal is left out.
 
         Raises:
-            InputError: If the matrix is empty or holds NaN or infinity, or the hints are not one
+            InputError: If a matrix is empty or holds NaN or infinity, or the hints are not one
                 finite number a row.
         """
         if hints is not None and (len(hints) != len(features) or not np.isfinite(hints).all()):
@@ -73,14 +74,34 @@ class Space:
                 f"{len(hints)} hints do not go with {len(features)} rows of features.",
                 hint="Give one finite number per row.",
             )
-        return cls(features, fit_projection(features), hints)
+        found = Features.of(features)
+        return cls(found, project(found), hints)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Coordinates of each block, in order."""
+        return tuple(p.dimension for p in self.projections.values())
+
+    @property
+    def dimension(self) -> int:
+        """Coordinates of all blocks together."""
+        return sum(self.widths)
+
+    @property
+    def projection(self) -> Projection:
+        """The first block's map."""
+        return next(iter(self.projections.values()))
+
+    def near(self, rows: Rows) -> Array:
+        """Returns the first block of rows' points, in which distances are told, k x p."""
+        return self.projection(self.features.first[rows])
 
     def __getitem__(self, rows: Rows) -> Array:
         """Returns the points of rows, k x p, or k x (p + 1) with hints."""
-        projected = self.projection(self.features[rows])
-        if self.hints is None:
-            return projected
-        return np.column_stack([projected, self.hints[rows]])
+        parts = [p(self.features.blocks[name][rows]) for name, p in self.projections.items()]
+        if self.hints is not None:
+            parts.append(self.hints[rows][:, None])
+        return parts[0] if len(parts) == 1 else np.hstack(parts)
 
 
 def checked_rows(rows: Sequence[int] | Rows, count: int) -> Rows:
@@ -184,13 +205,29 @@ def _fitted(
     points = space[rows]
     if floors and is_inflated(values):
         hinted = space.hints is not None and is_gap(name)
-        features = points if hinted else points[:, : space.projection.dimension]
+        features = points if hinted else points[:, : space.dimension]
         try:
-            return fit_hurdle(features, values, seed=seed, name=name, hinted=hinted, spread=spread)
+            return fit_hurdle(
+                features,
+                values,
+                seed=seed,
+                name=name,
+                hinted=hinted,
+                spread=spread,
+                widths=space.widths,
+                kernel=space.features.kernel,
+            )
         except FitError as error:
             notes.append(f"{error.message.rstrip('.')}: {name} has one Gaussian process instead")
-    features = points[:, : space.projection.dimension]
-    return gp.fit(features, values, seed=seed, name=name, spread=spread)
+    return gp.fit(
+        points[:, : space.dimension],
+        values,
+        seed=seed,
+        name=name,
+        spread=spread,
+        widths=space.widths,
+        kernel=space.features.kernel,
+    )
 
 
 def _makeable(space: Space, observations: Observations, notes: list[str]) -> Makeable | None:
@@ -208,8 +245,7 @@ def _makeable(space: Space, observations: Observations, notes: list[str]) -> Mak
     )
     if total > len(made) + len(failed):
         notes.append(f"that model learns from the newest {len(made) + len(failed)}")
-    width = space.projection.dimension
-    return fit_makeable(space[made][:, :width], space[failed][:, :width], notes)
+    return fit_makeable(space.near(made), space.near(failed), notes)
 
 
 def is_gap(name: str) -> bool:
@@ -330,6 +366,11 @@ def describe_models(space: Space, criterion: Criterion | None = None) -> dict[st
         **({} if makeable is None else {"makeable": dict(makeable.summary)}),
         "components": space.projection.dimension,
         "explained": space.projection.explained,
+        "features": {
+            name: {"components": p.dimension, "explained": p.explained}
+            for name, p in space.projections.items()
+        },
+        **({"whitened": True} if space.features.whiten else {}),
         "versions": {
             name: importlib.metadata.version(name)
             for name in ("botorch", "gpytorch", "torch", "numpy")

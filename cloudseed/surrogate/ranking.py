@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from cloudseed.surrogate.features import Features
+
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
@@ -45,8 +47,9 @@ class Ranking:
     Attributes:
         scores: What the model says of each, in this order.
         neighbours: Row of the measured candidate nearest to each, k.
-        distances: Distance to it in the space of the kernel, k; the pool's root mean square
-            distance from its mean is the square root of p / 12, p being `model["components"]`.
+        distances: Distance to it in the first block of the kernel's space, k; the pool's root mean
+            square distance from its mean is the square root of p / 12, p being
+            `model["components"]`.
         order_by: What the order follows.
         model: What is needed to tell models apart; JSON values.
         notes: What went otherwise than planned.
@@ -61,7 +64,7 @@ class Ranking:
 
 
 def rank(
-    features: npt.NDArray[Any],
+    features: Features | npt.NDArray[Any],
     observations: Observations,
     *,
     available: Sequence[int] | Rows,
@@ -73,7 +76,7 @@ def rank(
     """Ranks candidates by what is worth measuring next, or by what is predicted best.
 
     Args:
-        features: Embeddings of everything that may occur, N x d.
+        features: Everything that may occur, N rows: embeddings, N x d, or several blocks.
         observations: What was measured, one value of the objective at the least, and what could
             not be.
         available: Rows to rank; measured ones may be among them.
@@ -101,9 +104,7 @@ def rank(
     scores = score(space, criterion, rows)
     if order_by == "mean":
         scores = _by_mean(scores, problem)
-    positions, distances = _nearest(
-        space.projection(features[scores.rows]), space.projection(features[measured])
-    )
+    positions, distances = _nearest(space.near(scores.rows), space.near(measured))
     return Ranking(
         scores=scores,
         neighbours=measured[positions],

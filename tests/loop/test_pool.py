@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from cloudseed.db import open_ledger
 from cloudseed.errors import StorageError
 from cloudseed.loop import pool
 from cloudseed.loop.pool import embed_all
+from cloudseed.surrogate import element_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,3 +95,13 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(StorageError) as caught:
         embed_all(Counter(), STRINGS, None, tmp_path / "file")
     assert caught.value.hint
+
+
+def test_features_are_blocks_in_the_order_asked_for() -> None:
+    rows = [SimpleNamespace(scope=f"0 0 0 | 1a | {e} 1.0") for e in ("Fe", "O", "Na")]
+    made = pool.Pool(rows, np.zeros((3, 2), dtype=np.float32), "e")
+    assert list(made.blocks().blocks) == ["embedding", "elements"]
+    found = made.blocks(("elements", "embedding")).blocks
+    assert list(found) == ["elements", "embedding"]
+    np.testing.assert_array_equal(found["elements"], element_descriptors([r.scope for r in rows]))
+    assert list(made.blocks(("embedding",)).blocks) == ["embedding"]

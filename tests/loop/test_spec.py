@@ -50,6 +50,9 @@ def test_lab_path_is_relative_to_the_file(tmp_path):
         ({"parents": []}, "parents", ""),
         ({"ledger": "postgresql+psycopg://me:secret@host/db"}, "password", "PGPASSWORD"),
         ({"seed": "seven"}, "seed", "seven"),
+        ({"decide": {"features": []}}, "at least one block", ""),
+        ({"decide": {"features": ["elements", "elements"]}}, "each once", ""),
+        ({"decide": {"features": ["element"]}}, "decide.features", "element"),
     ],
 )
 def test_refuses_with_one_sentence_and_a_hint(tmp_path, changes, message, hint):

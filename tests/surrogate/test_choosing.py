@@ -42,10 +42,10 @@ def _equal_fits_once():
     """Fits are the same for the same data: each is made once for all tests here."""
     found, fit = {}, gp._optimise
 
-    def once(x, targets, seed):
-        key = (x.tobytes(), targets.tobytes())
+    def once(x, targets, prior, seed):
+        key = (x.tobytes(), targets.tobytes(), prior)
         if key not in found:
-            found[key] = fit(x, targets, seed)
+            found[key] = fit(x, targets, prior, seed)
         return found[key]
 
     with pytest.MonkeyPatch.context() as patch:

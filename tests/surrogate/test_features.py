@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from cloudseed.errors import InputError
-from cloudseed.surrogate.features import fit_projection
+from cloudseed.surrogate.features import Features, fit_projection
+from cloudseed.surrogate.modelling import Space
 
 
 def test_projection_keeps_distances_up_to_one_scale():
@@ -53,3 +54,25 @@ def test_bad_features_name_the_row():
         fit_projection(x)
     with pytest.raises(InputError, match="shape"):
         fit_projection(np.empty((0, 3)))
+
+
+def test_whitened_components_have_one_variance():
+    x = np.random.default_rng(4).normal(size=(80, 4)) * [8, 4, 2, 1]
+    variances = fit_projection(x, whiten=True)(x).var(axis=0)
+    np.testing.assert_allclose(variances, 1 / 12)
+
+
+def test_blocks_stand_side_by_side_and_an_equal_one_is_left_out():
+    rng = np.random.default_rng(5)
+    first, second = rng.normal(size=(30, 8)), rng.normal(size=(30, 3))
+    space = Space.of(Features({"embedding": first, "elements": second, "same": np.ones((30, 2))}))
+    assert space.widths == (8, 3)
+    rows = np.array([4, 2])
+    np.testing.assert_allclose(space[rows][:, :8], fit_projection(first)(first[rows]))
+    np.testing.assert_allclose(space[rows][:, 8:], fit_projection(second)(second[rows]))
+    np.testing.assert_allclose(space.near(rows), space[rows][:, :8])
+
+
+def test_blocks_of_unequal_length_are_refused():
+    with pytest.raises(InputError, match="different numbers of rows"):
+        Features({"embedding": np.ones((3, 2)), "elements": np.ones((4, 2))})

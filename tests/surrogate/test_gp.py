@@ -17,9 +17,7 @@ def data(n=40, d=3, seed=0):
 def test_posterior_agrees_with_botorch():
     x, y = data()
     found = gp.fit(x, y, seed=0)
-    model = gp._botorch_model(x, found.targets)
-    model.covar_module.base_kernel.lengthscale = found.hyper.lengthscale
-    model.covar_module.outputscale = found.hyper.outputscale
+    model = gp._botorch_model(x, found.targets, found.hyper.covariance)
     model.likelihood.noise = found.hyper.noise
     model.mean_module.constant.data.fill_(found.hyper.mean)
     new = np.random.default_rng(1).random((9, 3))

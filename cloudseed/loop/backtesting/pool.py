@@ -15,7 +15,7 @@ from cloudseed.errors import InputError
 from cloudseed.loop.listing import read_listing, read_values
 from cloudseed.loop.pool import embed_all
 from cloudseed.loop.workspace import unwritable
-from cloudseed.surrogate import CloudEncoder, shell_penalties
+from cloudseed.surrogate import CloudEncoder, element_descriptors, shell_penalties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,6 +39,7 @@ class KnownPool:
         notes: What was left out, and why.
         hints: What chemistry says of each band gap, N; None where there are no strings.
         strings: SCOPE strings, N; None where features are given instead.
+        elements: Element descriptors, N x p; None where there are no strings.
     """
 
     names: tuple[str, ...]
@@ -47,16 +48,19 @@ class KnownPool:
     notes: tuple[str, ...]
     hints: npt.NDArray[np.float64] | None = None
     strings: tuple[str, ...] | None = None
+    elements: npt.NDArray[np.float32] | None = None
 
     @property
     def sha(self) -> str:
-        """Hash of features, values and hints."""
+        """Hash of features, values, hints and element descriptors."""
         digest = hashlib.sha256(np.ascontiguousarray(self.features).tobytes())
         for name, column in sorted(self.values.items()):
             digest.update(name.encode())
             digest.update(column.tobytes())
         if self.hints is not None:
             digest.update(self.hints.tobytes())
+        if self.elements is not None:
+            digest.update(self.elements.tobytes())
         return digest.hexdigest()
 
 
@@ -101,7 +105,13 @@ def known_pool(
     notes = tuple(f"left out {line}" for line in listing.skipped)
     hints = -shell_penalties(strings)
     pool = KnownPool(
-        tuple(listing.names), vectors, dict(listing.values), notes, hints, tuple(strings)
+        tuple(listing.names),
+        vectors,
+        dict(listing.values),
+        notes,
+        hints,
+        tuple(strings),
+        element_descriptors(strings),
     )
     _write(out / _FILE, key, pool)
     return pool
@@ -148,7 +158,15 @@ def _read(path: Path, key: str) -> KnownPool | None:
             values = {name: kept["values"][:, i] for i, name in enumerate(kept["properties"])}
             names, notes = (tuple(kept[k].tolist()) for k in ("names", "notes"))
             strings = tuple(kept["strings"].tolist())
-            return KnownPool(names, kept["features"], values, notes, kept["hints"], strings)
+            return KnownPool(
+                names,
+                kept["features"],
+                values,
+                notes,
+                kept["hints"],
+                strings,
+                kept["elements"],
+            )
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return None  # nothing is kept, or a kill cut it short
 
@@ -165,6 +183,7 @@ def _write(path: Path, key: str, pool: KnownPool) -> None:
             features=pool.features,
             strings=np.array(pool.strings or (), dtype=str),
             hints=np.zeros(0) if pool.hints is None else pool.hints,
+            elements=np.zeros((0, 0)) if pool.elements is None else pool.elements,
             properties=np.array(list(pool.values), dtype=str),
             values=np.stack(list(pool.values.values()), axis=1),
         )

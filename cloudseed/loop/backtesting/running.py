@@ -15,6 +15,7 @@ from cloudseed.errors import CloudseedError, UsageError
 from cloudseed.loop.backtesting.pool import known_pool
 from cloudseed.loop.backtesting.records import Records
 from cloudseed.loop.backtesting.report import Backtest
+from cloudseed.loop.pool import feature_blocks
 from cloudseed.surrogate import wants_hints
 from cloudseed.surrogate.backtesting import (
     Conduct,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from cloudseed.loop.backtesting.pool import KnownPool
     from cloudseed.loop.backtesting.settings import BacktestSettings
     from cloudseed.loop.spec import CampaignSpec
+    from cloudseed.surrogate import Features
     from cloudseed.surrogate.backtesting import StartKind
 
 __all__ = ["Job", "backtest", "replays"]
@@ -48,7 +50,7 @@ class Job:
     """What the runs of a back-test have in common.
 
     Attributes:
-        features: N x d.
+        features: As in `decide`, N rows.
         truth: What would be measured.
         initial: Experiments before a method chooses.
         start: How those are chosen.
@@ -59,7 +61,7 @@ class Job:
         conduct: How `cloud` chooses, beside its models.
     """
 
-    features: npt.NDArray[Any]
+    features: Features | npt.NDArray[Any]
     truth: Truth
     initial: int
     start: StartKind
@@ -120,8 +122,9 @@ def backtest(
             f"A budget of {budget} is spent by the first {spec.initial} experiments.",
             hint="Give a larger budget, or a smaller `initial`.",
         )
+    features = feature_blocks(spec.decide.features, pool.features, pool.elements)
     job = Job(
-        features=pool.features,
+        features=features,
         truth=truth,
         initial=spec.initial,
         start=settings.start,
@@ -132,7 +135,7 @@ def backtest(
         conduct=_conduct(spec, pool),
     )
     for method in settings.methods:
-        load_searcher(method, pool.features, problem)  # a misspelt one is an error at once
+        load_searcher(method, features, problem)  # a misspelt one is an error at once
     records = Records(out / _RECORDS, settings.sha(spec, pool.sha), spec.name)
     seeds = [spec.seed + i for i in range(settings.seeds)]
     wanted = [(method, seed) for seed in seeds for method in settings.methods]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from cloudseed.surrogate.backtesting.protocols import Rows, Searcher
     from cloudseed.surrogate.backtesting.truth import Truth
+    from cloudseed.surrogate.features import Features
     from cloudseed.surrogate.protocols import Choice
 
 __all__ = ["StartKind", "replay", "start_rows"]
@@ -31,12 +32,12 @@ StartKind = Literal["coverage", "random"]
 
 
 def start_rows(
-    features: npt.NDArray[Any], count: int, seed: int, kind: StartKind = "coverage"
+    features: Features | npt.NDArray[Any], count: int, seed: int, kind: StartKind = "coverage"
 ) -> tuple[int, ...]:
     """Returns the first experiments, the same for every method under one seed.
 
     Args:
-        features: Embeddings, N x d.
+        features: As in `decide`, N rows.
         count: How many.
         seed: Decides the draw.
         kind: Whether they cover the pool or are drawn at random.

@@ -15,6 +15,7 @@ from cloudseed.errors import InputError, ObjectiveError, UsageError
 from cloudseed.surrogate.acquisition import Goal
 from cloudseed.surrogate.calibration import ranks_worse_than_random
 from cloudseed.surrogate.deciding import MIN_VALUES, decide, space_fill
+from cloudseed.surrogate.features import Features
 from cloudseed.surrogate.judging import merit
 from cloudseed.surrogate.memory import Memory
 from cloudseed.surrogate.protocols import Choice, Observations, Problem
@@ -63,12 +64,12 @@ class _Modelling:
     """What a searcher with a model holds.
 
     Attributes:
-        features: Embeddings, N x d.
+        features: As in `decide`, N rows.
         problem: What is sought.
         hints: As in `decide`.
     """
 
-    features: npt.NDArray[Any]
+    features: Features | npt.NDArray[Any]
     problem: Problem
     hints: npt.NDArray[np.float64] | None = None
 
@@ -179,11 +180,11 @@ class RandomSearcher:
     """Chooses without looking.
 
     Attributes:
-        features: Embeddings, N x d; they play no part.
+        features: As in `decide`; they play no part.
         problem: What is sought; it plays no part.
     """
 
-    features: npt.NDArray[Any]
+    features: Features | npt.NDArray[Any]
     problem: Problem
 
     def next(
@@ -196,7 +197,7 @@ class RandomSearcher:
         return Choice(tuple(picks.tolist()), None, "random")
 
 
-SEARCHERS: Mapping[str, SearcherFactory] = MappingProxyType(
+SEARCHERS: Mapping[str, type[CloudSearcher | GreedySearcher | RandomSearcher]] = MappingProxyType(
     {"cloud": CloudSearcher, "greedy": GreedySearcher, "random": RandomSearcher}
 )
 """Methods by name."""
@@ -204,7 +205,7 @@ SEARCHERS: Mapping[str, SearcherFactory] = MappingProxyType(
 
 def load_searcher(
     name: str,
-    features: npt.NDArray[Any],
+    features: Features | npt.NDArray[Any],
     problem: Problem,
     hints: npt.NDArray[np.float64] | None = None,
     conduct: Conduct | None = None,
@@ -212,8 +213,9 @@ def load_searcher(
     """Makes a searcher.
 
     Args:
-        name: One of `SEARCHERS`, or "module:name" of a `SearcherFactory`.
-        features: Embeddings, N x d.
+        name: One of `SEARCHERS`, or "module:name" of a `SearcherFactory`, which is given the first
+            block of the features.
+        features: As in `decide`, N rows.
         problem: What is sought.
         hints: As in `decide`, for those that model anything; one of your own is given them if its
             factory takes `hints`.
@@ -223,20 +225,23 @@ def load_searcher(
         UsageError: If there is none of that name.
         InputError: If the features hold NaN or infinity.
     """
-    if not np.isfinite(features).all():
-        row = int(np.flatnonzero(~np.isfinite(features).all(axis=1))[0])
-        raise InputError(
-            f"The features of row {row + 1} are not all finite.",
-            hint="Leave such materials out.",
-            row=row,
-        )
-    factory = _factory(name)
+    blocks = Features.of(features)
+    for block in blocks.blocks.values():
+        finite = np.isfinite(block).all(axis=1)
+        if not finite.all():
+            row = int(np.flatnonzero(~finite)[0])
+            raise InputError(
+                f"The features of row {row + 1} are not all finite.",
+                hint="Leave such materials out.",
+                row=row,
+            )
+    factory: Any = SEARCHERS[name] if name in SEARCHERS else _factory(name)
     given: dict[str, Any] = {"hints": hints, "conduct": conduct or Conduct()}
     taken = {key: value for key, value in given.items() if _takes(factory, key)}
-    return factory(features, problem, **taken)
+    return factory(blocks if name in SEARCHERS else blocks.first, problem, **taken)
 
 
-def _takes(factory: SearcherFactory, name: str) -> bool:
+def _takes(factory: Any, name: str) -> bool:
     """Tells whether a factory has a parameter of this name."""
     try:
         return name in inspect.signature(factory).parameters
@@ -245,8 +250,6 @@ def _takes(factory: SearcherFactory, name: str) -> bool:
 
 
 def _factory(name: str) -> SearcherFactory:
-    if name in SEARCHERS:
-        return SEARCHERS[name]
     module, _, attribute = name.partition(":")
     known = ", ".join(SEARCHERS)
     try:

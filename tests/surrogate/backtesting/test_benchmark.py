@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-from argparse import Namespace
 from pathlib import Path
 
 import numpy as np
@@ -34,10 +33,22 @@ def test_it_starts_at_random_keeps_runs_and_takes_features(script, tmp_path, mon
     np.save(tmp_path / "x.npy", rng.normal(size=(200, 3)))
     values = {"bulk_modulus": rng.normal(size=200)}
     monkeypatch.setitem(script.READERS, "moduli", lambda: (None, values))
-    options = Namespace(
-        methods="random", seeds=2, budget=30, arriving=5, workers=1, label="+x", out=tmp_path,
-        features=tmp_path / "x.npy", encoder="", no_hints=False,
-    )  # fmt: skip
+    options = script.parser().parse_args(
+        [
+            "moduli",
+            "--methods",
+            "random",
+            "--seeds",
+            "2",
+            "--budget",
+            "30",
+            "--label=+x",
+            "--features",
+            str(tmp_path / "x.npy"),
+            "--out",
+            str(tmp_path),
+        ]
+    )
     result = script.search(script.TASKS["moduli"], options)
     first = result.runs["random+x"][1].order
     assert list(first[:20]) == np.random.default_rng(1).permutation(200)[:20].tolist()
@@ -45,3 +56,50 @@ def test_it_starts_at_random_keeps_runs_and_takes_features(script, tmp_path, mon
     assert len((tmp_path / "moduli.jsonl").read_text().splitlines()) == 2
     script.report(result)
     assert "random+x" in capsys.readouterr().out
+
+
+def test_blocks_of_features_are_made_once_and_runs_tell_them_apart(script, tmp_path, monkeypatch):
+    strings = [f"0 0 0 | 1a | {element} 1.0" for element in script.ELEMENTS[:40]]
+    values = {"bulk_modulus": np.arange(40.0)}
+    np.savez(tmp_path / "moduli-canonical.npz", strings=np.array(strings), **values)
+    monkeypatch.setattr(script, "load_encoder", Encoder)
+    result, lines = {}, []
+    for blocks in ("embedding,elements", "elements,one-hot"):
+        options = script.parser().parse_args(
+            [
+                "moduli",
+                "--methods",
+                "random",
+                "--seeds",
+                "1",
+                "--budget",
+                "24",
+                "--no-hints",
+                "--blocks",
+                blocks,
+                "--whiten",
+                "--out",
+                str(tmp_path),
+            ]
+        )
+        features = script.pool("moduli", options)[1]
+        assert list(features.blocks) == blocks.split(",")
+        assert features.whiten
+        result[blocks] = script.search(script.TASKS["moduli"], options)
+        lines.append(len((tmp_path / "moduli.jsonl").read_text().splitlines()))
+    assert lines == [1, 2]
+    assert Encoder.asked == 1
+
+
+class Encoder:
+    """An encoder that counts how often it is asked."""
+
+    asked = 0
+    dialect = "canonical"
+
+    def __init__(self, name):
+        self.id = name
+
+    def embed(self, strings):
+        type(self).asked += 1
+        return np.random.default_rng(0).normal(size=(len(strings), 3))
