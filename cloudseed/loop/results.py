@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from cloudseed.db import ExperimentState
-from cloudseed.surrogate import best_so_far, is_feasible, merit
+from cloudseed.surrogate import as_optimum, best_so_far, bounded, is_feasible, merit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from cloudseed.db import CandidateRow, ExperimentRow, Ledger, MeasurementRow
+    from cloudseed.db import CandidateRow, DecisionRow, ExperimentRow, Ledger, MeasurementRow
     from cloudseed.surrogate import Problem
 
 __all__ = [
@@ -68,11 +69,25 @@ class Result:
         return None if found is None else found[0]
 
 
+def _standing(problem: Problem, decisions: Sequence[DecisionRow]) -> Problem:
+    """Returns what results are judged by.
+
+    Of a share of the pool it is the bound that the last decision by a model put in its place; as
+    long as there is none, nothing is known to belong to the share.
+    """
+    if problem.objective.share is None:
+        return problem
+    known = [d.model["threshold"] for d in decisions if "threshold" in d.model]
+    return bounded(problem, known[-1]) if known else problem
+
+
 def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Result]:
     """Returns every experiment in the order of planning."""
     candidates = {row.id: row for row in ledger.candidates(campaign_id, tried_only=True)}
     experiments = ledger.experiments(campaign_id)
-    decisions = {row.id: row.step for row in ledger.decisions(campaign_id)}
+    made = ledger.decisions(campaign_id)
+    problem = _standing(problem, made)
+    decisions = {row.id: row.step for row in made}
     by_experiment: dict[int, list[MeasurementRow]] = {}
     for row in ledger.measurements(campaign_id):
         by_experiment.setdefault(row.experiment_id, []).append(row)
@@ -102,6 +117,8 @@ def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Res
 
 
 def _feasible(measured: Mapping[str, tuple[float, float | None]], problem: Problem) -> bool | None:
+    if problem.objective.share is not None:
+        return None
     if not measured or any(c.property not in measured for c in problem.constraints):
         return None
     return is_feasible(problem, {name: value for name, (value, _) in measured.items()})
@@ -115,6 +132,7 @@ def in_order_of_arrival(results: Sequence[Result]) -> list[Result]:
 
 def ranked(results: Sequence[Result], problem: Problem) -> list[Result]:
     """Returns measured results, feasible ones first, then by the objective."""
+    problem = as_optimum(problem)
     merits = [(r, merit(problem, r.values)) for r in results]
     done = [(r, found) for r, found in merits if found is not None]
     return [r for r, _ in sorted(done, key=lambda pair: (pair[0].feasible is False, -pair[1]))]
@@ -146,4 +164,7 @@ def improvements(results: Sequence[Result], problem: Problem) -> list[float | No
     The best feasible value of the objective, the smallest distance from its target, or how many
     materials were found.
     """
-    return best_so_far(problem, [r.values for r in in_order_of_arrival(results)])
+    arrived = in_order_of_arrival(results)
+    if problem.objective.direction == "find":
+        return [float(count) for count in accumulate(r.feasible is True for r in arrived)]
+    return best_so_far(problem, [r.values for r in arrived])

@@ -7,7 +7,14 @@ from cloudseed.surrogate.calibration import ALARM_LEAST, ranks_worse_than_random
 from cloudseed.surrogate.deciding import decide, decision_seed, space_fill
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
-from cloudseed.surrogate.judging import best_so_far, is_feasible, merit, shown
+from cloudseed.surrogate.judging import (
+    as_optimum,
+    best_so_far,
+    bounded,
+    is_feasible,
+    merit,
+    shown,
+)
 from cloudseed.surrogate.modelling import wants_hints
 from cloudseed.surrogate.objectives import describe
 from cloudseed.surrogate.objectives import problem as parse_problem
@@ -47,7 +54,9 @@ __all__ = [
     "Ranking",
     "Scope",
     "Scores",
+    "as_optimum",
     "best_so_far",
+    "bounded",
     "decide",
     "decision_seed",
     "describe",

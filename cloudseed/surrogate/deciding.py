@@ -19,6 +19,7 @@ from cloudseed.surrogate.modelling import (
     score,
 )
 from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
+from cloudseed.surrogate.shares import bounded_criterion
 from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
 
 if TYPE_CHECKING:
@@ -58,7 +59,8 @@ def decide(
     With fewer than `MIN_VALUES` measured values of the objective the batch fills space. Otherwise a
     model per property scores every available candidate. For an optimum the best of them compete for
     the batch jointly, pending experiments taken into account; where all that meets the constraints
-    is to be found, the likeliest are taken. Once a candidate could not be made, the chance that
+    is to be found, the likeliest are taken; where a share of the pool is, the value at which it
+    begins is estimated first and stands in the choice's `model` under `threshold`. Once a candidate could not be made, the chance that
     others can be is learned too.
 
     Args:
@@ -97,6 +99,11 @@ def decide(
     rng = np.random.default_rng(seed)
     explored = min(batch, int(exploration * batch + rng.random()))
     criterion = fit_criterion(space, observations, problem, seed, notes)
+    bound: dict[str, object] = {}
+    if problem.objective.share is not None:
+        rest = np.concatenate([pool.open, pool.pending])
+        criterion, begins = bounded_criterion(space, criterion, observations, rest)
+        bound = {"threshold": begins}
     scores = score(space, criterion, pool.open)
     chosen, method, facts = _exploited(
         space, criterion, observations, pool, scores, batch=batch - explored, seed=seed, notes=notes
@@ -115,6 +122,7 @@ def decide(
             **describe_models(space, criterion),
             "scored": len(pool.open),
             **facts,
+            **bound,
             "pending": len(pool.pending),
             "seed": seed,
         },

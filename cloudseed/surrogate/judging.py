@@ -5,12 +5,42 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from cloudseed.surrogate.protocols import Constraint, Objective, Problem
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cloudseed.surrogate.protocols import Problem
+__all__ = ["as_optimum", "best_so_far", "bounded", "bounds", "is_feasible", "merit", "shown"]
 
-__all__ = ["best_so_far", "bounds", "is_feasible", "merit", "shown"]
+
+def as_optimum(problem: Problem) -> Problem:
+    """Turns the best share of a pool into the optimum that ranks its members.
+
+    Returns:
+        The problem of the highest or lowest value; any other problem as it is.
+    """
+    goal = problem.objective
+    if goal.end is None:
+        return problem
+    return Problem(
+        Objective(goal.property, "max" if goal.end == "highest" else "min"), problem.constraints
+    )
+
+
+def bounded(problem: Problem, threshold: float) -> Problem:
+    """Turns the best share of a pool into a bound, where that share is known to begin.
+
+    Args:
+        problem: What is sought, a share of the pool.
+        threshold: The value at which the share begins, in the property's own unit.
+
+    Returns:
+        The problem of finding all that reach it; hits under one threshold need not be hits under
+        another.
+    """
+    goal = problem.objective
+    bound = Constraint(goal.property, ">=" if goal.end == "highest" else "<=", threshold)
+    return Problem(Objective(goal.property, "find"), (bound, *problem.constraints))
 
 
 def bounds(problem: Problem) -> dict[str, tuple[float, float]]:
@@ -33,7 +63,11 @@ def is_feasible(problem: Problem, values: Mapping[str, float | None]) -> bool:
         problem: What is sought.
         values: Measured values by property, in the property's own unit. A constrained property that
             is missing, None or NaN is not known to meet its bound.
+
+    Of a share of the pool nothing is known before it is `bounded`.
     """
+    if problem.objective.share is not None:
+        return False
     for c in problem.constraints:
         value = values.get(c.property)
         # A comparison with NaN is false, so NaN does not meet a bound.
@@ -56,7 +90,7 @@ def merit(problem: Problem, values: Mapping[str, float | None]) -> float | None:
     """
     goal = problem.objective
     if goal.direction == "find":
-        known = all(values.get(c.property) is not None for c in problem.constraints)
+        known = all(values.get(name) is not None for name in problem.properties)
         return float(is_feasible(problem, values)) if known else None
     value = values.get(goal.property)
     if value is None or math.isnan(value):

@@ -35,6 +35,7 @@ __all__ = [
     "fit_criterion",
     "is_gap",
     "known_feasible",
+    "replicate_means",
     "score",
     "wants_hints",
 ]
@@ -138,7 +139,10 @@ def fit_criterion(
     """
     surrogates: dict[str, FittedSurrogate | Hurdle] = {}
     limits = judging.bounds(problem)
-    optimised = problem.objective.direction != "find"
+    goal = problem.objective
+    # Where the highest share is sought, the threshold will be a bound above any floor.
+    above = {goal.property} if goal.end == "highest" else set()
+    optimised = goal.direction != "find"
     for name in problem.properties:
         values = column(observations, name)
         known = np.isfinite(values)
@@ -155,9 +159,12 @@ def fit_criterion(
             spread=max(gaps, default=None),
             notes=notes,
             # Where no value at the floor or above it is allowed, the floor tells nothing.
-            floors=name in limits
-            and limits[name][1] >= values[known].min()
-            and (not optimised or name != problem.objective.property),
+            floors=name in above
+            or (
+                name in limits
+                and limits[name][1] >= values[known].min()
+                and (not optimised or name != goal.property)
+            ),
         )
         notes.extend(surrogates[name].notes)
     makeable = _makeable(space, observations, notes)
@@ -215,7 +222,9 @@ def is_gap(name: str) -> bool:
 
 def wants_hints(problem: Problem) -> bool:
     """Tells whether hints on band gaps can serve a problem: one of its bounds is on a gap."""
-    return any(is_gap(c.property) for c in problem.constraints)
+    goal = problem.objective
+    shared = goal.end == "highest" and is_gap(goal.property)
+    return shared or any(is_gap(c.property) for c in problem.constraints)
 
 
 def _best(
@@ -241,7 +250,7 @@ def known_feasible(criterion: Criterion, observations: Observations) -> tuple[Ro
         one does not, NaN where that depends on a property that was not measured.
     """
     names = tuple(criterion.surrogates)
-    rows, means = _replicate_means(observations, names)
+    rows, means = replicate_means(observations, names)
     feasible = np.ones(len(rows))
     unknown = np.zeros(len(rows), dtype=bool)
     for name, (lower, upper) in judging.bounds(criterion.problem).items():
@@ -253,7 +262,7 @@ def known_feasible(criterion: Criterion, observations: Observations) -> tuple[Ro
     return rows, feasible
 
 
-def _replicate_means(observations: Observations, properties: tuple[str, ...]) -> tuple[Rows, Array]:
+def replicate_means(observations: Observations, properties: tuple[str, ...]) -> tuple[Rows, Array]:
     """Returns each measured row once, and per property the mean of its values, NaN where none."""
     rows, index = np.unique(observations.rows, return_inverse=True)
     means = np.full((len(rows), len(properties)), np.nan)

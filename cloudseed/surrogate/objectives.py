@@ -3,6 +3,7 @@
 The grammar, one line each:
 
     objective    =  ("max" | "min") property | property "=" number [unit] | window | "find all"
+                    | "find" ("highest" | "lowest") number "%" property
     constraint   =  property ("<=" | "<" | ">=" | ">") number [unit] | window
     window       =  property "in" "[" number "," number "]" [unit]
     property     =  identifier ["@" number "K"]
@@ -42,6 +43,9 @@ __all__ = [
 _PROPERTY = re.compile(r"(?P<base>[A-Za-z_]\w*)(@(?P<kelvin>\d+(\.\d+)?)K)?", re.ASCII)
 _HOTTEST = 10_000.0
 _CONSTRAINT = re.compile(r"\s*(?P<name>[^\s<>=≤≥]+)\s*(?P<relation>[<>=≤≥!~]+)\s*(?P<right>.*)")
+_SHARE = re.compile(
+    r"\s*find\s+(?P<end>\S+)\s+(?P<number>\d+\.?\d*|\.\d+)\s*%\s+(of\s+)?(?P<name>\S+)\s*"
+)
 _TARGET = re.compile(r"\s*(?P<name>[^\s<>=≤≥]+)\s*=\s*(?P<right>[^=].*)")
 _WINDOW = re.compile(
     r"\s*(?P<name>\S+)\s+in\s*\[(?P<lower>[^,\]]*),(?P<upper>[^,\]]*)\]\s*(?P<unit>.*?)\s*"
@@ -64,8 +68,11 @@ def objective(text: str) -> Objective:
         UnitError: If the target's unit is unknown or measures something else.
 
     >>> objective("max bulk_modulus")
-    Objective(property='bulk_modulus', direction='max', target=None)
+    Objective(property='bulk_modulus', direction='max', target=None, share=None, end=None)
     """
+    share = _SHARE.fullmatch(text)
+    if share:
+        return _share(share, text)
     target = _TARGET.fullmatch(text)
     if target:
         name = _property_name(target["name"], text)
@@ -75,7 +82,8 @@ def objective(text: str) -> Objective:
         raise ObjectiveError(
             f"The objective {text!r} is not a direction and a property.",
             hint='Write it as "max bulk_modulus", "min formation_energy", "band_gap = 1.4 eV",'
-            ' "band_gap in [1.5, 3.0] eV", or "find all" with constraints.',
+            ' "band_gap in [1.5, 3.0] eV", "find lowest 1 % formation_energy", or "find all" with'
+            " constraints.",
             text=text,
         )
     direction, name = words
@@ -184,7 +192,13 @@ def problem(objective_: str | Objective, constraints: Iterable[str | Constraint]
         goal = Objective(parsed[0].property if parsed else "", "find")
     else:
         goal = objective(objective_)
-    if goal.direction == "find" and not parsed:
+    if goal.share is not None and any(c.property == goal.property for c in parsed):
+        raise ObjectiveError(
+            f"Both a share and a bound say which values of {goal.property} are wanted.",
+            hint='Drop the bound, or write "find all" to find all that meet it.',
+            property=goal.property,
+        )
+    if goal.direction == "find" and goal.share is None and not parsed:
         raise ObjectiveError(
             "There is nothing to find: no constraint says which materials are wanted.",
             hint='Add constraints, such as "band_gap in [1.5, 3.0] eV".',
@@ -204,6 +218,8 @@ def problem(objective_: str | Objective, constraints: Iterable[str | Constraint]
 
 def objective_text(objective: Objective) -> str:
     """Writes an objective in the grammar of `problem`."""
+    if objective.share is not None:
+        return f"find {objective.end} {100 * objective.share:.12g} % {objective.property}"
     if objective.direction == "find":
         return "find all"
     if objective.direction == "target":
@@ -271,6 +287,26 @@ def _bound(right: str, name: str, text: str) -> float:
             unit=unit,
         )
     return convert(value, unit, own)
+
+
+def _share(match: re.Match[str], text: str) -> Objective:
+    """Returns the objective of a best share of the pool."""
+    name, share = _property_name(match["name"], text), float(match["number"]) / 100
+    if not 0 < share < 1:
+        raise ObjectiveError(
+            f"{match['number']} % in {text!r} is no part of a pool.",
+            hint="Give more than 0 % and less than 100 %.",
+            text=text,
+        )
+    for end in ("highest", "lowest"):
+        if match["end"] == end:
+            return Objective(name, "find", share=share, end=end)
+    near = difflib.get_close_matches(match["end"], ("highest", "lowest"), n=1, cutoff=0.5)
+    raise ObjectiveError(
+        f"{match['end']!r} in {text!r} is neither 'highest' nor 'lowest'.",
+        hint=f'Did you mean "find {near[0] if near else "highest"} {match["number"]} % {name}"?',
+        text=text,
+    )
 
 
 def _reachable(objective: Objective) -> Objective:

@@ -67,11 +67,17 @@ class Objective:
             `target`; "find" for as many materials as possible that meet the constraints.
         target: The value to come near, in the property's own unit; None unless `direction` is
             "target".
+        share: With "find", the share of the pool that is to be found, above 0 and below 1: those
+            that meet the constraints and lie at the `end` of the property's values. None where the
+            constraints alone say what is to be found.
+        end: Which end; None unless there is a share.
     """
 
     property: str
     direction: Literal["max", "min", "target", "find"]
     target: float | None = None
+    share: float | None = None
+    end: Literal["highest", "lowest"] | None = None
 
 
 @dataclass(frozen=True, slots=True)

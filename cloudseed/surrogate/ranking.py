@@ -19,7 +19,9 @@ from cloudseed.surrogate.modelling import (
     fit_criterion,
     score,
 )
+from cloudseed.surrogate.objectives import objective_text
 from cloudseed.surrogate.protocols import Observations, Problem, Scores
+from cloudseed.surrogate.shares import bounded_criterion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,6 +100,9 @@ def rank(
     notes: list[str] = []
     space = Space.of(features, hints)
     criterion = fit_criterion(space, observations, problem, seed, notes)
+    if problem.objective.share is not None:
+        criterion, begins = bounded_criterion(space, criterion, observations, rows)
+        notes.append(f"{objective_text(problem.objective)}: from {begins:.6g} on, by the model")
     scores = score(space, criterion, rows)
     if order_by == "mean":
         scores = _by_mean(scores, problem)

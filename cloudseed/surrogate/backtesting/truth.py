@@ -61,7 +61,7 @@ class Truth:
             values: Property -> values, N, NaN where unknown.
             share: Share of the feasible rows, best first, that are hits; ties with the last of them
                 are hits too. None where every feasible row is one, which is so without an
-                objective in any case.
+                objective in any case. An objective that seeks a share of its own has that.
 
         Raises:
             EmptyPoolError: If there is one candidate or none.
@@ -69,6 +69,8 @@ class Truth:
                 no hit or nothing else.
             UsageError: If the share is not above 0 and at most 1.
         """
+        if problem.objective.share is not None:
+            share = problem.objective.share
         if share is not None and not 0 < share <= 1:
             raise UsageError(
                 f"A share of hits of {share:g} is none.", hint="Give more than 0 % and up to 100 %."
@@ -115,7 +117,8 @@ class Truth:
 
 def _goal(problem: Problem) -> Objective | None:
     """Returns the objective that ranks candidates, if there is one."""
-    return None if problem.objective.direction == "find" else problem.objective
+    goal = judging.as_optimum(problem).objective
+    return None if goal.direction == "find" else goal
 
 
 def _table(problem: Problem, values: Mapping[str, Array]) -> Array:
