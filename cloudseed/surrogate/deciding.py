@@ -19,7 +19,7 @@ from cloudseed.surrogate.modelling import (
     score,
 )
 from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
-from cloudseed.surrogate.shares import bounded_criterion
+from cloudseed.surrogate.shares import membership
 from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ __all__ = ["MIN_VALUES", "decide", "decision_seed", "space_fill"]
 
 #: With fewer measured values of the objective than this, the choice fills space.
 MIN_VALUES = 3
+#: Share of the picks that look far beyond the threshold where a share of the pool is sought: with
+#: none, one of five campaigns on elpasolites stayed with a threshold amid what it had measured.
+BOLD = 0.2
 #: Candidates that reach the joint stage: the best by their value alone.
 FINALISTS = 512
 #: Measured candidates that may be the incumbent in the joint stage.
@@ -59,9 +62,9 @@ def decide(
     With fewer than `MIN_VALUES` measured values of the objective the batch fills space. Otherwise a
     model per property scores every available candidate. For an optimum the best of them compete for
     the batch jointly, pending experiments taken into account; where all that meets the constraints
-    is to be found, the likeliest are taken; where a share of the pool is, the value at which it
-    begins is estimated first and stands in the choice's `model` under `threshold`. Once a candidate could not be made, the chance that
-    others can be is learned too.
+    is to be found, the likeliest are taken. Of a share of the pool, the value at which it begins is
+    estimated first and stands in the choice's `model` under `threshold`. Once a candidate could
+    not be made, the chance that others can be is learned too.
 
     Args:
         features: Embeddings of everything that may occur, N x d.
@@ -99,15 +102,23 @@ def decide(
     rng = np.random.default_rng(seed)
     explored = min(batch, int(exploration * batch + rng.random()))
     criterion = fit_criterion(space, observations, problem, seed, notes)
-    bound: dict[str, object] = {}
-    if problem.objective.share is not None:
-        rest = np.concatenate([pool.open, pool.pending])
-        criterion, begins = bounded_criterion(space, criterion, observations, rest)
-        bound = {"threshold": begins}
-    scores = score(space, criterion, pool.open)
-    chosen, method, facts = _exploited(
-        space, criterion, observations, pool, scores, batch=batch - explored, seed=seed, notes=notes
-    )
+    if problem.objective.share is None:
+        scores = score(space, criterion, pool.open)
+        chosen, method, facts = _exploited(
+            space,
+            criterion,
+            observations,
+            pool,
+            scores,
+            batch=batch - explored,
+            seed=seed,
+            notes=notes,
+        )
+    else:
+        method = "ExpectedHits"
+        chosen, scores, facts = _shared(
+            space, criterion, observations, pool, batch=batch - explored, rng=rng
+        )
     rest = np.setdiff1d(pool.open, chosen)
     if explored and len(rest):
         taken = np.concatenate([pool.tried, pool.pending, np.array(chosen, dtype=np.int64)])
@@ -122,7 +133,6 @@ def decide(
             **describe_models(space, criterion),
             "scored": len(pool.open),
             **facts,
-            **bound,
             "pending": len(pool.pending),
             "seed": seed,
         },
@@ -154,6 +164,33 @@ def _exploited(
         method, picks = "LogEI", list(range(min(batch, len(finalists))))
     chosen = [int(finalists[i]) for i in picks]
     return chosen, method, {"finalists": len(finalists), "baseline": len(baseline.x)}
+
+
+def _shared(
+    space: Space,
+    criterion: Criterion,
+    observations: Observations,
+    pool: _Pool,
+    *,
+    batch: int,
+    rng: np.random.Generator,
+) -> tuple[list[int], Scores, dict[str, object]]:
+    """Chooses where the best share of the pool is sought: rows, scores, and facts.
+
+    A model that is too sure of what it has not seen puts the threshold amid what was measured, and
+    never looks elsewhere. So some picks are those likeliest to lie far beyond the threshold.
+    Where the model is right they are members too.
+    """
+    found = membership(space, criterion, observations, pool.open, pool.pending)
+    bold = min(batch, int(BOLD * batch + rng.random()))
+    chosen = found.bold[:bold].tolist()
+    likeliest = found.scores.rows[~np.isin(found.scores.rows, chosen)]
+    chosen += likeliest[: batch - len(chosen)].tolist()
+    return (
+        chosen,
+        found.scores,
+        {"threshold": found.threshold, "bolder": found.bolder, "bold": bold},
+    )
 
 
 def decision_seed(seed: int, step: int) -> int:

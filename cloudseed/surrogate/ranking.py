@@ -21,7 +21,7 @@ from cloudseed.surrogate.modelling import (
 )
 from cloudseed.surrogate.objectives import objective_text
 from cloudseed.surrogate.protocols import Observations, Problem, Scores
-from cloudseed.surrogate.shares import bounded_criterion
+from cloudseed.surrogate.shares import membership
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,9 +101,12 @@ def rank(
     space = Space.of(features, hints)
     criterion = fit_criterion(space, observations, problem, seed, notes)
     if problem.objective.share is not None:
-        criterion, begins = bounded_criterion(space, criterion, observations, rows)
-        notes.append(f"{objective_text(problem.objective)}: from {begins:.6g} on, by the model")
-    scores = score(space, criterion, rows)
+        found = membership(space, criterion, observations, rows, measured)
+        scores = found.scores
+        share = objective_text(problem.objective)
+        notes.append(f"{share}: from {found.threshold:.6g} on, by the model")
+    else:
+        scores = score(space, criterion, rows)
     if order_by == "mean":
         scores = _by_mean(scores, problem)
     positions, distances = _nearest(
