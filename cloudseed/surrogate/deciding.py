@@ -9,6 +9,7 @@ import numpy as np
 
 from cloudseed.errors import EmptyPoolError, FitError, InputError
 from cloudseed.surrogate.batch import Baseline, choose_jointly
+from cloudseed.surrogate.front_batch import choose_for_front
 from cloudseed.surrogate.modelling import (
     Space,
     checked_rows,
@@ -16,6 +17,7 @@ from cloudseed.surrogate.modelling import (
     describe_models,
     fit_criterion,
     known_feasible,
+    modelled_problem,
     score,
 )
 from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
@@ -41,6 +43,8 @@ MIN_VALUES = 3
 BOLD = 0.2
 #: Candidates that reach the joint stage: the best by their value alone.
 FINALISTS = 512
+#: The same for several objectives.
+FRONT_FINALISTS = 1_024
 #: Measured candidates that may be the incumbent in the joint stage.
 INCUMBENTS = 256
 
@@ -89,6 +93,8 @@ def decide(
             below 1.
         FitError: If the measurements cannot be modelled at all.
     """
+    notes: list[str] = []
+    problem = modelled_problem(observations, problem, MIN_VALUES, notes)
     known = int(np.isfinite(column(observations, problem.objective.property)).sum())
     if known < MIN_VALUES:
         choice = space_fill(
@@ -98,7 +104,6 @@ def decide(
         return replace(choice, notes=(note,))
     pool = _Pool.of(len(features), observations, available, pending, batch)
     space = Space.of(features, hints)
-    notes: list[str] = []
     rng = np.random.default_rng(seed)
     explored = min(batch, int(exploration * batch + rng.random()))
     criterion = fit_criterion(space, observations, problem, seed, notes)
@@ -154,14 +159,15 @@ def _exploited(
     """Chooses by the models: rows, the method's name, and what it looked at."""
     if criterion.problem.objective.direction == "find":
         return scores.rows[:batch].tolist(), "ExpectedHits", {}
-    finalists = scores.rows[:FINALISTS]
+    front = criterion.front is not None
+    finalists = scores.rows[: FRONT_FINALISTS if front else FINALISTS]
     baseline = _baseline(space, criterion, observations, pool.pending)
-    method = "LogNEI"
+    method, choose = ("LogNEHVI", choose_for_front) if front else ("LogNEI", choose_jointly)
     try:
-        picks = choose_jointly(criterion, baseline, space[finalists], batch, seed)[0]
+        picks = choose(criterion, baseline, space[finalists], batch, seed)[0]
     except FitError as error:
         notes.append(f"{error.message}: the picks are the best by their value alone")
-        method, picks = "LogEI", list(range(min(batch, len(finalists))))
+        method, picks = method.replace("N", ""), list(range(min(batch, len(finalists))))
     chosen = [int(finalists[i]) for i in picks]
     return chosen, method, {"finalists": len(finalists), "baseline": len(baseline.x)}
 

@@ -5,12 +5,28 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from cloudseed.surrogate.front import hypervolumes, nadir, nondominated
 from cloudseed.surrogate.protocols import Constraint, Objective, Problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["as_optimum", "best_so_far", "bounded", "bounds", "is_feasible", "merit", "shown"]
+    import numpy.typing as npt
+
+__all__ = [
+    "as_optimum",
+    "best_so_far",
+    "bounded",
+    "bounds",
+    "is_feasible",
+    "merit",
+    "merits",
+    "on_front",
+    "reference_merits",
+    "shown",
+]
 
 
 def as_optimum(problem: Problem) -> Problem:
@@ -84,20 +100,46 @@ def merit(problem: Problem, values: Mapping[str, float | None]) -> float | None:
         values: Measured values by property, in the property's own unit.
 
     Returns:
-        The objective's value, its negative where the smallest is sought, the negative of its
-        distance from a target; 1 or 0 for whether all that is to be found holds. None where the
-        objective was not measured.
+        The value of the objective, of several the first; its negative where the smallest is sought,
+        the negative of its distance from a target; 1 or 0 for whether all that is to be found
+        holds. None where the objective was not measured.
     """
     goal = problem.objective
     if goal.direction == "find":
         known = all(values.get(name) is not None for name in problem.properties)
         return float(is_feasible(problem, values)) if known else None
+    return _merit(goal, values)
+
+
+def _merit(goal: Objective, values: Mapping[str, float | None]) -> float | None:
     value = values.get(goal.property)
     if value is None or math.isnan(value):
         return None
     if goal.target is not None:
         return -abs(value - goal.target)
     return value if goal.direction == "max" else -value
+
+
+def merits(
+    problem: Problem, measured: Sequence[Mapping[str, float | None]]
+) -> npt.NDArray[np.float64]:
+    """Returns the merits of each objective, n x m; minus infinity where not known to be feasible.
+
+    Args:
+        problem: What is sought, an optimum or several.
+        measured: The values of n materials.
+    """
+    table = np.full((len(measured), len(problem.objectives)), -np.inf)
+    for row, values in zip(table, measured, strict=True):
+        found = [_merit(goal, values) for goal in problem.objectives]
+        if is_feasible(problem, values) and None not in found:
+            row[:] = found
+    return table
+
+
+def on_front(problem: Problem, measured: Sequence[Mapping[str, float | None]]) -> list[bool]:
+    """Tells which materials are feasible and on the Pareto front of all that are."""
+    return [bool(on) for on in nondominated(merits(problem, measured))]
 
 
 def shown(problem: Problem, merit: float) -> float:
@@ -117,8 +159,11 @@ def best_so_far(
     Returns:
         As many values as measurements: the best feasible value of the objective, or its smallest
         distance from the target, None as long as nothing feasible was measured; or how many
-        materials were found.
+        materials were found. Of several objectives the hypervolume of the front, from the
+        problem's reference or from one a little beyond the last front's worst values.
     """
+    if problem.further:
+        return _volumes(problem, merits(problem, measured))
     best: float | None = None
     found = 0.0
     curve: list[float | None] = []
@@ -132,3 +177,18 @@ def best_so_far(
             best = value if best is None else max(best, value)
         curve.append(None if best is None else shown(problem, best))
     return curve
+
+
+def _volumes(problem: Problem, table: npt.NDArray[np.float64]) -> list[float | None]:
+    known = table[np.isfinite(table).all(axis=1)]
+    if not len(known):
+        return [None] * len(table)
+    reference = nadir(known) if problem.reference is None else reference_merits(problem)
+    return [float(volume) for volume in hypervolumes(table, reference)]
+
+
+def reference_merits(problem: Problem) -> npt.NDArray[np.float64]:
+    """Returns the reference that a problem gives, in merits, m."""
+    assert problem.reference is not None, "a reference is given"
+    named = {o.property: v for o, v in zip(problem.objectives, problem.reference, strict=True)}
+    return np.array([_merit(goal, named) for goal in problem.objectives], dtype=np.float64)

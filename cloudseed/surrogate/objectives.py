@@ -4,6 +4,7 @@ The grammar, one line each:
 
     objective    =  ("max" | "min") property | property "=" number [unit] | window | "find all"
                     | "find" ("highest" | "lowest") number "%" property
+    front        =  objective ";" objective {";" objective}, each of a property of its own
     constraint   =  property ("<=" | "<" | ">=" | ">") number [unit] | window
     window       =  property "in" "[" number "," number "]" [unit]
     property     =  identifier ["@" number "K"]
@@ -28,7 +29,7 @@ from cloudseed.surrogate.protocols import Constraint, Objective, Problem
 from cloudseed.units import PROPERTIES, convert, unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 __all__ = [
     "constraint",
@@ -163,19 +164,39 @@ def constraint(text: str) -> Constraint:
     return _checked(Constraint(name, relation, _bound(match["right"], name, text)))
 
 
-def problem(objective_: str | Objective, constraints: Iterable[str | Constraint] = ()) -> Problem:
-    """Puts an objective and its constraints together.
+def problem(
+    objective_: str | Objective | Sequence[str],
+    constraints: Iterable[str | Constraint] = (),
+    reference: Mapping[str, str | float] | None = None,
+) -> Problem:
+    """Puts objectives and constraints together.
 
     Args:
         objective_: What is sought, as text or parsed. `"find all"` seeks every material that meets
-            the constraints, and a window every one in it.
+            the constraints, and a window every one in it. Several objectives, in a sequence or with
+            semicolons between them, seek their Pareto front.
         constraints: What must hold, as text or parsed; repeated ones count once.
+        reference: Property -> the value from which a front's hypervolume counts.
 
     Raises:
-        ObjectiveError: If a part cannot be parsed, two constraints contradict each other, or there
-            is nothing to find.
+        ObjectiveError: If a part cannot be parsed, two constraints contradict each other, there
+            is nothing to find, or the objectives make no front.
         UnitError: If a unit is unknown or measures something else.
+
+    >>> problem("max bulk_modulus; min formation_energy").further[0].property
+    'formation_energy'
     """
+    if not isinstance(objective_, Objective):
+        texts = [objective_] if isinstance(objective_, str) else list(objective_)
+        parts = [part.strip() for text in texts for part in text.split(";")]
+        if len(parts) != 1:
+            return _front(parts, constraints, reference)
+        objective_ = parts[0]
+    if reference:
+        raise ObjectiveError(
+            "A reference is given, but there is one objective only.",
+            hint="It is for the hypervolume of several; drop it.",
+        )
     parsed = [
         found
         for c in constraints
@@ -216,6 +237,53 @@ def problem(objective_: str | Objective, constraints: Iterable[str | Constraint]
     return found
 
 
+def _front(
+    parts: Sequence[str],
+    constraints: Iterable[str | Constraint],
+    reference: Mapping[str, str | float] | None,
+) -> Problem:
+    """Returns the problem of several objectives."""
+    goals = [objective(part) for part in parts if not _is_search(part)]
+    if len(goals) != len(parts) or any(goal.direction == "find" for goal in goals):
+        raise ObjectiveError(
+            f"{'; '.join(parts)!r} mixes what is to be found with what is to be optimised.",
+            hint="Make windows and bounds constraints, and keep max, min and targets.",
+            text="; ".join(parts),
+        )
+    names = [goal.property for goal in goals]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None or len(names) < 2:
+        raise ObjectiveError(
+            f"{twice or 'No property'} is the objective twice." if twice else "No objective.",
+            hint="Give each objective a property of its own.",
+            property=twice,
+        )
+    first = problem(goals[0], constraints)
+    given = None if not reference else _reference(names, reference)
+    return Problem(goals[0], first.constraints, tuple(goals[1:]), given)
+
+
+def _is_search(text: str) -> bool:
+    return bool(_WINDOW.fullmatch(text)) or text.split() == ["find", "all"]
+
+
+def _reference(names: Sequence[str], reference: Mapping[str, str | float]) -> tuple[float, ...]:
+    """Returns the reference's values in the order of the objectives, in their own units."""
+    given = {_property_name(name, str(name)): value for name, value in reference.items()}
+    for name in (*given, *names):
+        if name not in names or name not in given:
+            what = "is no objective" if name in given else "has none"
+            raise ObjectiveError(
+                f"The reference does not go with the objectives: {name} {what}.",
+                hint=f"Give a value for each of {', '.join(names)}.",
+                property=name,
+            )
+    values = tuple(_bound(str(given[name]), name, f"{name}: {given[name]}") for name in names)
+    if not all(math.isfinite(value) for value in values):
+        raise ObjectiveError("The reference is not finite.", hint="Give finite numbers.")
+    return values
+
+
 def objective_text(objective: Objective) -> str:
     """Writes an objective in the grammar of `problem`."""
     if objective.share is not None:
@@ -241,11 +309,14 @@ def describe(problem: Problem) -> str:
     >>> describe(problem("max bulk_modulus", ["formation_energy <= -2"]))
     'max bulk_modulus (GPa), formation_energy <= -2.0 eV/atom'
     """
-    goal = objective_text(problem.objective)
-    unit = unit_of(problem.objective.property)
-    if unit and problem.objective.direction in {"max", "min"}:
-        goal += f" ({unit})"
-    return ", ".join([goal, *(constraint_text(c) for c in problem.constraints)])
+    goals = "; ".join(_with_unit(goal) for goal in problem.objectives)
+    return ", ".join([goals, *(constraint_text(c) for c in problem.constraints)])
+
+
+def _with_unit(goal: Objective) -> str:
+    unit = unit_of(goal.property)
+    text = objective_text(goal)
+    return f"{text} ({unit})" if unit and goal.direction in {"max", "min"} else text
 
 
 def _property_name(name: str, text: str) -> str:

@@ -94,17 +94,28 @@ class Problem:
     """What is sought.
 
     Attributes:
-        objective: What to optimise.
+        objective: What to optimise; of several objectives the first.
         constraints: What must hold.
+        further: The other objectives. With any, what is sought is the Pareto front: the materials
+            that no other one equals in every objective and beats in one.
+        reference: A value of each objective, in its own unit, that is just not worth having; the
+            hypervolume of a front counts from there. None to infer it from the measurements.
     """
 
     objective: Objective
     constraints: tuple[Constraint, ...] = ()
+    further: tuple[Objective, ...] = ()
+    reference: tuple[float, ...] | None = None
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All objectives."""
+        return (self.objective, *self.further)
 
     @property
     def properties(self) -> tuple[str, ...]:
-        """Every property that must be measured, the objective's first, each once."""
-        names = [self.objective.property, *(c.property for c in self.constraints)]
+        """Every property that must be measured, the objectives' first, each once."""
+        names = [*(o.property for o in self.objectives), *(c.property for c in self.constraints)]
         return tuple(dict.fromkeys(names))
 
 
