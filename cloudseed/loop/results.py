@@ -7,7 +7,15 @@ from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from cloudseed.db import ExperimentState
-from cloudseed.surrogate import as_optimum, best_so_far, bounded, is_feasible, merit
+from cloudseed.surrogate import (
+    as_optimum,
+    best_so_far,
+    bounded,
+    fronts_away,
+    is_feasible,
+    merit,
+    on_front,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Result",
     "best",
+    "front_of",
     "hits",
     "improvements",
     "in_order_of_arrival",
@@ -131,10 +140,19 @@ def in_order_of_arrival(results: Sequence[Result]) -> list[Result]:
 
 
 def ranked(results: Sequence[Result], problem: Problem) -> list[Result]:
-    """Returns measured results, feasible ones first, then by the objective."""
+    """Returns measured results, feasible ones first, then by the objective.
+
+    Of several objectives the front comes first, then the front of the others, and so on.
+    """
     problem = as_optimum(problem)
     merits = [(r, merit(problem, r.values)) for r in results]
     done = [(r, found) for r, found in merits if found is not None]
+    if problem.further:
+        away = fronts_away(problem, [r.values for r, _ in done])
+        places = sorted(
+            range(len(done)), key=lambda i: (done[i][0].feasible is False, away[i], -done[i][1])
+        )
+        return [done[i][0] for i in places]
     return [r for r, _ in sorted(done, key=lambda pair: (pair[0].feasible is False, -pair[1]))]
 
 
@@ -145,15 +163,29 @@ def hits(results: Sequence[Result], problem: Problem) -> list[Result]:
     return [r for r in in_order_of_arrival(results) if r.feasible]
 
 
+def front_of(results: Sequence[Result], problem: Problem) -> list[Result]:
+    """Returns the Pareto front of what was measured, in order of arrival; [] for one objective."""
+    if not problem.further:
+        return []
+    arrived = in_order_of_arrival(results)
+    on = on_front(problem, [r.values for r in arrived])
+    return [r for r, is_on in zip(arrived, on, strict=True) if is_on]
+
+
 def last_gain(results: Sequence[Result], problem: Problem) -> Result | None:
-    """Returns the result that last brought something: the best, or the latest decision's hit."""
+    """Returns the result that last brought something.
+
+    That is the best, or the latest decision's hit or member of the front.
+    """
+    if problem.further:
+        return max(front_of(results, problem), key=lambda r: r.step, default=None)
     if problem.objective.direction == "find":
         return max(hits(results, problem), key=lambda r: r.step, default=None)
     return best(results, problem)
 
 
 def best(results: Sequence[Result], problem: Problem) -> Result | None:
-    """Returns the best feasible result, or None."""
+    """Returns the best feasible result, or None; of a front the one that leads its table."""
     top = next(iter(ranked(results, problem)), None)
     return top if top is not None and top.feasible is not False else None
 
@@ -162,7 +194,7 @@ def improvements(results: Sequence[Result], problem: Problem) -> list[float | No
     """Returns what was reached after each measured experiment, in order of arrival.
 
     The best feasible value of the objective, the smallest distance from its target, or how many
-    materials were found.
+    materials were found. Of several objectives the hypervolume of the front.
     """
     arrived = in_order_of_arrival(results)
     if problem.objective.direction == "find":

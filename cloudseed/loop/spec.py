@@ -58,6 +58,13 @@ def _seconds(value: object) -> object:
     return value
 
 
+def _together(value: object) -> object:
+    """Turns a list of objectives into one text."""
+    if isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value):
+        return "; ".join(value)
+    return value
+
+
 Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 
 
@@ -221,9 +228,9 @@ class StopSpec(_Section):
 
     Attributes:
         target: Stop once a feasible material reaches this value of the objective, or this distance
-            from its target, or once so many materials are found.
+            from its target, or once so many materials are found, or a front has this hypervolume.
         no_improvement_rounds: Stop after so many decisions in a row without a better one, or
-            without another hit.
+            without another hit or member of the front.
         expected_hits: Stop once fewer hits are expected; where all that meets the constraints is to
             be found.
         regret: Stop once the best so far is probably within reach of the pool's best; for an
@@ -251,7 +258,10 @@ class CampaignSpec(_Section):
         skip_bad: Whether parents that cannot be used are left out.
         symprec: Tolerance of every symmetry search, in angstrom.
         objective: For instance "max bulk_modulus", "band_gap = 1.4 eV" for a target, "band_gap in
-            [1.5, 3.0] eV" for all materials in a window, or "find all" that meet the constraints.
+            [1.5, 3.0] eV" for all materials in a window, "find lowest 1 % formation_energy", or
+            "find all" that meet the constraints. A list of several optima seeks their front.
+        reference: Property -> value, of each objective of several, that is just not worth having;
+            the front's hypervolume counts from there.
         constraints: For instance "formation_energy <= -2.0 eV/atom".
         elements: Which elements may be used.
         proposer: Where candidates come from.
@@ -279,7 +289,8 @@ class CampaignSpec(_Section):
     disorder: Disorder = "refuse"
     skip_bad: bool = False
     symprec: float = Field(default=SYMPREC, ge=1e-6, le=0.5)
-    objective: str
+    objective: Annotated[str, BeforeValidator(_together)]
+    reference: dict[str, str | float] = Field(default_factory=dict)
     constraints: tuple[str, ...] = ()
     elements: ElementsSpec = ElementsSpec()
     proposer: ProposerSpec = ProposerSpec()
@@ -304,7 +315,7 @@ class CampaignSpec(_Section):
     @property
     def problem(self) -> Problem:
         """The objective and constraints, parsed."""
-        return parse_problem(self.objective, self.constraints)
+        return parse_problem(self.objective, self.constraints, self.reference)
 
     @property
     def all_proposers(self) -> tuple[ProposerChoice, ...]:
@@ -323,6 +334,18 @@ class CampaignSpec(_Section):
             raise SpecError(
                 "The key 'stop.regret' needs an objective with an optimum or a target.",
                 hint="Use stop.expected_hits where all is to be found.",
+            )
+        several = bool(self.problem.further)
+        if several and self.stop.regret:
+            raise SpecError(
+                "The key 'stop.regret' needs one objective with an optimum or a target.",
+                hint="Of a front use stop.no_improvement_rounds.",
+            )
+        if several and self.stop.target is not None and not self.reference:
+            raise SpecError(
+                "The key 'stop.target' is a hypervolume where several objectives are sought, and"
+                " that counts from a reference.",
+                hint="Give a `reference`, or use stop.no_improvement_rounds.",
             )
         optional = bool(info.context and info.context.get(_PARENTS_OPTIONAL))
         listed = all(p.name == "fixed_list" for p in self.all_proposers)

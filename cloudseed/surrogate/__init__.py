@@ -11,9 +11,12 @@ from cloudseed.surrogate.judging import (
     as_optimum,
     best_so_far,
     bounded,
+    fronts_away,
     is_feasible,
     merit,
+    on_front,
     shown,
+    with_reference,
 )
 from cloudseed.surrogate.modelling import wants_hints
 from cloudseed.surrogate.objectives import describe
@@ -63,9 +66,11 @@ __all__ = [
     "exact_random_best",
     "expected_hits",
     "expected_random_best",
+    "fronts_away",
     "full_string",
     "is_feasible",
     "merit",
+    "on_front",
     "parse_problem",
     "parse_scope",
     "probability_of_best",
@@ -78,4 +83,5 @@ __all__ = [
     "shown",
     "space_fill",
     "wants_hints",
+    "with_reference",
 ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cloudseed.surrogate.front import hypervolumes, nadir, nondominated
+from cloudseed.surrogate.front import hypervolumes, layers, nadir, nondominated
 from cloudseed.surrogate.protocols import Constraint, Objective, Problem
 
 if TYPE_CHECKING:
@@ -20,12 +21,14 @@ __all__ = [
     "best_so_far",
     "bounded",
     "bounds",
+    "fronts_away",
     "is_feasible",
     "merit",
     "merits",
     "on_front",
     "reference_merits",
     "shown",
+    "with_reference",
 ]
 
 
@@ -147,6 +150,39 @@ def shown(problem: Problem, merit: float) -> float:
     return merit if problem.objective.direction in {"max", "find"} else -merit
 
 
+def fronts_away(problem: Problem, measured: Sequence[Mapping[str, float | None]]) -> list[int]:
+    """Returns how many fronts are better than each material's, 0 on the best one.
+
+    What is not known to be feasible is behind all.
+    """
+    table = merits(problem, measured)
+    known = np.isfinite(table).all(axis=1)
+    found = np.full(len(table), len(table), dtype=np.int64)
+    found[known] = layers(table[known])
+    return [int(far) for far in found]
+
+
+def with_reference(problem: Problem, measured: Sequence[Mapping[str, float | None]]) -> Problem:
+    """Returns a problem of several objectives with the reference that its volumes count from.
+
+    Args:
+        problem: What is sought.
+        measured: The values of all measurements.
+
+    Returns:
+        The problem as it is where it has a reference, one objective, or nothing feasible is known.
+    """
+    table = merits(problem, measured)
+    known = table[np.isfinite(table).all(axis=1)]
+    if not problem.further or problem.reference is not None or not len(known):
+        return problem
+    reference = tuple(
+        {"max": m, "min": -m}.get(goal.direction, (goal.target or 0.0) - m)
+        for goal, m in zip(problem.objectives, nadir(known).tolist(), strict=True)
+    )
+    return replace(problem, reference=reference)
+
+
 def best_so_far(
     problem: Problem, measured: Sequence[Mapping[str, float | None]]
 ) -> list[float | None]:
@@ -163,7 +199,11 @@ def best_so_far(
         problem's reference or from one a little beyond the last front's worst values.
     """
     if problem.further:
-        return _volumes(problem, merits(problem, measured))
+        problem = with_reference(problem, measured)
+        if problem.reference is None:
+            return [None] * len(measured)
+        volumes = hypervolumes(merits(problem, measured), reference_merits(problem))
+        return [float(volume) for volume in volumes]
     best: float | None = None
     found = 0.0
     curve: list[float | None] = []
@@ -177,14 +217,6 @@ def best_so_far(
             best = value if best is None else max(best, value)
         curve.append(None if best is None else shown(problem, best))
     return curve
-
-
-def _volumes(problem: Problem, table: npt.NDArray[np.float64]) -> list[float | None]:
-    known = table[np.isfinite(table).all(axis=1)]
-    if not len(known):
-        return [None] * len(table)
-    reference = nadir(known) if problem.reference is None else reference_merits(problem)
-    return [float(volume) for volume in hypervolumes(table, reference)]
 
 
 def reference_merits(problem: Problem) -> npt.NDArray[np.float64]:

@@ -160,8 +160,8 @@ def test_a_pick_is_worth_what_botorch_says():
             sampler=SobolQMCNormalSampler(torch.Size([512]), seed=0),
             prune_baseline=False,
         )
-    with torch.no_grad():
-        wanted = value(torch.tensor(CHOICES).unsqueeze(1)).numpy()
+        with torch.no_grad():
+            wanted = value(torch.tensor(CHOICES).unsqueeze(1)).numpy()
     (pick,), (gain,) = choose_for_front(found, baseline(), CHOICES, 1, seed=0)
     assert wanted[pick] >= 0.95 * wanted.max()
     assert np.exp(gain) == pytest.approx(wanted.max(), rel=0.15)
