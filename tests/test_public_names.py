@@ -192,6 +192,7 @@ NAMES = {
         "shell_penalties",
         "on_front",
         "wants_hints",
+        "with_derived",
         "with_reference",
         "expected_hits",
         "probability_of_best",
@@ -231,6 +232,7 @@ NAMES = {
         "PROPERTIES",
         "Property",
         "convert",
+        "quantity",
         "unit_of",
     },
 }

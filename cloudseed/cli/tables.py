@@ -34,13 +34,13 @@ def ranked_table(workspace: Workspace, top: int) -> Table:
     table.add_column("rank", justify="right")
     table.add_column("material")
     table.add_column("space\ngroup", justify="right")
-    for name in problem.properties:
+    for name in problem.columns:
         table.add_column(_heading(name), justify="right")
     table.add_column("constraints")
     table.add_column("round", justify="right")
     for place, result in enumerate(results[:top], 1):
         cells = []
-        for name in problem.properties:
+        for name in problem.columns:
             value, sigma = result.measured.get(name, (float("nan"), None))
             cells.append(f"{value:.4g}" + (f" ± {sigma:.2g}" if sigma is not None else ""))
         table.add_row(

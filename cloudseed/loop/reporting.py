@@ -59,7 +59,7 @@ def write_results(workspace: Workspace) -> None:
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
         results = ranked(load_results(ledger, row.id, spec.problem), spec.problem)
-        table = table_of(results, spec.problem.properties)
+        table = table_of(results, spec.problem.columns)
         write_text(workspace.path / "ranked.csv", table)
         for old in workspace.winners.glob("*.cif"):
             old.unlink()

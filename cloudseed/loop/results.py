@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cloudseed.db import ExperimentState
 from cloudseed.surrogate import (
     as_optimum,
@@ -15,6 +17,7 @@ from cloudseed.surrogate import (
     is_feasible,
     merit,
     on_front,
+    with_derived,
 )
 
 if TYPE_CHECKING:
@@ -108,7 +111,7 @@ def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Res
     results = []
     for experiment in experiments:
         rows = by_experiment.get(experiment.id, [])
-        measured = {row.property: (row.value, row.sigma) for row in rows}
+        measured = _measured(rows, problem)
         proposal = predictions.get((experiment.decision_id, experiment.candidate_id))
         results.append(
             Result(
@@ -123,6 +126,21 @@ def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Res
             )
         )
     return results
+
+
+def _measured(
+    rows: Sequence[MeasurementRow], problem: Problem
+) -> dict[str, tuple[float, float | None]]:
+    """Returns what one experiment gave, with what can be computed from it."""
+    found: dict[str, tuple[float, float | None]] = {
+        row.property: (row.value, row.sigma) for row in rows
+    }
+    if rows and problem.derived:
+        columns = {name: np.array([value]) for name, (value, _) in found.items()}
+        for name, column in with_derived(problem.derived, columns).items():
+            if name not in found and np.isfinite(column[0]):
+                found[name] = (float(column[0]), None)
+    return found
 
 
 def _feasible(measured: Mapping[str, tuple[float, float | None]], problem: Problem) -> bool | None:

@@ -260,6 +260,8 @@ class CampaignSpec(_Section):
         objective: For instance "max bulk_modulus", "band_gap = 1.4 eV" for a target, "band_gap in
             [1.5, 3.0] eV" for all materials in a window, "find lowest 1 % formation_energy", or
             "find all" that meet the constraints. A list of several optima seeks their front.
+        derived: Name -> formula of properties that are computed from measured ones, such as
+            "shear_modulus / bulk_modulus"; they may be sought and bounded like any other.
         reference: Property -> value, of each objective of several, that is just not worth having;
             the front's hypervolume counts from there.
         constraints: For instance "formation_energy <= -2.0 eV/atom".
@@ -290,6 +292,7 @@ class CampaignSpec(_Section):
     skip_bad: bool = False
     symprec: float = Field(default=SYMPREC, ge=1e-6, le=0.5)
     objective: Annotated[str, BeforeValidator(_together)]
+    derived: dict[str, str] = Field(default_factory=dict)
     reference: dict[str, str | float] = Field(default_factory=dict)
     constraints: tuple[str, ...] = ()
     elements: ElementsSpec = ElementsSpec()
@@ -315,7 +318,7 @@ class CampaignSpec(_Section):
     @property
     def problem(self) -> Problem:
         """The objective and constraints, parsed."""
-        return parse_problem(self.objective, self.constraints, self.reference)
+        return parse_problem(self.objective, self.constraints, self.reference, self.derived)
 
     @property
     def all_proposers(self) -> tuple[ProposerChoice, ...]:

@@ -7,6 +7,7 @@ from cloudseed.surrogate.calibration import ALARM_LEAST, ranks_worse_than_random
 from cloudseed.surrogate.deciding import decide, decision_seed, space_fill
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
+from cloudseed.surrogate.formulas import with_derived
 from cloudseed.surrogate.judging import (
     as_optimum,
     best_so_far,
@@ -83,5 +84,6 @@ __all__ = [
     "shown",
     "space_fill",
     "wants_hints",
+    "with_derived",
     "with_reference",
 ]

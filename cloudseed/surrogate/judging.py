@@ -41,9 +41,8 @@ def as_optimum(problem: Problem) -> Problem:
     goal = problem.objective
     if goal.end is None:
         return problem
-    return Problem(
-        Objective(goal.property, "max" if goal.end == "highest" else "min"), problem.constraints
-    )
+    optimum = Objective(goal.property, "max" if goal.end == "highest" else "min")
+    return replace(problem, objective=optimum)
 
 
 def bounded(problem: Problem, threshold: float) -> Problem:
@@ -59,7 +58,8 @@ def bounded(problem: Problem, threshold: float) -> Problem:
     """
     goal = problem.objective
     bound = Constraint(goal.property, ">=" if goal.end == "highest" else "<=", threshold)
-    return Problem(Objective(goal.property, "find"), (bound, *problem.constraints))
+    found = Objective(goal.property, "find")
+    return replace(problem, objective=found, constraints=(bound, *problem.constraints))
 
 
 def bounds(problem: Problem) -> dict[str, tuple[float, float]]:

@@ -201,7 +201,7 @@ def modelled_problem(
     goals = [problem.objectives[i] for i in kept]
     given = problem.reference
     reference = None if given is None or len(kept) < 2 else tuple(given[i] for i in kept)
-    return Problem(goals[0], problem.constraints, tuple(goals[1:]), reference)
+    return replace(problem, objective=goals[0], further=tuple(goals[1:]), reference=reference)
 
 
 def _fitted(

@@ -9,6 +9,9 @@ The grammar, one line each:
     window       =  property "in" "[" number "," number "]" [unit]
     property     =  identifier ["@" number "K"]
 
+After "max" and "min" a formula may stand in the place of a property
+(`cloudseed.surrogate.formulas`).
+
 A measurement cannot tell `<` from `<=`, so both mean `<=`. Bounds are converted to the property's
 own unit (`cloudseed.units`). A property that the table of units does not know is allowed, without
 a unit. A property at a temperature, such as `heat_capacity@500K`, is one of its own, with the unit
@@ -20,16 +23,20 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from cloudseed.errors import ObjectiveError, UnitError
+from cloudseed.surrogate.formulas import FUNCTIONS, read_formula
 from cloudseed.surrogate.judging import bounds
 from cloudseed.surrogate.protocols import Constraint, Objective, Problem
 from cloudseed.units import PROPERTIES, convert, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from cloudseed.surrogate.formulas import Formula
 
 __all__ = [
     "constraint",
@@ -42,6 +49,7 @@ __all__ = [
 ]
 
 _PROPERTY = re.compile(r"(?P<base>[A-Za-z_]\w*)(@(?P<kelvin>\d+(\.\d+)?)K)?", re.ASCII)
+_FORMULA = re.compile(r"[-+*/()^]")
 _HOTTEST = 10_000.0
 _CONSTRAINT = re.compile(r"\s*(?P<name>[^\s<>=≤≥]+)\s*(?P<relation>[<>=≤≥!~]+)\s*(?P<right>.*)")
 _SHARE = re.compile(
@@ -52,16 +60,18 @@ _WINDOW = re.compile(
     r"\s*(?P<name>\S+)\s+in\s*\[(?P<lower>[^,\]]*),(?P<upper>[^,\]]*)\]\s*(?P<unit>.*?)\s*"
 )
 _NUMBER = re.compile(r"(?P<number>[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?)(?P<unit>.*)")
+_NO_UNITS: Mapping[str, str] = MappingProxyType({})
 _RELATIONS: Mapping[str, Literal["<=", ">="]] = MappingProxyType(
     {"<": "<=", "<=": "<=", "≤": "<=", ">": ">=", ">=": ">=", "≥": ">="}
 )
 
 
-def objective(text: str) -> Objective:
+def objective(text: str, units: Mapping[str, str] = _NO_UNITS) -> Objective:
     """Parses an objective that stands alone.
 
     Args:
         text: For instance `"max bulk_modulus"`, `"min formation_energy"` or `"band_gap = 1.4 eV"`.
+        units: As in `constraints_of`.
 
     Raises:
         ObjectiveError: If the direction or the property is missing or misspelt, or no value can
@@ -77,7 +87,7 @@ def objective(text: str) -> Objective:
     target = _TARGET.fullmatch(text)
     if target:
         name = _property_name(target["name"], text)
-        return _reachable(Objective(name, "target", _bound(target["right"], name, text)))
+        return _reachable(Objective(name, "target", _bound(target["right"], name, text, units)))
     words = text.split()
     if len(words) != 2:
         raise ObjectiveError(
@@ -102,11 +112,12 @@ def objective(text: str) -> Objective:
     )
 
 
-def constraints_of(text: str) -> tuple[Constraint, ...]:
+def constraints_of(text: str, units: Mapping[str, str] = _NO_UNITS) -> tuple[Constraint, ...]:
     """Parses a constraint: a bound, or a window, which is two.
 
     Args:
         text: For instance `"formation_energy <= -2.0 eV/atom"` or `"band_gap in [1.5, 3.0] eV"`.
+        units: Units of properties that are derived from others.
 
     Raises:
         ObjectiveError: If the text does not follow the grammar, or no value can meet it.
@@ -117,10 +128,10 @@ def constraints_of(text: str) -> tuple[Constraint, ...]:
     """
     window = _WINDOW.fullmatch(text)
     if not window:
-        return (constraint(text),)
+        return (constraint(text, units),)
     name = _property_name(window["name"], text)
     ends = [
-        _bound(f"{window[end].strip()} {window['unit']}".strip(), name, text)
+        _bound(f"{window[end].strip()} {window['unit']}".strip(), name, text, units)
         for end in ("lower", "upper")
     ]
     if ends[0] >= ends[1]:
@@ -132,12 +143,13 @@ def constraints_of(text: str) -> tuple[Constraint, ...]:
     return (_checked(Constraint(name, ">=", ends[0])), _checked(Constraint(name, "<=", ends[1])))
 
 
-def constraint(text: str) -> Constraint:
+def constraint(text: str, units: Mapping[str, str] = _NO_UNITS) -> Constraint:
     """Parses a constraint and converts its bound to the property's own unit.
 
     Args:
         text: For instance `"formation_energy <= -2.0 eV/atom"`; without a unit the number is in the
             property's own.
+        units: As in `constraints_of`.
 
     Raises:
         ObjectiveError: If the text does not follow the grammar, or no value can meet the bound.
@@ -161,13 +173,14 @@ def constraint(text: str) -> Constraint:
             hint=f'For a window write "{name} in [1.5, 3.0]".',
             text=text,
         )
-    return _checked(Constraint(name, relation, _bound(match["right"], name, text)))
+    return _checked(Constraint(name, relation, _bound(match["right"], name, text, units)))
 
 
 def problem(
     objective_: str | Objective | Sequence[str],
     constraints: Iterable[str | Constraint] = (),
     reference: Mapping[str, str | float] | None = None,
+    derived: Mapping[str, str] | None = None,
 ) -> Problem:
     """Puts objectives and constraints together.
 
@@ -177,6 +190,8 @@ def problem(
             semicolons between them, seek their Pareto front.
         constraints: What must hold, as text or parsed; repeated ones count once.
         reference: Property -> the value from which a front's hypervolume counts.
+        derived: Name -> formula of properties that are computed from others; each may hold those
+            before it. A formula after "max" or "min" is called `score`.
 
     Raises:
         ObjectiveError: If a part cannot be parsed, two constraints contradict each other, there
@@ -189,14 +204,32 @@ def problem(
     if not isinstance(objective_, Objective):
         texts = [objective_] if isinstance(objective_, str) else list(objective_)
         parts = [part.strip() for text in texts for part in text.split(";")]
-        if len(parts) != 1:
-            return _front(parts, constraints, reference)
-        objective_ = parts[0]
-    if reference:
-        raise ObjectiveError(
-            "A reference is given, but there is one objective only.",
-            hint="It is for the hypervolume of several; drop it.",
+        parts, formulas = _formulas(parts, derived or {})
+        units = {formula.name: formula.unit for formula in formulas}
+        read = tuple(
+            found
+            for c in constraints
+            for found in (constraints_of(c, units) if isinstance(c, str) else (c,))
         )
+        if len(parts) == 1:
+            whole = _single(parts[0], read, units)
+        else:
+            whole = _front(parts, read, reference, units)
+        if reference and not whole.further:
+            raise ObjectiveError(
+                "A reference is given, but there is one objective only.",
+                hint="It is for the hypervolume of several; drop it.",
+            )
+        return replace(whole, derived=formulas)
+    return _single(objective_, constraints, _NO_UNITS)
+
+
+def _single(
+    objective_: str | Objective,
+    constraints: Iterable[str | Constraint],
+    units: Mapping[str, str],
+) -> Problem:
+    """Returns the problem of one objective."""
     parsed = [
         found
         for c in constraints
@@ -206,13 +239,13 @@ def problem(
     if isinstance(objective_, Objective):
         goal = objective_
     elif _WINDOW.fullmatch(objective_):
-        window = constraints_of(objective_)
+        window = constraints_of(objective_, units)
         goal = Objective(window[0].property, "find")
         parsed = [*window, *parsed]
     elif objective_.split() == ["find", "all"]:
         goal = Objective(parsed[0].property if parsed else "", "find")
     else:
-        goal = objective(objective_)
+        goal = objective(objective_, units)
     if goal.share is not None and any(c.property == goal.property for c in parsed):
         raise ObjectiveError(
             f"Both a share and a bound say which values of {goal.property} are wanted.",
@@ -241,9 +274,10 @@ def _front(
     parts: Sequence[str],
     constraints: Iterable[str | Constraint],
     reference: Mapping[str, str | float] | None,
+    units: Mapping[str, str],
 ) -> Problem:
     """Returns the problem of several objectives."""
-    goals = [objective(part) for part in parts if not _is_search(part)]
+    goals = [objective(part, units) for part in parts if not _is_search(part)]
     if len(goals) != len(parts) or any(goal.direction == "find" for goal in goals):
         raise ObjectiveError(
             f"{'; '.join(parts)!r} mixes what is to be found with what is to be optimised.",
@@ -258,16 +292,54 @@ def _front(
             hint="Give each objective a property of its own.",
             property=twice,
         )
-    first = problem(goals[0], constraints)
-    given = None if not reference else _reference(names, reference)
+    first = _single(goals[0], constraints, units)
+    given = None if not reference else _reference(names, reference, units)
     return Problem(goals[0], first.constraints, tuple(goals[1:]), given)
+
+
+def _formulas(
+    parts: Sequence[str], derived: Mapping[str, str]
+) -> tuple[list[str], tuple[Formula, ...]]:
+    """Returns objectives with names in the place of formulas, and all formulas."""
+    named = dict(derived)
+    texts = []
+    for part in parts:
+        direction, _, what = part.partition(" ")
+        if direction not in {"max", "min"} or not _FORMULA.search(what):
+            texts.append(part)
+            continue
+        name = "score" if "score" not in named else f"score_{len(named) + 1}"
+        named[name] = what.strip()
+        texts.append(f"{direction} {name}")
+    units: dict[str, str] = {}
+    found = []
+    for name, text in named.items():
+        if not name.isidentifier() or name in PROPERTIES or name in FUNCTIONS:
+            raise ObjectiveError(
+                f"A derived property cannot be called {name!r}.",
+                hint="Give it a name of its own, of letters, digits and underscores.",
+                property=name,
+            )
+        formula = read_formula(name, text, units)
+        later = [n for n in formula.of if n in named and n not in units]
+        if later:
+            raise ObjectiveError(
+                f"The formula of {name} holds {later[0]}, which is not derived before it.",
+                hint="Put formulas in order.",
+                property=name,
+            )
+        units[name] = formula.unit
+        found.append(formula)
+    return texts, tuple(found)
 
 
 def _is_search(text: str) -> bool:
     return bool(_WINDOW.fullmatch(text)) or text.split() == ["find", "all"]
 
 
-def _reference(names: Sequence[str], reference: Mapping[str, str | float]) -> tuple[float, ...]:
+def _reference(
+    names: Sequence[str], reference: Mapping[str, str | float], units: Mapping[str, str]
+) -> tuple[float, ...]:
     """Returns the reference's values in the order of the objectives, in their own units."""
     given = {_property_name(name, str(name)): value for name, value in reference.items()}
     for name in (*given, *names):
@@ -278,7 +350,9 @@ def _reference(names: Sequence[str], reference: Mapping[str, str | float]) -> tu
                 hint=f"Give a value for each of {', '.join(names)}.",
                 property=name,
             )
-    values = tuple(_bound(str(given[name]), name, f"{name}: {given[name]}") for name in names)
+    values = tuple(
+        _bound(str(given[name]), name, f"{name}: {given[name]}", units) for name in names
+    )
     if not all(math.isfinite(value) for value in values):
         raise ObjectiveError("The reference is not finite.", hint="Give finite numbers.")
     return values
@@ -309,12 +383,17 @@ def describe(problem: Problem) -> str:
     >>> describe(problem("max bulk_modulus", ["formation_energy <= -2"]))
     'max bulk_modulus (GPa), formation_energy <= -2.0 eV/atom'
     """
-    goals = "; ".join(_with_unit(goal) for goal in problem.objectives)
-    return ", ".join([goals, *(constraint_text(c) for c in problem.constraints)])
+    goals = "; ".join(_with_unit(goal, problem) for goal in problem.objectives)
+    own = {formula.name: formula.unit for formula in problem.derived}
+    bounds_ = [f"{constraint_text(c)} {own.get(c.property, '')}" for c in problem.constraints]
+    formulas = [
+        f"{f.name} = {f.text}" + (f" ({f.unit})" if f.unit else "") for f in problem.derived
+    ]
+    return ", ".join([goals, *(text.strip() for text in bounds_), *formulas])
 
 
-def _with_unit(goal: Objective) -> str:
-    unit = unit_of(goal.property)
+def _with_unit(goal: Objective, problem: Problem) -> str:
+    unit = problem.unit(goal.property)
     text = objective_text(goal)
     return f"{text} ({unit})" if unit and goal.direction in {"max", "min"} else text
 
@@ -339,7 +418,7 @@ def _property_name(name: str, text: str) -> str:
     )
 
 
-def _bound(right: str, name: str, text: str) -> float:
+def _bound(right: str, name: str, text: str, units: Mapping[str, str] = _NO_UNITS) -> float:
     match = _NUMBER.fullmatch(right.strip())
     if not match:
         raise ObjectiveError(
@@ -348,7 +427,7 @@ def _bound(right: str, name: str, text: str) -> float:
             text=text,
         )
     value, unit = float(match["number"]), match["unit"].strip()
-    own = unit_of(name)
+    own = units.get(name, unit_of(name))
     if not unit or unit == own:
         return value
     if own is None:

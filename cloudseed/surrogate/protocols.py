@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from cloudseed.units import unit_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
+
+    from cloudseed.surrogate.formulas import Formula
 
 __all__ = [
     "Choice",
@@ -100,12 +104,14 @@ class Problem:
             that no other one equals in every objective and beats in one.
         reference: A value of each objective, in its own unit, that is just not worth having; the
             hypervolume of a front counts from there. None to infer it from the measurements.
+        derived: Properties that are computed from measured ones; each may hold those before it.
     """
 
     objective: Objective
     constraints: tuple[Constraint, ...] = ()
     further: tuple[Objective, ...] = ()
     reference: tuple[float, ...] | None = None
+    derived: tuple[Formula, ...] = ()
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -114,9 +120,33 @@ class Problem:
 
     @property
     def properties(self) -> tuple[str, ...]:
-        """Every property that must be measured, the objectives' first, each once."""
+        """Every property that must be known, the objectives' first, each once."""
         names = [*(o.property for o in self.objectives), *(c.property for c in self.constraints)]
         return tuple(dict.fromkeys(names))
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Every property that a lab is asked for: those known, and what the derived ones hold."""
+        formulas = {formula.name: formula for formula in self.derived}
+        names: dict[str, None] = {}
+        waiting = list(self.properties)
+        while waiting:
+            name = waiting.pop(0)
+            if name in formulas:
+                waiting = [*formulas[name].of, *waiting]
+            else:
+                names[name] = None
+        return tuple(names)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every property that is known or measured, each once."""
+        return tuple(dict.fromkeys([*self.properties, *self.measured]))
+
+    def unit(self, name: str) -> str | None:
+        """Returns the unit of a property, None where nobody knows it."""
+        formulas = {formula.name: formula.unit for formula in self.derived}
+        return formulas.get(name, unit_of(name))
 
 
 @dataclass(frozen=True, slots=True)

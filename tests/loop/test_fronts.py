@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from cloudseed.cli.tables import ranked_table, status_table
-from cloudseed.errors import ObjectiveError, SpecError
+from cloudseed.errors import ObjectiveError, SpecError, UnitError
 from cloudseed.loop import campaign as module
 from cloudseed.loop import create_campaign, load_spec, open_campaign
+from cloudseed.loop.exporting import export_csv
 from cloudseed.loop.reporting import write_results
 from cloudseed.loop.results import front_of, improvements, last_gain, ranked
 from cloudseed.surrogate import on_front
@@ -118,3 +119,26 @@ def test_a_hypervolume_can_end_a_campaign(written, tmp_path, monkeypatch):
 def test_what_does_not_go_with_a_front_is_refused(written, changes, error):
     with pytest.raises(error):
         load_spec(written(**changes))
+
+
+def test_a_lab_is_asked_for_what_a_formula_holds(written, tmp_path, monkeypatch):
+    path = written(
+        objective="max merit",
+        derived={"merit": "bulk_modulus / (10 GPa) - formation_energy / (1 eV/atom)"},
+        constraints=["merit <= 3.5"],
+    )
+    end, workspace = ended(path, tmp_path / "run", monkeypatch)
+    for result in end.results:
+        assert result.experiment.request["properties"] == ["bulk_modulus", "formation_energy"]
+        bulk, energy = (result.value(n) for n in ("bulk_modulus", "formation_energy"))
+        assert result.value("merit") == pytest.approx(bulk / 10 - energy)
+        assert result.feasible == (result.value("merit") <= 3.5)
+    assert any("merit" in r.predicted for r in end.results)
+    table = export_csv(workspace)
+    assert "merit" in table
+    assert "bulk_modulus (GPa)" in table
+
+
+def test_units_in_a_formula_are_checked_with_the_file(written):
+    with pytest.raises(UnitError):
+        load_spec(written(objective="max bulk_modulus + formation_energy"))
