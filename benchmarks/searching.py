@@ -18,8 +18,11 @@ them; `--encoder untrained` has random weights. Data: the folder in CLOUDSEED_DA
 | perovskites-strict | heat_all < 0.2 eV/atom with the same window | 3 |
 | perovskites-wide | heat_all < 0.5 eV/atom and dir_gap > 0.5 eV | 48 |
 | elpasolites | lowest formation energy | the lowest 1 % of 5,851 |
+| elpasolites-share | find lowest 1 % formation_energy | the same, wherever that begins |
 | elpasolites-below | all of at most -1.136 eV/atom | the same 59 |
 | moduli | highest bulk modulus of the Materials Project rows that have one | the stiffest 1 % |
+| moduli-share | find highest 1 % bulk_modulus | the stiffest 1 % |
+| front | high bulk modulus and low formation energy, as the peers' task | the Pareto front |
 | moduli-above | all of at least 295 GPa | 25: one more, as stiff as the 24th |
 
 The shipped encoder has seen nine tenths of these moduli: give another to `--encoder` for `moduli`.
@@ -98,8 +101,11 @@ TASKS = {
             ("heat_all <= 0.499", "dir_gap >= 0.501"),
         ),
         Task("elpasolites", "elpasolites", "min formation_energy", share=HIT_SHARE),
+        Task("elpasolites-share", "elpasolites", "find lowest 1 % formation_energy"),
         Task("elpasolites-below", "elpasolites", "find all", ("formation_energy <= -1.136",)),
         Task("moduli", "moduli", "max bulk_modulus", share=HIT_SHARE),
+        Task("moduli-share", "moduli", "find highest 1 % bulk_modulus"),
+        Task("front", "front", "max bulk_modulus; min formation_energy"),
         Task("moduli-above", "moduli", "find all", ("bulk_modulus >= 295",)),
     )
 }
@@ -269,8 +275,11 @@ def read_moduli():
     from pymatgen.core import Structure
 
     table = pd.concat([pd.read_csv(DATA / f"mp_structures_{i}.csv.gz") for i in range(4)])
-    table = table[table["bulk_modulus_vrh"].notna()]
-    values = {"bulk_modulus": table["bulk_modulus_vrh"].to_numpy(dtype=float)}
+    table = table[table["bulk_modulus_vrh"].notna() & table["formation_energy_per_atom"].notna()]
+    values = {
+        "bulk_modulus": table["bulk_modulus_vrh"].to_numpy(dtype=float),
+        "formation_energy": table["formation_energy_per_atom"].to_numpy(dtype=float),
+    }
 
     def crystals():
         structures = (Structure.from_str(text, fmt="cif") for text in table["cif"])
@@ -284,6 +293,7 @@ READERS = {
     "perovskites": read_perovskites,
     "elpasolites": read_elpasolites,
     "moduli": read_moduli,
+    "front": read_moduli,
 }
 
 

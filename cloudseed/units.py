@@ -19,7 +19,7 @@ from cloudseed.errors import UnitError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PROPERTIES", "Property", "convert", "unit_of"]
+__all__ = ["PROPERTIES", "Property", "convert", "quantity", "unit_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,26 @@ def convert(value: float, source: str, target: str) -> float:
             f"{source!r} cannot be converted to {target!r}.",
             hint=f"Give the value in {target!r} or in a unit of the same kind.",
             unit=source,
+        ) from error
+
+
+def quantity(value: Any, unit: str) -> Any:
+    """Returns numbers with a unit, as pint has them.
+
+    Args:
+        value: A number or an array.
+        unit: As for `convert`.
+
+    Raises:
+        UnitError: If the unit is unknown.
+    """
+    try:
+        return _registry().Quantity(value, unit)
+    except Exception as error:  # pint lets tokenizer and arithmetic errors through
+        raise UnitError(
+            f"The unit {unit!r} is unknown.",
+            hint="Write it as in 100 GPa or (1 eV/atom).",
+            unit=unit,
         ) from error
 
 

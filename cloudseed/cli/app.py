@@ -116,7 +116,10 @@ def rank(  # noqa: PLR0917  Typer passes options by name
             " its values.csv."
         ),
     ],
-    objective: Annotated[str, typer.Option(help='For instance "max bulk_modulus".')],
+    objective: Annotated[
+        str,
+        typer.Option(help='For instance "max bulk_modulus"; several with semicolons between them.'),
+    ],
     constraint: Annotated[
         list[str] | None, typer.Option(help='For instance "formation_energy <= -2.0 eV/atom".')
     ] = None,

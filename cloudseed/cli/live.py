@@ -140,4 +140,6 @@ def _best(now: Snapshot) -> str:
     if now.best is None:
         return "nothing feasible yet" if now.measured else "nothing yet"
     best = f"{now.best.candidate.formula}, {values(now.best)}"
+    if now.front is not None:
+        return f"{len(now.front)} on the front, one of them {best}"
     return best if now.hits is None else f"{now.hits} found, the first {best}"

@@ -34,13 +34,13 @@ def ranked_table(workspace: Workspace, top: int) -> Table:
     table.add_column("rank", justify="right")
     table.add_column("material")
     table.add_column("space\ngroup", justify="right")
-    for name in problem.properties:
+    for name in problem.columns:
         table.add_column(_heading(name), justify="right")
     table.add_column("constraints")
     table.add_column("round", justify="right")
     for place, result in enumerate(results[:top], 1):
         cells = []
-        for name in problem.properties:
+        for name in problem.columns:
             value, sigma = result.measured.get(name, (float("nan"), None))
             cells.append(f"{value:.4g}" + (f" ± {sigma:.2g}" if sigma is not None else ""))
         table.add_row(
@@ -73,7 +73,13 @@ def status_table(now: Snapshot, where: str) -> Panel:
     best = f"{now.best.candidate.formula}, {values(now.best)}" if now.best else "nothing feasible"
     if now.hits is not None:
         grid.add_row("found", str(now.hits))
-    grid.add_row("best so far", best)
+    if now.front is not None:
+        for place, result in enumerate(now.front):
+            member = f"{result.candidate.formula}, {values(result)}"
+            grid.add_row("" if place else "front", member)
+        grid.add_row("hypervolume", f"{now.hypervolume or 0.0:.4g}")
+    else:
+        grid.add_row("best so far", best)
     grid.add_row("rounds since", str(now.rounds_since_best))
     left = "" if now.remaining is None else f", left: {duration(now.remaining)}"
     grid.add_row("time", f"{duration(now.elapsed)}{left}")

@@ -37,7 +37,9 @@ def misled(results: Sequence[Result], problem: Problem, last: int) -> bool:
 
 def _pair(result: Result, problem: Problem) -> tuple[float, float] | None:
     """Returns how good a material was thought to be and how good it is, or None."""
-    came = merit(problem, result.values)
+    came: float | None = merit(problem, result.values)
+    if problem.objective.share is not None:
+        came = None if result.feasible is None else float(result.feasible)
     thought: float | None = result.chance
     if problem.objective.direction != "find":
         name = problem.objective.property

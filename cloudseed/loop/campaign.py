@@ -322,7 +322,7 @@ def _check_lab(spec: CampaignSpec, lab: LabAdapter) -> None:
         SpecError: If more is to be in flight than the lab takes.
     """
     can: Any = lab.describe()
-    for name in spec.problem.properties:
+    for name in spec.problem.measured:
         if name not in can.properties:
             near = difflib.get_close_matches(name, list(can.properties), n=1)
             offer = ", ".join(sorted(can.properties))

@@ -32,7 +32,7 @@ def export_csv(workspace: Workspace) -> str:
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
         results = load_results(ledger, row.id, spec.problem)
-    return table_of(results, spec.problem.properties)
+    return table_of(results, spec.problem.columns)
 
 
 def export_json(workspace: Workspace) -> str:

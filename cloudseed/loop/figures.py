@@ -12,7 +12,14 @@ if TYPE_CHECKING:
     from cloudseed.loop.results import Result
     from cloudseed.surrogate import Problem, RandomCurve
 
-__all__ = ["best_so_far_figure", "fragment", "parity_figure", "trade_off_figure"]
+__all__ = [
+    "best_so_far_figure",
+    "empty_figure",
+    "fragment",
+    "label",
+    "parity_figure",
+    "trade_off_figure",
+]
 
 _BLUE, _GREY, _ORANGE = "#1f6fb4", "#8a8f98", "#d9720d"
 
@@ -46,7 +53,7 @@ def best_so_far_figure(
 
     goal = problem.objective
     name = goal.property
-    figure = _figure("experiments measured", _reached(problem))
+    figure = empty_figure("experiments measured", _reached(problem))
     if random is not None:
         steps = list(range(1, len(random.expected) + 1))
         figure.add_trace(
@@ -69,7 +76,7 @@ def best_so_far_figure(
                 name="random, expected",
             )
         )
-    if goal.direction in {"max", "min"}:
+    if goal.direction in {"max", "min"} and not problem.further:
         figure.add_trace(_every_experiment(arrived, name))
     figure.add_trace(
         go.Scatter(
@@ -86,6 +93,8 @@ def best_so_far_figure(
 def _reached(problem: Problem) -> str:
     """Names what a campaign's curve shows."""
     goal = problem.objective
+    if problem.further:
+        return "hypervolume of the front"
     if goal.direction == "find":
         return "materials found"
     if goal.target is not None:
@@ -120,7 +129,7 @@ def parity_figure(results: Sequence[Result], name: str) -> Any:
         for r in results
         if name in r.predicted and name in r.measured
     ]
-    figure = _figure(f"predicted {label(name)}", f"measured {label(name)}")
+    figure = empty_figure(f"predicted {label(name)}", f"measured {label(name)}")
     figure.add_trace(
         go.Scatter(
             x=[p[0] for _, p, _ in pairs],
@@ -157,7 +166,7 @@ def trade_off_figure(results: Sequence[Result], problem: Problem) -> Any:
     goal = problem.objective.property
     constraint = next(c for c in problem.constraints if c.property != goal)
     points = [r for r in results if constraint.property in r.measured and goal in r.measured]
-    figure = _figure(label(constraint.property), label(goal))
+    figure = empty_figure(label(constraint.property), label(goal))
     figure.add_trace(
         go.Scatter(
             x=[r.value(constraint.property) for r in points],
@@ -179,7 +188,8 @@ def trade_off_figure(results: Sequence[Result], problem: Problem) -> Any:
     return figure
 
 
-def _figure(x: str, y: str) -> Any:
+def empty_figure(x: str, y: str) -> Any:
+    """Returns a figure with nothing but its axes."""
     import plotly.graph_objects as go
 
     return go.Figure(

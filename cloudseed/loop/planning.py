@@ -23,6 +23,7 @@ from cloudseed.surrogate import (
     merit,
     probability_of_best,
     space_fill,
+    with_derived,
 )
 
 if TYPE_CHECKING:
@@ -68,12 +69,17 @@ def situation(ledger: Ledger, campaign_id: int, pool: Pool, problem: Problem) ->
     experiments = ledger.experiments(campaign_id)
     measurements = ledger.measurements(campaign_id)
     properties = problem.properties
-    values: dict[int, list[float]] = {}
+    values: dict[int, dict[str, float]] = {}
     for row in measurements:
-        if row.property in properties:
-            line = values.setdefault(row.experiment_id, [np.nan] * len(properties))
-            line[properties.index(row.property)] = row.value
+        if row.property in problem.measured:
+            values.setdefault(row.experiment_id, {})[row.property] = row.value
     measured = [e for e in experiments if e.id in values]
+    columns = {
+        name: np.array([values[e.id].get(name, np.nan) for e in measured])
+        for name in problem.measured
+    }
+    if measured:
+        columns = with_derived(problem.derived, columns)
     pending = [e.candidate_id for e in experiments if not e.state.terminal]
     gone = {
         pool.position[e.candidate_id]
@@ -82,7 +88,7 @@ def situation(ledger: Ledger, campaign_id: int, pool: Pool, problem: Problem) ->
     }
     observations = Observations(
         rows=np.array([pool.position[e.candidate_id] for e in measured], dtype=np.int64),
-        values=np.array([values[e.id] for e in measured]).reshape(-1, len(properties)),
+        values=np.column_stack([columns.get(n, np.empty(0)) for n in properties]),
         properties=properties,
         infeasible=np.array(
             [pool.position[e.candidate_id] for e in experiments if e.state in _INFEASIBLE],
@@ -211,7 +217,7 @@ def _experiment(context: Context, candidate: CandidateRow) -> NewExperiment:
         label=candidate.formula,
         candidate=candidate.key,
         cell=cell,
-        properties=context.spec.problem.properties,
+        properties=context.spec.problem.measured,
     )
     return NewExperiment(candidate.id, key, context.lab.describe().name, request.to_json())
 

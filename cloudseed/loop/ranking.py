@@ -22,11 +22,12 @@ from cloudseed.surrogate import (
     parse_problem,
     shell_penalties,
     wants_hints,
+    with_derived,
 )
 from cloudseed.surrogate import rank as rank_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from cloudseed.surrogate import OrderBy, Ranking
@@ -125,6 +126,7 @@ def rank_files(
     objective: str,
     constraints: Sequence[str],
     *,
+    derived: Mapping[str, str] | None = None,
     order_by: OrderBy = "acquisition",
     encoder: str = "cloud-small",
     seed: int = 0,
@@ -138,6 +140,7 @@ def rank_files(
         measured: The same with values of every property that is named.
         objective: For instance "max bulk_modulus".
         constraints: For instance "formation_energy <= -2.0 eV/atom".
+        derived: Name -> formula of properties that are computed from the measured ones.
         order_by: "acquisition" or "mean".
         encoder: A shipped name, a folder or a hub id.
         seed: Seed of all randomness.
@@ -148,10 +151,11 @@ def rank_files(
         ObjectiveError: If objective or constraints cannot be parsed.
         InputError: If a file, column or value cannot be used.
     """
-    problem = parse_problem(objective, constraints)
-    known = read_listing(measured, problem.properties, skip_bad=skip_bad, progress=progress)
+    problem = parse_problem(objective, constraints, derived=derived)
+    known = read_listing(measured, problem.measured, skip_bad=skip_bad, progress=progress)
     wanted = read_listing(pool, skip_bad=skip_bad, progress=progress)
-    values = np.stack([known.values[p] for p in problem.properties], axis=1)
+    columns = with_derived(problem.derived, known.values)
+    values = np.stack([columns[p] for p in problem.properties], axis=1)
     has_value = np.isfinite(values).any(axis=1)
     if not has_value.any():
         raise EmptyPoolError(

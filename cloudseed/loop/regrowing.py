@@ -21,7 +21,7 @@ from cloudseed.loop.recipe import Choice, Recipe
 from cloudseed.loop.results import ranked
 from cloudseed.loop.stopping import exhausted
 from cloudseed.proposers import Observation, Observer, load_proposer
-from cloudseed.surrogate import merit
+from cloudseed.surrogate import as_optimum, merit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,7 +157,7 @@ def _allowed(context: Context, past: _Past) -> int | None:
 
 def _elites(context: Context, results: Sequence[Result]) -> tuple[_Elite, ...]:
     """Returns what was measured and is feasible, best first."""
-    problem = context.spec.problem
+    problem = as_optimum(context.spec.problem)
     elites = []
     for result in ranked(results, problem):
         value = merit(problem, result.values)

@@ -15,12 +15,13 @@ from cloudseed.errors import CloudseedError
 from cloudseed.loop import figures
 from cloudseed.loop.campaign import campaign_of
 from cloudseed.loop.exporting import final_cell, table_of
+from cloudseed.loop.front_figures import front_figures
 from cloudseed.loop.planning import situation
 from cloudseed.loop.pool import Pool
 from cloudseed.loop.results import improvements, in_order_of_arrival, load_results, ranked
 from cloudseed.loop.snapshot import take_snapshot
 from cloudseed.loop.workspace import reading, write_text
-from cloudseed.surrogate import decision_seed, describe, expected_random_best, rank
+from cloudseed.surrogate import decision_seed, describe, expected_random_best, rank, with_reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from cloudseed.loop.results import Result
     from cloudseed.loop.spec import CampaignSpec
     from cloudseed.loop.workspace import Workspace
-    from cloudseed.surrogate import RandomCurve, Scores
+    from cloudseed.surrogate import Problem, RandomCurve, Scores
 
 __all__ = ["write_report", "write_results"]
 
@@ -58,7 +59,7 @@ def write_results(workspace: Workspace) -> None:
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
         results = ranked(load_results(ledger, row.id, spec.problem), spec.problem)
-        table = table_of(results, spec.problem.properties)
+        table = table_of(results, spec.problem.columns)
         write_text(workspace.path / "ranked.csv", table)
         for old in workspace.winners.glob("*.cif"):
             old.unlink()
@@ -104,14 +105,16 @@ def _template() -> Any:
 def _content(material: _Material) -> dict[str, Any]:
     from plotly.offline import get_plotlyjs
 
-    spec, problem = material.spec, material.spec.problem
+    spec = material.spec
     arrived = in_order_of_arrival(material.results)
+    problem = with_reference(spec.problem, [r.values for r in arrived])
     curve = improvements(material.results, problem)
-    scores, random = _model_view(material, len(arrived))
+    scores, random = _model_view(material, problem, len(arrived))
     sections = {
         "best_so_far": figures.best_so_far_figure(curve, arrived, random, problem),
         "trade_off": figures.trade_off_figure(arrived, problem)
-        if any(c.property != problem.objective.property for c in problem.constraints)
+        if not problem.further
+        and any(c.property != problem.objective.property for c in problem.constraints)
         else None,
     }
     predicted = [r for r in material.results if r.predicted and r.measured]
@@ -127,6 +130,10 @@ def _content(material: _Material) -> dict[str, Any]:
         ]
         if predicted
         else [],
+        "fronts": [
+            figures.fragment(figure, f"front-{i}")
+            for i, figure in enumerate(front_figures(arrived, problem))
+        ],
         "coverage": _coverage(predicted, problem.properties),
         "random_note": _random_note(random),
         **_tables(material, scores),
@@ -134,12 +141,13 @@ def _content(material: _Material) -> dict[str, Any]:
     }
 
 
-def _model_view(material: _Material, count: int) -> tuple[Scores | None, RandomCurve | None]:
+def _model_view(
+    material: _Material, problem: Problem, count: int
+) -> tuple[Scores | None, RandomCurve | None]:
     """Scores what is left with all that is known, and what random would have found."""
     pool = _cached_pool(material)
     if pool is None:
         return None, None
-    problem = material.spec.problem
     state = situation(material.ledger, material.campaign.id, pool, problem)
     seed = decision_seed(material.spec.seed, len(material.decisions))
     try:
@@ -204,6 +212,11 @@ def _header(material: _Material) -> dict[str, Any]:
     top = now.best.value(name) if now.best else None
     last = material.decisions[-1] if material.decisions else None
     cards = [] if now.hits is None else [{"label": "found", "value": now.hits}]
+    if now.front is not None:
+        cards += [
+            {"label": "on the front", "value": len(now.front)},
+            {"label": "hypervolume", "value": f"{now.hypervolume or 0.0:.4g}"},
+        ]
     cards += [
         {"label": f"best {figures.label(name)}", "value": "-" if top is None else f"{top:.4g}"},
         {"label": "best material", "value": now.best.candidate.formula if now.best else "-"},

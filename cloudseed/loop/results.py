@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cloudseed.db import ExperimentState
-from cloudseed.surrogate import best_so_far, is_feasible, merit
+from cloudseed.surrogate import (
+    as_optimum,
+    best_so_far,
+    bounded,
+    fronts_away,
+    is_feasible,
+    merit,
+    on_front,
+    with_derived,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from cloudseed.db import CandidateRow, ExperimentRow, Ledger, MeasurementRow
+    from cloudseed.db import CandidateRow, DecisionRow, ExperimentRow, Ledger, MeasurementRow
     from cloudseed.surrogate import Problem
 
 __all__ = [
     "Result",
     "best",
+    "front_of",
     "hits",
     "improvements",
     "in_order_of_arrival",
@@ -68,11 +81,25 @@ class Result:
         return None if found is None else found[0]
 
 
+def _standing(problem: Problem, decisions: Sequence[DecisionRow]) -> Problem:
+    """Returns what results are judged by.
+
+    Of a share of the pool it is the bound that the last decision by a model put in its place; as
+    long as there is none, nothing is known to belong to the share.
+    """
+    if problem.objective.share is None:
+        return problem
+    known = [d.model["threshold"] for d in decisions if "threshold" in d.model]
+    return bounded(problem, known[-1]) if known else problem
+
+
 def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Result]:
     """Returns every experiment in the order of planning."""
     candidates = {row.id: row for row in ledger.candidates(campaign_id, tried_only=True)}
     experiments = ledger.experiments(campaign_id)
-    decisions = {row.id: row.step for row in ledger.decisions(campaign_id)}
+    made = ledger.decisions(campaign_id)
+    problem = _standing(problem, made)
+    decisions = {row.id: row.step for row in made}
     by_experiment: dict[int, list[MeasurementRow]] = {}
     for row in ledger.measurements(campaign_id):
         by_experiment.setdefault(row.experiment_id, []).append(row)
@@ -84,7 +111,7 @@ def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Res
     results = []
     for experiment in experiments:
         rows = by_experiment.get(experiment.id, [])
-        measured = {row.property: (row.value, row.sigma) for row in rows}
+        measured = _measured(rows, problem)
         proposal = predictions.get((experiment.decision_id, experiment.candidate_id))
         results.append(
             Result(
@@ -101,7 +128,24 @@ def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Res
     return results
 
 
+def _measured(
+    rows: Sequence[MeasurementRow], problem: Problem
+) -> dict[str, tuple[float, float | None]]:
+    """Returns what one experiment gave, with what can be computed from it."""
+    found: dict[str, tuple[float, float | None]] = {
+        row.property: (row.value, row.sigma) for row in rows
+    }
+    if rows and problem.derived:
+        columns = {name: np.array([value]) for name, (value, _) in found.items()}
+        for name, column in with_derived(problem.derived, columns).items():
+            if name not in found and np.isfinite(column[0]):
+                found[name] = (float(column[0]), None)
+    return found
+
+
 def _feasible(measured: Mapping[str, tuple[float, float | None]], problem: Problem) -> bool | None:
+    if problem.objective.share is not None:
+        return None
     if not measured or any(c.property not in measured for c in problem.constraints):
         return None
     return is_feasible(problem, {name: value for name, (value, _) in measured.items()})
@@ -114,9 +158,19 @@ def in_order_of_arrival(results: Sequence[Result]) -> list[Result]:
 
 
 def ranked(results: Sequence[Result], problem: Problem) -> list[Result]:
-    """Returns measured results, feasible ones first, then by the objective."""
+    """Returns measured results, feasible ones first, then by the objective.
+
+    Of several objectives the front comes first, then the front of the others, and so on.
+    """
+    problem = as_optimum(problem)
     merits = [(r, merit(problem, r.values)) for r in results]
     done = [(r, found) for r, found in merits if found is not None]
+    if problem.further:
+        away = fronts_away(problem, [r.values for r, _ in done])
+        places = sorted(
+            range(len(done)), key=lambda i: (done[i][0].feasible is False, away[i], -done[i][1])
+        )
+        return [done[i][0] for i in places]
     return [r for r, _ in sorted(done, key=lambda pair: (pair[0].feasible is False, -pair[1]))]
 
 
@@ -127,15 +181,29 @@ def hits(results: Sequence[Result], problem: Problem) -> list[Result]:
     return [r for r in in_order_of_arrival(results) if r.feasible]
 
 
+def front_of(results: Sequence[Result], problem: Problem) -> list[Result]:
+    """Returns the Pareto front of what was measured, in order of arrival; [] for one objective."""
+    if not problem.further:
+        return []
+    arrived = in_order_of_arrival(results)
+    on = on_front(problem, [r.values for r in arrived])
+    return [r for r, is_on in zip(arrived, on, strict=True) if is_on]
+
+
 def last_gain(results: Sequence[Result], problem: Problem) -> Result | None:
-    """Returns the result that last brought something: the best, or the latest decision's hit."""
+    """Returns the result that last brought something.
+
+    That is the best, or the latest decision's hit or member of the front.
+    """
+    if problem.further:
+        return max(front_of(results, problem), key=lambda r: r.step, default=None)
     if problem.objective.direction == "find":
         return max(hits(results, problem), key=lambda r: r.step, default=None)
     return best(results, problem)
 
 
 def best(results: Sequence[Result], problem: Problem) -> Result | None:
-    """Returns the best feasible result, or None."""
+    """Returns the best feasible result, or None; of a front the one that leads its table."""
     top = next(iter(ranked(results, problem)), None)
     return top if top is not None and top.feasible is not False else None
 
@@ -144,6 +212,9 @@ def improvements(results: Sequence[Result], problem: Problem) -> list[float | No
     """Returns what was reached after each measured experiment, in order of arrival.
 
     The best feasible value of the objective, the smallest distance from its target, or how many
-    materials were found.
+    materials were found. Of several objectives the hypervolume of the front.
     """
-    return best_so_far(problem, [r.values for r in in_order_of_arrival(results)])
+    arrived = in_order_of_arrival(results)
+    if problem.objective.direction == "find":
+        return [float(count) for count in accumulate(r.feasible is True for r in arrived)]
+    return best_so_far(problem, [r.values for r in arrived])

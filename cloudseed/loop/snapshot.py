@@ -8,7 +8,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.db import ExperimentState
-from cloudseed.loop.results import best, hits, in_order_of_arrival, last_gain, load_results
+from cloudseed.loop.results import (
+    best,
+    front_of,
+    hits,
+    improvements,
+    in_order_of_arrival,
+    last_gain,
+    load_results,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +50,8 @@ class Snapshot:
         objective: Name of the objective's property.
         rounds_since_best: Decisions since the one that found the best, or the latest hit.
         hits: How many materials were found where all are to be; None for an optimum.
+        front: The Pareto front of several objectives, in order of arrival; None for one.
+        hypervolume: What the front dominates; None where there is none.
         outlooks: Number of a decision -> what it still expected, as far as a rule to stop asks.
         elapsed: Seconds since the campaign began, to its last result where it has ended.
         remaining: Seconds that the rest will take at the present pace; None if unknown.
@@ -70,6 +80,8 @@ class Snapshot:
     waiting: str
     alive: bool
     results: Sequence[Result] = field(repr=False)
+    front: Sequence[Result] | None = None
+    hypervolume: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values."""
@@ -85,23 +97,27 @@ class Snapshot:
             "budget": self.budget,
             "unsuccessful": self.unsuccessful,
             "in_flight": list(self.in_flight),
-            "best": None
-            if found is None
-            else {
-                "formula": found.candidate.formula,
-                "key": found.candidate.key,
-                "experiment": found.experiment.id,
-                "measured": {k: v[0] for k, v in found.measured.items()},
-            },
+            "best": None if found is None else _plain(found),
             "objective": self.objective,
             "rounds_since_best": self.rounds_since_best,
             "hits": self.hits,
+            "front": None if self.front is None else [_plain(r) for r in self.front],
+            "hypervolume": self.hypervolume,
             "outlook": dict(self.outlooks[max(self.outlooks)]) if self.outlooks else {},
             "elapsed_s": round(self.elapsed, 1),
             "remaining_s": None if self.remaining is None else round(self.remaining, 1),
             "waiting": self.waiting,
             "alive": self.alive,
         }
+
+
+def _plain(result: Result) -> dict[str, Any]:
+    return {
+        "formula": result.candidate.formula,
+        "key": result.candidate.key,
+        "experiment": result.experiment.id,
+        "measured": {name: value for name, (value, _) in result.measured.items()},
+    }
 
 
 def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> Snapshot:
@@ -142,6 +158,8 @@ def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> 
         waiting=_waiting(campaign, states),
         alive=not ended and beat is not None and (now - beat).total_seconds() < _ALIVE,
         results=results,
+        front=front_of(results, problem) if problem.further else None,
+        hypervolume=(improvements(results, problem) or [None])[-1] if problem.further else None,
     )
 
 

@@ -71,6 +71,13 @@ def _seconds(value: object) -> object:
     return value
 
 
+def _together(value: object) -> object:
+    """Turns a list of objectives into one text."""
+    if isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value):
+        return "; ".join(value)
+    return value
+
+
 Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 
 
@@ -282,9 +289,9 @@ class StopSpec(_Section):
 
     Attributes:
         target: Stop once a feasible material reaches this value of the objective, or this distance
-            from its target, or once so many materials are found.
+            from its target, or once so many materials are found, or a front has this hypervolume.
         no_improvement_rounds: Stop after so many decisions in a row without a better one, or
-            without another hit.
+            without another hit or member of the front.
         expected_hits: Stop once fewer hits are expected; where all that meets the constraints is to
             be found.
         regret: Stop once the best so far is probably within reach of the pool's best; for an
@@ -312,7 +319,12 @@ class CampaignSpec(_Section):
         skip_bad: Whether parents that cannot be used are left out.
         symprec: Tolerance of every symmetry search, in angstrom.
         objective: For instance "max bulk_modulus", "band_gap = 1.4 eV" for a target, "band_gap in
-            [1.5, 3.0] eV" for all materials in a window, or "find all" that meet the constraints.
+            [1.5, 3.0] eV" for all materials in a window, "find lowest 1 % formation_energy", or
+            "find all" that meet the constraints. A list of several optima seeks their front.
+        derived: Name -> formula of properties that are computed from measured ones, such as
+            "shear_modulus / bulk_modulus"; they may be sought and bounded like any other.
+        reference: Property -> value, of each objective of several, that is just not worth having;
+            the front's hypervolume counts from there.
         constraints: For instance "formation_energy <= -2.0 eV/atom".
         elements: Which elements may be used.
         proposer: Where candidates come from.
@@ -340,7 +352,9 @@ class CampaignSpec(_Section):
     disorder: Disorder = "refuse"
     skip_bad: bool = False
     symprec: float = Field(default=SYMPREC, ge=1e-6, le=0.5)
-    objective: str
+    objective: Annotated[str, BeforeValidator(_together)]
+    derived: dict[str, str] = Field(default_factory=dict)
+    reference: dict[str, str | float] = Field(default_factory=dict)
     constraints: tuple[str, ...] = ()
     elements: ElementsSpec = ElementsSpec()
     proposer: ProposerSpec = ProposerSpec()
@@ -365,7 +379,7 @@ class CampaignSpec(_Section):
     @property
     def problem(self) -> Problem:
         """The objective and constraints, parsed."""
-        return parse_problem(self.objective, self.constraints)
+        return parse_problem(self.objective, self.constraints, self.reference, self.derived)
 
     @property
     def all_proposers(self) -> tuple[ProposerChoice, ...]:
@@ -389,6 +403,18 @@ class CampaignSpec(_Section):
             self.decide.strategy.acquisition_for(self.problem)
         except ObjectiveError as error:
             raise SpecError(f"decide.acquisition: {error.message}", hint=error.hint) from error
+        several = bool(self.problem.further)
+        if several and self.stop.regret:
+            raise SpecError(
+                "The key 'stop.regret' needs one objective with an optimum or a target.",
+                hint="Of a front use stop.no_improvement_rounds.",
+            )
+        if several and self.stop.target is not None and not self.reference:
+            raise SpecError(
+                "The key 'stop.target' is a hypervolume where several objectives are sought, and"
+                " that counts from a reference.",
+                hint="Give a `reference`, or use stop.no_improvement_rounds.",
+            )
         optional = bool(info.context and info.context.get(_PARENTS_OPTIONAL))
         listed = all(p.name == "fixed_list" for p in self.all_proposers)
         if not (self.parents or listed or optional):

@@ -45,7 +45,7 @@ def _limit(spec: CampaignSpec, now: Snapshot) -> str | None:
     problem, stop, budget = spec.problem, spec.stop, spec.budget
     reached = improvements(now.results, problem)[-1:] if stop.target is not None else []
     if stop.target is not None and reached and reached[0] is not None:
-        more = problem.objective.direction in {"max", "find"}
+        more = bool(problem.further) or problem.objective.direction in {"max", "find"}
         if reached[0] >= stop.target if more else reached[0] <= stop.target:
             return f"the target {stop.target:g} is reached"
     if now.measured >= budget.experiments:

@@ -10,7 +10,18 @@ from cloudseed.surrogate.descriptors import element_descriptors
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
 from cloudseed.surrogate.features import BLOCKS, Features
-from cloudseed.surrogate.judging import best_so_far, is_feasible, merit, shown
+from cloudseed.surrogate.formulas import with_derived
+from cloudseed.surrogate.judging import (
+    as_optimum,
+    best_so_far,
+    bounded,
+    fronts_away,
+    is_feasible,
+    merit,
+    on_front,
+    shown,
+    with_reference,
+)
 from cloudseed.surrogate.kernels import Kernel
 from cloudseed.surrogate.memory import Memory
 from cloudseed.surrogate.modelling import wants_hints
@@ -60,7 +71,9 @@ __all__ = [
     "Scope",
     "Scores",
     "Strategy",
+    "as_optimum",
     "best_so_far",
+    "bounded",
     "decide",
     "decision_seed",
     "describe",
@@ -69,9 +82,11 @@ __all__ = [
     "expected_hits",
     "expected_random_best",
     "experiment_costs",
+    "fronts_away",
     "full_string",
     "is_feasible",
     "merit",
+    "on_front",
     "parse_problem",
     "parse_scope",
     "probability_of_best",
@@ -84,4 +99,6 @@ __all__ = [
     "shown",
     "space_fill",
     "wants_hints",
+    "with_derived",
+    "with_reference",
 ]

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from cloudseed.surrogate.front_gain import FrontGain
     from cloudseed.surrogate.gp import FittedSurrogate
     from cloudseed.surrogate.hurdle import Hurdle
     from cloudseed.surrogate.makeable import Makeable
@@ -59,6 +60,10 @@ class Goal:
         """Makes the goal for values that are (value - centre) / scale."""
         target = None if objective.target is None else (objective.target - centre) / scale
         return cls(-1.0 if objective.direction == "min" else 1.0, target)
+
+    def standardised(self, merit: float, centre: float, scale: float) -> float:
+        """Returns a merit as the goal for values that are (value - centre) / scale has it."""
+        return (merit if self.target is not None else merit - self.sign * centre) / scale
 
     def merit(self, values: Array) -> Array:
         """Returns how good values are, larger is better; at most zero where there is a target."""
@@ -155,12 +160,21 @@ class Criterion:
         best: The best feasible merit so far, in the property's unit; where nothing feasible is
             known, one that nearly every candidate improves on, so that feasibility decides.
         makeable: Model of whether a candidate can be made; None where all could be.
+        front: Of several objectives, what is to be added to.
+        reference: Merits from which the front's hypervolume counts, in the objectives' units.
     """
 
     problem: Problem
     surrogates: Mapping[str, FittedSurrogate | Hurdle]
     best: float
     makeable: Makeable | None = None
+    front: FrontGain | None = None
+    reference: Array | None = None
+
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What is sought of each objective, in its own unit."""
+        return tuple(Goal.of(objective) for objective in self.problem.objectives)
 
     @property
     def goal(self) -> Goal:
@@ -188,7 +202,14 @@ class Criterion:
             insides.append(inside)
             log_feasible = log_feasible + inside
         acquisition = log_feasible
-        if self.problem.objective.direction != "find":
+        if self.front is not None:
+            many = len(self.problem.objectives)
+            scales = [model.scale for model in self.surrogates.values()]
+            spreads = [
+                np.maximum(sd, SMALLEST_SD * scale) for sd, scale in zip(sds, scales, strict=True)
+            ]
+            acquisition = log_feasible + self.front.log_gain(means[:many], spreads[:many])
+        elif self.problem.objective.direction != "find":
             spread = np.maximum(sds[0], SMALLEST_SD * self.objective.scale)
             acquisition = log_feasible + self.goal.log_gain(means[0], spread, self.best)
         return Evaluation(

@@ -34,7 +34,15 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-__all__ = ["Baseline", "cholesky", "choose_jointly"]
+__all__ = [
+    "SAMPLES",
+    "Baseline",
+    "Output",
+    "cholesky",
+    "choose_jointly",
+    "drawn_classes",
+    "log_classes",
+]
 
 #: Samples of the properties at what is measured, pending or picked.
 SAMPLES = 256
@@ -77,7 +85,7 @@ def choose_jointly(
     rng = np.random.default_rng(seed)
     limits = judging.bounds(criterion.problem)
     outputs = [
-        _Output.of(
+        Output.of(
             model,
             limits.get(name, (-np.inf, np.inf)),
             baseline.x,
@@ -93,10 +101,10 @@ def choose_jointly(
     assert isinstance(objective, FittedSurrogate), "what is optimised has a Gaussian process"
     goal = Goal.of(criterion.problem.objective, objective.centre, objective.scale)
     # Classes are not learned within a batch: what their models say holds for all of it.
-    fixed = _log_classes(criterion, choices)
+    fixed = log_classes(criterion, choices)
     open_ = np.isnan(baseline.feasible)
     alive = np.ones((SAMPLES, len(open_)), dtype=bool)
-    alive[:, open_] = _drawn_classes(_log_classes(criterion, baseline.x[open_]), rng)
+    alive[:, open_] = drawn_classes(log_classes(criterion, baseline.x[open_]), rng)
     known = [o.known for o in outputs]
     best = _best(goal, outputs, known, baseline.feasible, alive=alive)
     # Where a sample holds nothing feasible, nearly every candidate improves: feasibility decides.
@@ -113,7 +121,7 @@ def choose_jointly(
         gains.append(float(worth[pick]))
         left[pick] = False
         drawn = [o.measure(pick, rng)[:, None] for o in outputs]
-        alive = _drawn_classes(fixed[[pick]], rng)
+        alive = drawn_classes(fixed[[pick]], rng)
         best = np.maximum(best, _best(goal, outputs, drawn, alive=alive))
     return picks, gains
 
@@ -132,7 +140,7 @@ class Baseline:
     feasible: Array
 
 
-def _worth(goal: Goal, outputs: list[_Output], best: Array) -> Array:
+def _worth(goal: Goal, outputs: list[Output], best: Array) -> Array:
     """Returns the log of each candidate's feasible improvement, averaged over the samples, k."""
     objective = outputs[0]
     value = goal.log_gain(objective.mean, objective.sd, best[:, None])
@@ -142,7 +150,7 @@ def _worth(goal: Goal, outputs: list[_Output], best: Array) -> Array:
     return np.asarray(logsumexp(value, axis=0) - np.log(len(value)))
 
 
-def _chance(goal: Goal, outputs: list[_Output], best: Array) -> Array:
+def _chance(goal: Goal, outputs: list[Output], best: Array) -> Array:
     """Returns the log probability that each candidate is feasible and better, k."""
     objective = outputs[0]
     wanted = best[:, None] + _MARGIN
@@ -152,7 +160,7 @@ def _chance(goal: Goal, outputs: list[_Output], best: Array) -> Array:
     return np.asarray(logsumexp(value, axis=0) - np.log(len(value)))
 
 
-def _log_classes(criterion: Criterion, x: Array) -> Array:
+def log_classes(criterion: Criterion, x: Array) -> Array:
     """Returns the log probability of what has no Gaussian process: hurdles, being makeable; k."""
     limits = judging.bounds(criterion.problem)
     total = criterion.log_makeable(x)
@@ -162,7 +170,7 @@ def _log_classes(criterion: Criterion, x: Array) -> Array:
     return total
 
 
-def _drawn_classes(log_chance: Array, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
+def drawn_classes(log_chance: Array, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
     """Draws in each sample whether points pass, S x k."""
     if not log_chance.any():
         return np.ones((SAMPLES, len(log_chance)), dtype=bool)
@@ -171,7 +179,7 @@ def _drawn_classes(log_chance: Array, rng: np.random.Generator) -> npt.NDArray[n
 
 def _best(
     goal: Goal,
-    outputs: list[_Output],
+    outputs: list[Output],
     drawn: list[Array],
     known: Array | float = np.nan,
     *,
@@ -194,7 +202,7 @@ def _best(
 
 
 @dataclass(slots=True)
-class _Output:
+class Output:
     """One property in S samples of what is known, standardised.
 
     Attributes:
@@ -219,7 +227,7 @@ class _Output:
         *,
         noise: float,
         rng: np.random.Generator,
-    ) -> _Output:
+    ) -> Output:
         count = len(baseline)
         mean, joint = model.standardised_joint(np.concatenate([baseline, choices]))
         joint[np.diag_indices(len(joint))] += noise + _NUGGET

@@ -10,6 +10,7 @@ import numpy as np
 from cloudseed.errors import EmptyPoolError, FitError, InputError
 from cloudseed.surrogate.batch import Baseline, choose_jointly
 from cloudseed.surrogate.choosing import Valuer
+from cloudseed.surrogate.front_batch import choose_for_front
 from cloudseed.surrogate.memory import Memory, digest
 from cloudseed.surrogate.modelling import (
     Space,
@@ -18,9 +19,11 @@ from cloudseed.surrogate.modelling import (
     describe_models,
     fit_criterion,
     known_feasible,
+    modelled_problem,
     sort_scores,
 )
 from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
+from cloudseed.surrogate.shares import membership
 from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
 from cloudseed.surrogate.strategy import Strategy
 from cloudseed.surrogate.thompson import choose_by_draws
@@ -40,14 +43,19 @@ __all__ = ["MIN_VALUES", "decide", "decision_seed", "space_fill"]
 
 #: With fewer measured values of the objective than this, the choice fills space.
 MIN_VALUES = 3
+#: Share of the picks that look far beyond the threshold where a share of the pool is sought: with
+#: none, one of five campaigns on elpasolites stayed with a threshold amid what it had measured.
+BOLD = 0.2
 #: Candidates that reach the joint stage: the best by their value alone.
 FINALISTS = 512
+#: The same for several objectives.
+FRONT_FINALISTS = 1_024
 #: Measured candidates that may be the incumbent in the joint stage.
 INCUMBENTS = 256
 #: The default strategy.
 AUTO = Strategy()
 #: What methods are called where the joint stage fails.
-ALONE = {"LogNEI": "LogEI"}
+ALONE = {"LogNEI": "LogEI", "LogNEHVI": "LogEHVI"}
 
 
 def decide(
@@ -70,8 +78,9 @@ def decide(
     With fewer than `MIN_VALUES` measured values of the objective the batch fills space. Otherwise a
     model per property scores every available candidate. For an optimum the best of them compete for
     the batch jointly, pending experiments taken into account; where all that meets the constraints
-    is to be found, the likeliest are taken. Once a candidate could not be made, the chance that
-    others can be is learned too.
+    is to be found, the likeliest are taken. Of a share of the pool, the value at which it begins is
+    estimated first and stands in the choice's `model` under `threshold`. Once a candidate could
+    not be made, the chance that others can be is learned too.
 
     Args:
         features: Everything that may occur, N rows: embeddings, N x d, or several blocks.
@@ -101,8 +110,10 @@ def decide(
         ObjectiveError: If the acquisition has no meaning for what is sought.
         FitError: If the measurements cannot be modelled at all.
     """
-    rule = strategy.acquisition_for(problem)
     log_costs = None if costs is None else _log_costs(costs, len(features))
+    adjusted: list[str] = []
+    problem = modelled_problem(observations, problem, MIN_VALUES, adjusted)
+    rule = strategy.acquisition_for(problem)
     known = int(np.isfinite(column(observations, problem.objective.property)).sum())
     if known < MIN_VALUES:
         choice = space_fill(
@@ -120,25 +131,37 @@ def decide(
     criterion, told = memory.models(
         key, lambda said: fit_criterion(space, observations, problem, int(key[:8], 16), said)
     )
-    notes = list(told)
-    valuer = Valuer(criterion, rule, strategy.width)
-    asked = f"{key} {rule if valuer.of_bounds else ''}"
-    found = memory.evaluation(asked, pool.open, lambda rows: valuer.evaluate(space, rows))
-    valuer, found = valuer.valued(found, seed)
-    scores = sort_scores(
-        criterion, pool.open, found, None if log_costs is None else log_costs[pool.open]
-    )
-    chosen, method, facts = _exploited(
-        space,
-        valuer,
-        observations,
-        pool,
-        scores,
-        batch=batch - explored,
-        seed=seed,
-        log_costs=log_costs,
-        notes=notes,
-    )
+    notes = [*adjusted, *told]
+    if problem.objective.share is not None:
+        method = "ExpectedHits"
+        chosen, scores, facts = _shared(
+            space,
+            criterion,
+            observations,
+            pool,
+            batch=batch - explored,
+            rng=rng,
+            log_costs=log_costs,
+        )
+    else:
+        valuer = Valuer(criterion, rule, strategy.width)
+        asked = f"{key} {rule if valuer.of_bounds else ''}"
+        found = memory.evaluation(asked, pool.open, lambda rows: valuer.evaluate(space, rows))
+        valuer, found = valuer.valued(found, seed)
+        scores = sort_scores(
+            criterion, pool.open, found, None if log_costs is None else log_costs[pool.open]
+        )
+        chosen, method, facts = _exploited(
+            space,
+            valuer,
+            observations,
+            pool,
+            scores,
+            batch=batch - explored,
+            seed=seed,
+            log_costs=log_costs,
+            notes=notes,
+        )
     rest = np.setdiff1d(pool.open, chosen, assume_unique=True) if explored else pool.open[:0]
     if len(rest):
         taken = np.concatenate([pool.tried, pool.pending, np.array(chosen, dtype=np.int64)])
@@ -185,23 +208,30 @@ def _exploited(
             space, criterion, pool.open, batch=batch, seed=seed, log_costs=costs
         )
         return drawn, valuer.method, {}
-    finalists = scores.rows[:FINALISTS]
+    front = criterion.front is not None
+    finalists = scores.rows[: FRONT_FINALISTS if front else FINALISTS]
     costs = None if log_costs is None else log_costs[finalists]
     facts: dict[str, object] = {"finalists": len(finalists)}
-    method = valuer.method
+    method = "LogNEHVI" if front else valuer.method
     try:
         if rule in {"expected_improvement", "probability"}:
             baseline = _baseline(space, criterion, observations, pool.pending)
             facts["baseline"] = len(baseline.x)
-            picks = choose_jointly(
-                criterion,
-                baseline,
-                space[finalists],
-                batch,
-                seed,
-                log_costs=costs,
-                by_chance=rule == "probability",
-            )[0]
+            points = space[finalists]
+            if front:
+                picks = choose_for_front(criterion, baseline, points, batch, seed, log_costs=costs)[
+                    0
+                ]
+            else:
+                picks = choose_jointly(
+                    criterion,
+                    baseline,
+                    points,
+                    batch,
+                    seed,
+                    log_costs=costs,
+                    by_chance=rule == "probability",
+                )[0]
         else:
             picks = valuer.choose(space[finalists], space[pool.pending], batch, costs)
     except FitError as error:
@@ -222,6 +252,34 @@ def _log_costs(costs: Array, count: int) -> Array:
             hint="Give one positive number per row.",
         )
     return np.log(np.asarray(costs, dtype=np.float64))
+
+
+def _shared(
+    space: Space,
+    criterion: Criterion,
+    observations: Observations,
+    pool: _Pool,
+    *,
+    batch: int,
+    rng: np.random.Generator,
+    log_costs: Array | None,
+) -> tuple[list[int], Scores, dict[str, object]]:
+    """Chooses where the best share of the pool is sought: rows, scores, and facts.
+
+    A model that is too sure of what it has not seen puts the threshold amid what was measured, and
+    never looks elsewhere. So some picks are those likeliest to lie far beyond the threshold.
+    Where the model is right they are members too.
+    """
+    found = membership(space, criterion, observations, pool.open, pool.pending, log_costs=log_costs)
+    bold = min(batch, int(BOLD * batch + rng.random()))
+    chosen = found.bold[:bold].tolist()
+    likeliest = found.scores.rows[~np.isin(found.scores.rows, chosen)]
+    chosen += likeliest[: batch - len(chosen)].tolist()
+    return (
+        chosen,
+        found.scores,
+        {"threshold": found.threshold, "bolder": found.bolder, "bold": bold},
+    )
 
 
 def decision_seed(seed: int, step: int) -> int:

@@ -13,6 +13,8 @@ from cloudseed.errors import FitError, InputError
 from cloudseed.surrogate import gp, judging
 from cloudseed.surrogate.acquisition import Criterion, Evaluation
 from cloudseed.surrogate.features import Features, project
+from cloudseed.surrogate.front import nadir
+from cloudseed.surrogate.front_gain import FrontGain
 from cloudseed.surrogate.hurdle import Hurdle, fit_hurdle, is_inflated
 from cloudseed.surrogate.makeable import Makeable, fit_makeable, newest
 from cloudseed.surrogate.protocols import Observations, Problem, Scores
@@ -37,6 +39,8 @@ __all__ = [
     "fit_criterion",
     "is_gap",
     "known_feasible",
+    "modelled_problem",
+    "replicate_means",
     "score",
     "sort_scores",
     "wants_hints",
@@ -163,7 +167,10 @@ def fit_criterion(
     """
     surrogates: dict[str, FittedSurrogate | Hurdle] = {}
     limits = judging.bounds(problem)
-    optimised = problem.objective.direction != "find"
+    goal = problem.objective
+    # Where the highest share is sought, the threshold will be a bound above any floor.
+    above = {goal.property} if goal.end == "highest" else set()
+    optimised = {o.property for o in problem.objectives if o.direction != "find"}
     for name in problem.properties:
         values = column(observations, name)
         known = np.isfinite(values)
@@ -180,14 +187,46 @@ def fit_criterion(
             spread=max(gaps, default=None),
             notes=notes,
             # Where no value at the floor or above it is allowed, the floor tells nothing.
-            floors=name in limits
-            and limits[name][1] >= values[known].min()
-            and (not optimised or name != problem.objective.property),
+            floors=name in above
+            or (
+                name in limits and limits[name][1] >= values[known].min() and name not in optimised
+            ),
         )
         notes.extend(surrogates[name].notes)
     makeable = _makeable(space, observations, notes)
     criterion = Criterion(problem, surrogates, best=0.0, makeable=makeable)
+    if problem.further:
+        return _with_front(space, criterion, observations, notes)
     return replace(criterion, best=_best(space, criterion, observations, notes))
+
+
+def modelled_problem(
+    observations: Observations, problem: Problem, least: int, notes: list[str]
+) -> Problem:
+    """Leaves out the objectives of a front that were measured too seldom to be modelled.
+
+    Args:
+        observations: What was measured.
+        problem: What is sought.
+        least: Values that a model needs.
+        notes: Gets a line for each that is left out.
+
+    Returns:
+        The problem of the others; of the first alone where there is no other.
+    """
+    if not problem.further:
+        return problem
+    counts = [int(np.isfinite(column(observations, o.property)).sum()) for o in problem.objectives]
+    kept = [i for i, count in enumerate(counts) if count >= least] or [0]
+    notes.extend(
+        f"{o.property} was measured {count} times: it is left out of the objectives"
+        for o, count in zip(problem.objectives, counts, strict=True)
+        if count < least and len(kept) < len(counts)
+    )
+    goals = [problem.objectives[i] for i in kept]
+    given = problem.reference
+    reference = None if given is None or len(kept) < 2 else tuple(given[i] for i in kept)
+    return replace(problem, objective=goals[0], further=tuple(goals[1:]), reference=reference)
 
 
 def _fitted(
@@ -255,7 +294,9 @@ def is_gap(name: str) -> bool:
 
 def wants_hints(problem: Problem) -> bool:
     """Tells whether hints on band gaps can serve a problem: one of its bounds is on a gap."""
-    return any(is_gap(c.property) for c in problem.constraints)
+    goal = problem.objective
+    shared = goal.end == "highest" and is_gap(goal.property)
+    return shared or any(is_gap(c.property) for c in problem.constraints)
 
 
 def _best(
@@ -273,6 +314,31 @@ def _best(
     return float(expected.min() - 3 * model.scale)
 
 
+def _with_front(
+    space: Space, criterion: Criterion, observations: Observations, notes: list[str]
+) -> Criterion:
+    """Returns the criterion with the front of the posterior means of feasible candidates."""
+    rows, feasible = known_feasible(criterion, observations)
+    models = [criterion.surrogates[o.property] for o in criterion.problem.objectives]
+    merits = np.column_stack(
+        [
+            goal.merit(model.evaluate(space[rows], -math.inf, math.inf)[0])
+            for goal, model in zip(criterion.goals, models, strict=True)
+        ]
+    )
+    good = merits[feasible == 1]
+    if criterion.problem.reference is not None:
+        reference = judging.reference_merits(criterion.problem)
+    elif len(good):
+        reference = nadir(good)
+    else:
+        reference = merits.min(axis=0) - 3 * np.array([model.scale for model in models])
+    if not len(good):
+        notes.append("nothing feasible is known yet: the chance to meet the constraints leads")
+    front = FrontGain.of(criterion.goals, good, reference)
+    return replace(criterion, front=front, reference=reference)
+
+
 def known_feasible(criterion: Criterion, observations: Observations) -> tuple[Rows, Array]:
     """Tells which measured candidates meet the constraints that have a model.
 
@@ -281,7 +347,7 @@ def known_feasible(criterion: Criterion, observations: Observations) -> tuple[Ro
         one does not, NaN where that depends on a property that was not measured.
     """
     names = tuple(criterion.surrogates)
-    rows, means = _replicate_means(observations, names)
+    rows, means = replicate_means(observations, names)
     feasible = np.ones(len(rows))
     unknown = np.zeros(len(rows), dtype=bool)
     for name, (lower, upper) in judging.bounds(criterion.problem).items():
@@ -293,7 +359,7 @@ def known_feasible(criterion: Criterion, observations: Observations) -> tuple[Ro
     return rows, feasible
 
 
-def _replicate_means(observations: Observations, properties: tuple[str, ...]) -> tuple[Rows, Array]:
+def replicate_means(observations: Observations, properties: tuple[str, ...]) -> tuple[Rows, Array]:
     """Returns each measured row once, and per property the mean of its values, NaN where none."""
     rows, index = np.unique(observations.rows, return_inverse=True)
     means = np.full((len(rows), len(properties)), np.nan)

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from cloudseed.units import unit_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
+
+    from cloudseed.surrogate.formulas import Formula
 
 __all__ = [
     "Choice",
@@ -67,11 +71,17 @@ class Objective:
             `target`; "find" for as many materials as possible that meet the constraints.
         target: The value to come near, in the property's own unit; None unless `direction` is
             "target".
+        share: With "find", the share of the pool that is to be found, above 0 and below 1: those
+            that meet the constraints and lie at the `end` of the property's values. None where the
+            constraints alone say what is to be found.
+        end: Which end; None unless there is a share.
     """
 
     property: str
     direction: Literal["max", "min", "target", "find"]
     target: float | None = None
+    share: float | None = None
+    end: Literal["highest", "lowest"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +98,55 @@ class Problem:
     """What is sought.
 
     Attributes:
-        objective: What to optimise.
+        objective: What to optimise; of several objectives the first.
         constraints: What must hold.
+        further: The other objectives. With any, what is sought is the Pareto front: the materials
+            that no other one equals in every objective and beats in one.
+        reference: A value of each objective, in its own unit, that is just not worth having; the
+            hypervolume of a front counts from there. None to infer it from the measurements.
+        derived: Properties that are computed from measured ones; each may hold those before it.
     """
 
     objective: Objective
     constraints: tuple[Constraint, ...] = ()
+    further: tuple[Objective, ...] = ()
+    reference: tuple[float, ...] | None = None
+    derived: tuple[Formula, ...] = ()
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """All objectives."""
+        return (self.objective, *self.further)
 
     @property
     def properties(self) -> tuple[str, ...]:
-        """Every property that must be measured, the objective's first, each once."""
-        names = [self.objective.property, *(c.property for c in self.constraints)]
+        """Every property that must be known, the objectives' first, each once."""
+        names = [*(o.property for o in self.objectives), *(c.property for c in self.constraints)]
         return tuple(dict.fromkeys(names))
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Every property that a lab is asked for: those known, and what the derived ones hold."""
+        formulas = {formula.name: formula for formula in self.derived}
+        names: dict[str, None] = {}
+        waiting = list(self.properties)
+        while waiting:
+            name = waiting.pop(0)
+            if name in formulas:
+                waiting = [*formulas[name].of, *waiting]
+            else:
+                names[name] = None
+        return tuple(names)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every property that is known or measured, each once."""
+        return tuple(dict.fromkeys([*self.properties, *self.measured]))
+
+    def unit(self, name: str) -> str | None:
+        """Returns the unit of a property, None where nobody knows it."""
+        formulas = {formula.name: formula.unit for formula in self.derived}
+        return formulas.get(name, unit_of(name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import numpy as np
 from cloudseed.errors import InputError
 from cloudseed.surrogate import judging
 from cloudseed.surrogate.acquisition import Goal
+from cloudseed.surrogate.front import hypervolumes
 from cloudseed.surrogate.judging import shown
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ __all__ = ["RandomCurve", "exact_random_best", "expected_random_best"]
 
 #: Random campaigns that are simulated.
 DRAWS = 2_000
+#: The same of several objectives, whose volumes take longer.
+_FRONT_DRAWS = 200
 #: Normal deviates that are held at once.
 _CHUNK_ENTRIES = 2**22
 
@@ -34,7 +37,8 @@ _CHUNK_ENTRIES = 2**22
 class RandomCurve:
     """The best feasible value, or the hits, of a random campaign after 1, 2, ... k experiments.
 
-    With a target in place of an optimum the value is the distance from it.
+    With a target in place of an optimum the value is the distance from it, with several objectives
+    the hypervolume of the front.
 
     Attributes:
         expected: Mean over the campaigns that have found anything feasible, k; NaN where none has.
@@ -66,7 +70,7 @@ def expected_random_best(
 
     Args:
         scores: What the model says of the candidates.
-        problem: What is sought.
+        problem: What is sought; of several objectives with a reference.
         count: Number of experiments; no more than there are candidates are made.
         seed: Decides the draws.
         start: The best feasible value of the objective before the first experiment, or how many
@@ -77,7 +81,8 @@ def expected_random_best(
         InputError: If count is below 1 or the objective was not modelled.
     """
     name = problem.objective.property
-    if count < 1 or name not in scores.properties:
+    modelled = all(o.property in scores.properties for o in problem.objectives)
+    if count < 1 or not modelled or (problem.further and problem.reference is None):
         raise InputError(
             f"A random campaign of {count} experiments on {name} cannot be predicted.",
             hint="Ask for at least one experiment on a property that was modelled.",
@@ -86,6 +91,8 @@ def expected_random_best(
         )
     rng = np.random.default_rng(seed)
     length = min(count, len(scores.rows))
+    if problem.further:
+        return _front_curve(scores, problem, length, min(draws, _FRONT_DRAWS), rng)
     finds = problem.objective.direction == "find"
     goal = Goal.of(problem.objective)
     parts = []
@@ -104,6 +111,25 @@ def expected_random_best(
     before = start or 0.0
     curve = _summarise(before + best, lambda merit: merit)
     return replace(curve, found=(best > 0).mean(axis=0) if before == 0 else curve.found)
+
+
+def _front_curve(
+    scores: Scores, problem: Problem, length: int, draws: int, rng: np.random.Generator
+) -> RandomCurve:
+    """Returns the hypervolume of random campaigns, from the problem's reference."""
+    reference = judging.reference_merits(problem)
+    places = [scores.properties.index(o.property) for o in problem.objectives]
+    goals = [Goal.of(o) for o in problem.objectives]
+    volumes = np.empty((draws, length))
+    for volume in volumes:
+        order = rng.permutation(len(scores.rows))[:length]
+        noise = rng.standard_normal((length, len(places)))
+        values = scores.mean[order][:, places] + scores.sd[order][:, places] * noise
+        merits = np.column_stack([g.merit(v) for g, v in zip(goals, values.T, strict=True)])
+        merits[rng.random(length) >= scores.feasible[order]] = -np.inf
+        volume[:] = hypervolumes(merits, reference)
+    lower, upper = np.quantile(volumes, (0.05, 0.95), axis=0)
+    return RandomCurve(volumes.mean(axis=0), lower, upper, (volumes > 0).mean(axis=0))
 
 
 def _draw(

@@ -11,15 +11,19 @@ from scipy.spatial.distance import cdist
 
 from cloudseed.errors import EmptyPoolError, ObjectiveError
 from cloudseed.surrogate.acquisition import Goal
+from cloudseed.surrogate.front import layers
 from cloudseed.surrogate.modelling import (
     Space,
     checked_rows,
     column,
     describe_models,
     fit_criterion,
+    modelled_problem,
     score,
 )
+from cloudseed.surrogate.objectives import objective_text
 from cloudseed.surrogate.protocols import Observations, Problem, Scores
+from cloudseed.surrogate.shares import membership
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,7 +88,8 @@ def rank(
         seed: Decides all that is random.
         order_by: "acquisition" for the value of measuring a candidate next; "mean" for the
             predicted objective, candidates first that meet the constraints with probability 1/2 or
-            more, then the others by that probability.
+            more, then the others by that probability; of several objectives, for the fronts of the
+            predicted values, one after another.
         hints: As in `decide`.
 
     Raises:
@@ -97,11 +102,18 @@ def rank(
     measured = checked_rows(observations.rows, len(features))
     if not len(rows):
         raise EmptyPoolError("There is no candidate to rank.", hint="Give at least one.")
-    require_measured(observations, problem.objective.property)
     notes: list[str] = []
+    problem = modelled_problem(observations, problem, 1, notes)
+    require_measured(observations, problem.objective.property)
     space = Space.of(features, hints)
     criterion = fit_criterion(space, observations, problem, seed, notes)
-    scores = score(space, criterion, rows)
+    if problem.objective.share is not None:
+        found = membership(space, criterion, observations, rows, measured)
+        scores = found.scores
+        share = objective_text(problem.objective)
+        notes.append(f"{share}: from {found.threshold:.6g} on, by the model")
+    else:
+        scores = score(space, criterion, rows)
     if order_by == "mean":
         scores = _by_mean(scores, problem)
     positions, distances = _nearest(space.near(scores.rows), space.near(measured))
@@ -136,9 +148,18 @@ def require_measured(observations: Observations, name: str) -> None:
 def _by_mean(scores: Scores, problem: Problem) -> Scores:
     likely = scores.feasible >= LIKELY
     merit = scores.feasible
-    if problem.objective.direction != "find":
+    if problem.further:
+        merits = [
+            Goal.of(objective).merit(scores.mean[:, j])
+            for j, objective in enumerate(problem.objectives)
+        ]
+        merit = np.where(likely, -layers(np.column_stack(merits)).astype(np.float64), merit)
+        # On one layer, what adds more to the front goes first.
+        order = np.lexsort((scores.rows, -scores.acquisition, -merit, ~likely))
+    elif problem.objective.direction != "find":
         merit = np.where(likely, Goal.of(problem.objective).merit(scores.mean[:, 0]), merit)
-    order = np.lexsort((scores.rows, -merit, ~likely))
+    if not problem.further:
+        order = np.lexsort((scores.rows, -merit, ~likely))
     return Scores(
         rows=scores.rows[order],
         mean=scores.mean[order],

@@ -10,7 +10,8 @@
 | `information` | what its value tells of the optimum's value, or of the bounds | all |
 
 `auto` is the expected improvement for an optimum or a target, the probability where all is to be
-found.
+found. Of several objectives it is the expected hypervolume improvement, of a share of the pool the
+probability to belong to it; no other one is there for those two.
 """
 
 from __future__ import annotations
@@ -69,6 +70,12 @@ class Strategy:
             ObjectiveError: If it has no meaning for what is sought.
         """
         finds = problem.objective.direction == "find"
+        if self.acquisition != "auto" and (problem.further or problem.objective.share is not None):
+            sought = "several objectives" if problem.further else "a share of the pool"
+            raise ObjectiveError(
+                f"The acquisition {self.acquisition!r} is not there for {sought}.",
+                hint="Use auto.",
+            )
         if self.acquisition == "auto":
             return "probability" if finds else "expected_improvement"
         if finds and self.acquisition in _OF_AN_OPTIMUM:

@@ -114,3 +114,13 @@ def test_rules_that_do_not_fit_the_objective_are_refused(written, objective, sto
     path = written(objective=objective, stop=stop)
     with pytest.raises(SpecError, match="needs an objective"):
         load_spec(path)
+
+
+def test_the_best_share_of_the_pool_is_found(written, tmp_path, monkeypatch):
+    path = written(objective="find highest 10 % band_gap", stop={"target": 1}, batch=2)
+    end, report = ended(path, tmp_path / "run", monkeypatch)
+    assert end.hits >= 1
+    assert end.stop_reason == "the target 1 is reached"
+    assert end.best.value("band_gap") == max(r.value("band_gap") or 0 for r in end.results)
+    assert "find highest 10 % band_gap" in report
+    assert end.to_json()["hits"] == end.hits

@@ -65,6 +65,8 @@ def _hits(result: Backtest) -> Any:
 def _best(result: Backtest, goal: str) -> Any:
     distance = result.truth.problem.objective.direction == "target"
     what = f"{label(goal)}, distance to the target" if distance else f"best {label(goal)}"
+    if result.truth.merits is not None:
+        what = "hypervolume, share of the pool's,"
     figure, axes = _axes(f"{what} so far")
     chance, sign = result.chance, result.truth.direction
     band = sign * np.where(np.isfinite(chance.best_band), chance.best_band, np.nan)
@@ -73,7 +75,8 @@ def _best(result: Backtest, goal: str) -> Any:
         if figures.curves.best is not None:
             _curve(axes, figures.curves.best, colour, name)
     known = result.truth.merit[np.isfinite(result.truth.merit)]
-    axes.axhline(sign * known.max(), color=_GREY, linewidth=0.8, linestyle=":")
+    most = 1.0 if result.truth.merits is not None else sign * known.max()
+    axes.axhline(most, color=_GREY, linewidth=0.8, linestyle=":")
     return _finished(figure, axes, result)
 
 

@@ -16,7 +16,7 @@ from cloudseed.loop.backtesting.pool import known_pool
 from cloudseed.loop.backtesting.records import Records
 from cloudseed.loop.backtesting.report import Backtest
 from cloudseed.loop.pool import feature_blocks
-from cloudseed.surrogate import wants_hints
+from cloudseed.surrogate import wants_hints, with_derived
 from cloudseed.surrogate.backtesting import (
     Conduct,
     Rules,
@@ -108,14 +108,14 @@ def backtest(
     problem = spec.problem
     pool = known_pool(
         table,
-        problem.properties,
+        problem.measured,
         out,
         encoder=spec.encoder,
         features=settings.features,
         skip_bad=settings.skip_bad,
         progress=progress,
     )
-    truth = Truth.of(problem, pool.values, share=settings.share)
+    truth = Truth.of(problem, with_derived(problem.derived, pool.values), share=settings.share)
     budget = min(settings.budget or spec.budget.experiments, len(pool.names))
     if budget <= spec.initial:
         raise UsageError(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import hypergeom
 
+from cloudseed.surrogate.front import random_hypervolumes
 from cloudseed.surrogate.random_search import exact_random_best
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ __all__ = ["Chance", "chance_of", "experiments_of_random"]
 
 #: Quantiles of every band.
 BAND = (0.05, 0.95)
+#: Random campaigns that the band of a hypervolume is made from.
+_ORDERS = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +35,7 @@ class Chance:
         found_band: 5th and 95th percentile of the hits, 2 x budget.
         any_hit: Probability of at least one hit.
         best: Expected best feasible merit given that there is one, NaN where there is none.
+            Of several objectives the expected hypervolume, as a share of the pool's.
         best_band: 5th and 95th percentile of the best merit, 2 x budget; minus infinity where
             nothing feasible is found as often as that.
     """
@@ -60,7 +64,9 @@ def chance_of(truth: Truth, budget: int) -> Chance:
     total, hits = len(truth.hits), int(truth.hits.sum())
     k = np.arange(1, min(budget, total) + 1)
     feasible = np.isfinite(truth.merit)
-    if feasible.any():
+    if truth.merits is not None:
+        best, band = _volumes(truth, len(k))
+    elif feasible.any():
         best = exact_random_best(truth.merit, count=len(k), feasible=feasible)[0]
         band = _best_band(np.sort(truth.merit[feasible])[::-1], total, len(k))
     else:
@@ -72,6 +78,20 @@ def chance_of(truth: Truth, budget: int) -> Chance:
         best=best,
         best_band=band,
     )
+
+
+def _volumes(truth: Truth, count: int) -> tuple[Array, Array]:
+    """Returns the hypervolume that k = 1 ... count picks dominate, and percentiles, 2 x count."""
+    assert truth.merits is not None, "there is a front"
+    assert truth.reference is not None, "a front has a reference"
+    known = truth.merits[np.isfinite(truth.merits).all(axis=1)]
+    total = len(truth.hits)
+    expected = random_hypervolumes(known, truth.reference, total, count)
+    rng = np.random.default_rng(0)
+    orders = np.stack([rng.permutation(total)[:count] for _ in range(_ORDERS)])
+    reached = truth.reached(orders)
+    assert reached is not None, "a front ranks candidates"
+    return expected / (truth.volume or 1.0), np.quantile(reached[0], BAND, axis=0)
 
 
 def _best_band(ranked: Array, total: int, count: int) -> Array:

@@ -52,8 +52,9 @@ class Curves:
         discovery_probability: Share of the runs whose k-th experiment is a hit, k.
         enhancement: Share of the hits that are found, over the share of the pool that is measured
             (Liang et al., npj Comput. Mater. 7, 188, 2021), k.
-        best: Best feasible objective so far, in its own unit, over the runs that have one; None
-            where nothing ranks candidates.
+        best: Best feasible objective so far, in its own unit, over the runs that have one; of
+            several objectives the hypervolume, as a share of the pool's. None where nothing ranks
+            candidates.
         regret: How far that is from the pool's best; a run without anything feasible counts with
             the pool's worst feasible value.
     """
@@ -78,27 +79,15 @@ def curves_of(runs: Sequence[Run], truth: Truth) -> Curves:
     found = np.cumsum(is_hit, axis=1).astype(np.float64)
     share = found / truth.hits.sum()
     measured = np.arange(1, orders.shape[1] + 1) / len(truth.hits)
-    best, regret = _best_and_regret(truth, orders)
+    reached = truth.reached(orders)
     return Curves(
         found=curve_of(found),
         discovery_yield=curve_of(share),
         discovery_probability=is_hit.mean(axis=0),
         enhancement=share.mean(axis=0) / measured,
-        best=best,
-        regret=regret,
+        best=None if reached is None else curve_of(reached[0]),
+        regret=None if reached is None else curve_of(reached[1]),
     )
-
-
-def _best_and_regret(
-    truth: Truth, orders: npt.NDArray[np.int64]
-) -> tuple[Curve | None, Curve | None]:
-    known = truth.merit[np.isfinite(truth.merit)]
-    if not len(known):
-        return None, None
-    best = np.maximum.accumulate(truth.merit[orders], axis=1)
-    regret = known.max() - np.maximum(best, known.min())
-    objective = np.where(np.isfinite(best), best * truth.direction, np.nan)
-    return curve_of(objective), curve_of(regret)
 
 
 def curve_of(values: Array) -> Curve:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from cloudseed.errors import EmptyPoolError, InputError, UsageError
 from cloudseed.surrogate import judging, objectives
 from cloudseed.surrogate.acquisition import Goal
+from cloudseed.surrogate.front import hypervolume, hypervolumes, nondominated
 from cloudseed.surrogate.protocols import Objective, Observations, Problem
 
 if TYPE_CHECKING:
@@ -39,12 +41,17 @@ class Truth:
         hits: Which rows are to be found, N.
         merit: How good each row is by the objective, N, larger is better; minus infinity for rows
             that are not known to be feasible, and all NaN where nothing ranks them.
+        merits: Of several objectives, the merit by each, N x m, in the same way; else None.
+        reference: From where the hypervolume of a front counts, m: the problem's reference, or the
+            median of what is feasible.
     """
 
     problem: Problem
     values: Array
     hits: Mask
     merit: Array
+    merits: Array | None = None
+    reference: Array | None = None
 
     @classmethod
     def of(
@@ -61,7 +68,8 @@ class Truth:
             values: Property -> values, N, NaN where unknown.
             share: Share of the feasible rows, best first, that are hits; ties with the last of them
                 are hits too. None where every feasible row is one, which is so without an
-                objective in any case.
+                objective in any case. An objective that seeks a share of its own has that, and of
+                several objectives the front is the hits.
 
         Raises:
             EmptyPoolError: If there is one candidate or none.
@@ -69,12 +77,16 @@ class Truth:
                 no hit or nothing else.
             UsageError: If the share is not above 0 and at most 1.
         """
+        if problem.objective.share is not None:
+            share = problem.objective.share
         if share is not None and not 0 < share <= 1:
             raise UsageError(
                 f"A share of hits of {share:g} is none.", hint="Give more than 0 % and up to 100 %."
             )
         table = _table(problem, values)
         feasible = _feasible(problem, table)
+        if problem.further:
+            return cls._of_front(problem, table, feasible)
         merit = _merit(problem, table, feasible)
         hits = feasible.copy()
         if share is not None and _goal(problem) is not None:
@@ -83,6 +95,53 @@ class Truth:
             hits = merit >= last
         _check_hits(problem, hits)
         return cls(problem, table, hits, merit)
+
+    @classmethod
+    def _of_front(cls, problem: Problem, table: Array, feasible: Mask) -> Truth:
+        columns = [
+            Goal.of(goal).merit(table[:, problem.properties.index(goal.property)])
+            for goal in problem.objectives
+        ]
+        merits = np.column_stack(columns)
+        merits[~(feasible & np.isfinite(merits).all(axis=1))] = -np.inf
+        hits = nondominated(merits)
+        _check_hits(problem, hits)
+        known = merits[np.isfinite(merits).all(axis=1)]
+        reference = (
+            np.median(known, axis=0)
+            if problem.reference is None
+            else judging.reference_merits(problem)
+        )
+        return cls(problem, table, hits, np.full(len(table), np.nan), merits, reference)
+
+    @cached_property
+    def volume(self) -> float:
+        """Hypervolume of the whole pool's front; NaN with one objective."""
+        if self.merits is None or self.reference is None:
+            return math.nan
+        return hypervolume(self.merits, self.reference)
+
+    def reached(self, orders: npt.NDArray[np.int64]) -> tuple[Array, Array] | None:
+        """Returns what runs had reached after each experiment, and how far that is from the pool's.
+
+        Args:
+            orders: Rows in the order in which they were measured, runs x k.
+
+        Returns:
+            The best feasible objective so far, NaN as long as there is none, and its regret, in
+            which that counts as the pool's worst; of several objectives the hypervolume as a share
+            of the pool's, and what is missing. None where nothing ranks candidates.
+        """
+        if self.merits is not None and self.reference is not None:
+            volumes = [hypervolumes(self.merits[order], self.reference) for order in orders]
+            share = np.stack(volumes) / (self.volume or 1.0)
+            return share, 1 - share
+        known = self.merit[np.isfinite(self.merit)]
+        if not len(known):
+            return None
+        best = np.maximum.accumulate(self.merit[orders], axis=1)
+        regret = known.max() - np.maximum(best, known.min())
+        return np.where(np.isfinite(best), best * self.direction, np.nan), regret
 
     @property
     def measurable(self) -> Mask:
@@ -95,6 +154,8 @@ class Truth:
 
         NaN where nothing ranks candidates.
         """
+        if self.problem.further:
+            return 1.0
         goal = _goal(self.problem)
         if goal is None:
             return math.nan
@@ -102,7 +163,9 @@ class Truth:
 
     @property
     def goal_name(self) -> str | None:
-        """The property that ranks candidates, if there is one."""
+        """What ranks candidates, if anything does: a property, or the hypervolume of a front."""
+        if self.problem.further:
+            return "hypervolume"
         goal = _goal(self.problem)
         return None if goal is None else goal.property
 
@@ -115,7 +178,8 @@ class Truth:
 
 def _goal(problem: Problem) -> Objective | None:
     """Returns the objective that ranks candidates, if there is one."""
-    return None if problem.objective.direction == "find" else problem.objective
+    goal = judging.as_optimum(problem).objective
+    return None if goal.direction == "find" else goal
 
 
 def _table(problem: Problem, values: Mapping[str, Array]) -> Array:

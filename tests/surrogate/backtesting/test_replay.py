@@ -183,7 +183,7 @@ def test_a_replayed_campaign_explores_while_its_model_is_misled(monkeypatch):
         asked.append(exploration)
         rows = available[:batch]
         # Thinks the more of a row the less it will turn out to be.
-        mean = -features[rows]
+        mean = -features.first[rows]
         chances = np.ones(len(rows))
         scores = Scores(rows, mean, np.ones((len(rows), 1)), chances, chances, ("x",))
         return Choice(tuple(rows.tolist()), scores, "contrary")
