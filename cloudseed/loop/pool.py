@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,8 +12,9 @@ import numpy as np
 from cloudseed.crystal import SYMPREC, Cell, Crystal, GeometryRoot
 from cloudseed.db import NewCandidate
 from cloudseed.errors import StorageError
+from cloudseed.loop.hints import GapHints
 from cloudseed.proposers import Parent
-from cloudseed.surrogate import EmbeddingStore, shell_penalties, wants_hints
+from cloudseed.surrogate import EmbeddingStore, wants_hints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,11 +57,13 @@ class Pool:
         rows: Candidates in order of position, N.
         features: Their embeddings, N x d.
         encoder_id: Which encoder made them.
+        gaps: Hints on their band gaps.
     """
 
     rows: Sequence[CandidateRow]
     features: npt.NDArray[np.float32]
     encoder_id: str
+    gaps: GapHints = field(default_factory=GapHints)
 
     @cached_property
     def sha(self) -> str:
@@ -70,13 +73,9 @@ class Pool:
     def hints(self, problem: Problem) -> npt.NDArray[np.float64] | None:
         """Returns what chemistry says of each candidate's band gap, N; None where it is no matter.
 
-        See `cloudseed.surrogate.shell_penalties`; larger where a gap is likelier.
+        Larger where a gap is likelier.
         """
-        return self._shells if wants_hints(problem) else None
-
-    @cached_property
-    def _shells(self) -> npt.NDArray[np.float64]:
-        return -shell_penalties([row.scope for row in self.rows])
+        return self.gaps.of([row.scope for row in self.rows]) if wants_hints(problem) else None
 
     @cached_property
     def position(self) -> Mapping[int, int]:
@@ -146,7 +145,8 @@ def load_pool(
     """
     rows = ledger.candidates(campaign_id)
     strings = [row.scope for row in rows]
-    return Pool(rows, embed_all(encoder, strings, ledger, folder), encoder.id)
+    features = embed_all(encoder, strings, ledger, folder)
+    return Pool(rows, features, encoder.id, GapHints(folder))
 
 
 def embed_all(
