@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from cloudseed.loop.backtesting import Backtest, MethodFigures
+    from cloudseed.surrogate.backtesting import StopRule
 
 __all__ = ["EPILOG", "backtest"]
 
@@ -103,6 +104,8 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
         return
     console = Console(highlight=False)
     console.print(_table(result))
+    if result.rule is not None:
+        console.print(_stops(result, result.rule))
     for note in result.notes:
         console.print(f"note: {note}", markup=False)
     for path in (folder / "report.json", *pictures):
@@ -138,6 +141,46 @@ def _table(result: Backtest) -> Table:
         table.add_row(name, *_cells(figures, ranked=ranked))
     expected = f"{result.chance.found[-1]:.1f}"
     table.add_row("random, exact", expected, "1.0", "1.0", "1.0", style="dim")
+    return table
+
+
+def _stops(result: Backtest, rule: StopRule) -> Table:
+    """Returns one line per method that looks ahead: when the campaign would have stopped."""
+    from rich import box
+    from rich.table import Table
+
+    if rule.below is not None:
+        told = f"fewer than {rule.below:g} hits in the next {rule.ahead}"
+        left, late = f"hits in the\nnext {rule.ahead}", "last hit"
+    else:
+        told = f"nothing better by more than {rule.epsilon:g}, with {rule.probability:g}"
+        left, late = "regret", "best in reach"
+    table = Table(
+        title=f"to stop: {told}",
+        title_justify="left",
+        caption="fired: of all runs, and after how many experiments in the median; found: share of"
+        " the hits by then, mean; left: what was missed, mean; early: more than the rule allows;"
+        " waited: median of the experiments since.",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
+    )
+    heads = ("fired", "after", "found", f"left:\n{left}", "early", f"waited since\nthe {late}")
+    table.add_column("method")
+    for heading in heads:
+        table.add_column(heading, justify="right")
+    for name, figures in result.figures.items():
+        found = figures.stopping
+        if found is not None:
+            table.add_row(
+                name,
+                f"{found.fired} of {found.runs}",
+                "-" if found.after is None else f"{found.after:.0f}",
+                f"{100 * found.found:.0f} %",
+                "-" if found.left is None else f"{found.left:.2g}",
+                f"{found.early} of {found.judged}",
+                "-" if found.late is None else f"{found.late:.0f}",
+            )
     return table
 
 

@@ -116,6 +116,22 @@ def test_the_command_prints_a_table_and_json(folder):
     assert report == json.loads((folder / "out" / "report.json").read_text())
 
 
+def test_a_backtest_tells_when_its_campaign_would_stop(folder):
+    spec = folder / "spec.yaml"
+    spec.write_text(spec.read_text() + "stop: {regret: {epsilon: 40}}\n")
+    given = ["backtest", str(spec), "--data", str(folder / "table.csv"), "--seeds", "2"]
+    given += ["--features", str(folder / "features.npy"), "--methods", "greedy,random"]
+    given += ["--hits", "10%", "--out", str(folder / "out")]
+    shown = CliRunner().invoke(app, given, env={"COLUMNS": "120"})
+    assert "nothing better by more than 40, with 0.95" in shown.output
+    methods = json.loads((folder / "out" / "report.json").read_text())["methods"]
+    assert methods["random"]["stopping"] is None
+    found = methods["greedy"]["stopping"]
+    assert (found["runs"], found["rule"]["epsilon"]) == (2, 40.0)
+    # Nothing can be better by so much.
+    assert (found["fired"], found["early"], found["after"]) == (2, 0, 10)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "error", "text"),
     [

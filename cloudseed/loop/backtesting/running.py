@@ -8,7 +8,7 @@ import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import CloudseedError, UsageError
@@ -16,7 +16,15 @@ from cloudseed.loop.backtesting.pool import known_pool
 from cloudseed.loop.backtesting.records import Records
 from cloudseed.loop.backtesting.report import Backtest
 from cloudseed.surrogate import wants_hints
-from cloudseed.surrogate.backtesting import Rules, Run, Truth, load_searcher, replay, start_rows
+from cloudseed.surrogate.backtesting import (
+    Rules,
+    Run,
+    StopRule,
+    Truth,
+    load_searcher,
+    replay,
+    start_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -47,6 +55,7 @@ class Job:
         batch: Experiments that run at the same time.
         arriving: Results that come at a time.
         hints: What chemistry says of each candidate's band gap, N; None where it is no matter.
+        rule: When a campaign would stop; None for the budget alone. Runs go on all the same.
     """
 
     features: npt.NDArray[Any]
@@ -57,12 +66,15 @@ class Job:
     batch: int
     arriving: int
     hints: npt.NDArray[np.float64] | None = None
+    rule: StopRule | None = None
 
     def run(self, method: str, seed: int) -> Run:
         """Replays one campaign."""
         searcher = load_searcher(method, self.features, self.truth.problem, self.hints)
         first = start_rows(self.features, self.initial, seed, self.start)
         rules = Rules(self.budget, self.batch, self.arriving, seed)
+        if self.rule is not None:
+            rules = replace(rules, ahead=self.rule.ahead, epsilon=self.rule.epsilon)
         return replay(searcher, self.truth, first, rules)
 
 
@@ -116,6 +128,7 @@ def backtest(
         batch=spec.batch,
         arriving=settings.arriving or spec.batch,
         hints=pool.hints if wants_hints(problem) else None,
+        rule=_rule(spec),
     )
     for method in settings.methods:
         load_searcher(method, pool.features, problem)  # a misspelt one is an error at once
@@ -139,7 +152,18 @@ def backtest(
         truth=truth,
         runs={m: tuple(records.runs[m, s] for s in seeds) for m in settings.methods},
         notes=pool.notes,
+        rule=job.rule,
     )
+
+
+def _rule(spec: CampaignSpec) -> StopRule | None:
+    """Returns the campaign's rule on what is still expected, if it has one."""
+    hits, regret = spec.stop.expected_hits, spec.stop.regret
+    if hits is not None:
+        return StopRule(below=hits.below, ahead=hits.next)
+    if regret is not None:
+        return StopRule(epsilon=regret.epsilon, probability=regret.probability)
+    return None
 
 
 def replays(

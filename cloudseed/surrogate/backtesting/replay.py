@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cloudseed.errors import InputError, UsageError
-from cloudseed.surrogate.backtesting.protocols import OUTLOOK, Forecast, Rules, Run
+from cloudseed.surrogate.backtesting.protocols import Forecast, Rules, Run
 from cloudseed.surrogate.deciding import decision_seed, space_fill
-from cloudseed.surrogate.outlook import expected_hits
+from cloudseed.surrogate.outlook import expected_hits, probability_of_best
 from cloudseed.surrogate.protocols import Observations
 
 if TYPE_CHECKING:
@@ -81,7 +81,6 @@ def replay(searcher: Searcher, truth: Truth, start: Sequence[int], rules: Rules)
     free[done] = False
     forecasts: list[Forecast] = []
     outlooks: list[tuple[int, float]] = []
-    finds = truth.problem.objective.direction == "find"
     notes: Counter[str] = Counter()
     decisions, seconds = 0, 0.0
     while True:
@@ -98,8 +97,9 @@ def replay(searcher: Searcher, truth: Truth, start: Sequence[int], rules: Rules)
             free[list(choice.picks)] = False
             running += choice.picks
             forecasts += _forecasts(choice)
-            if finds and choice.scores is not None:
-                outlooks.append((len(done), expected_hits(choice.scores, OUTLOOK)))
+            outlook = _outlook(choice, truth, done, rules)
+            if outlook is not None:
+                outlooks.append((len(done), outlook))
             notes.update(choice.notes)
             decisions += 1
         if not running:
@@ -127,6 +127,18 @@ def _check(choice: Choice, available: Rows, room: int) -> None:
         hint="A searcher answers with rows of `available`, each once.",
         picks=list(picks),
     )
+
+
+def _outlook(choice: Choice, truth: Truth, done: Sequence[int], rules: Rules) -> float | None:
+    """Returns what a choice still expects, as far as the rules ask; None where no model says."""
+    if choice.scores is None:
+        return None
+    if truth.problem.objective.direction == "find":
+        return expected_hits(choice.scores, rules.ahead)
+    best = float(truth.merit[list(done)].max())
+    if rules.epsilon is None or not math.isfinite(best):
+        return None
+    return probability_of_best(choice.scores, truth.problem, best, rules.epsilon)
 
 
 def _forecasts(choice: Choice) -> list[Forecast]:
