@@ -212,6 +212,9 @@ NAMES = {
         "Searcher",
         "SearcherFactory",
         "StartKind",
+        "Stop",
+        "StopRule",
+        "Stopping",
         "Truth",
         "accelerations",
         "chance_of",
@@ -221,6 +224,7 @@ NAMES = {
         "load_searcher",
         "replay",
         "start_rows",
+        "stopping",
     },
     "units": {
         "PROPERTIES",

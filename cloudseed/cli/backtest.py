@@ -11,6 +11,7 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from cloudseed.loop import CampaignSpec
     from cloudseed.loop.backtesting import Backtest, MethodFigures
     from cloudseed.surrogate.backtesting import StopRule
 
@@ -39,11 +40,13 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
         str, typer.Option(help="Of cloud, greedy, random, and module:name of your own; by commas.")
     ] = "cloud,greedy,random",
     hits: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="The best share of what is feasible that counts as hits; `feasible` for all."
+            help="The best share of what is feasible that counts as hits, `feasible` for all; of an"
+            " optimum or a target.",
+            show_default="1%",
         ),
-    ] = "1%",
+    ] = None,
     start: Annotated[
         Literal["coverage", "random"], typer.Option(help="How the first experiments are chosen.")
     ] = "coverage",
@@ -73,7 +76,7 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
     from cloudseed.cli import INTERRUPTED
     from cloudseed.cli.progress import progress_bar
     from cloudseed.loop import RUNS, load_spec
-    from cloudseed.loop.backtesting import BacktestSettings, draw, parse_share
+    from cloudseed.loop.backtesting import BacktestSettings, draw
     from cloudseed.loop.backtesting import backtest as run_backtest
     from cloudseed.loop.workspace import write_text
 
@@ -82,7 +85,7 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
         methods=tuple(dict.fromkeys(m.strip() for m in methods.split(",") if m.strip())),
         seeds=seeds,
         budget=budget,
-        share=parse_share(hits),
+        share=_share(hits, campaign),
         start=start,
         arriving=arriving,
         features=features,
@@ -110,6 +113,26 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
         console.print(f"note: {note}", markup=False)
     for path in (folder / "report.json", *pictures):
         console.print(f"wrote {path}", markup=False)
+
+
+def _share(hits: str | None, campaign: CampaignSpec) -> float | None:
+    """Returns the share of hits that was asked for.
+
+    Raises:
+        UsageError: If it is none, or nothing ranks what is feasible.
+    """
+    from cloudseed.errors import UsageError
+    from cloudseed.loop.backtesting import BacktestSettings, parse_share
+
+    if hits is None:
+        return BacktestSettings().share
+    share = parse_share(hits)
+    if share is not None and campaign.problem.objective.direction == "find":
+        raise UsageError(
+            "--hits needs an objective that ranks materials.",
+            hint="Where all that satisfies is to be found, all of it counts: leave --hits out.",
+        )
+    return share
 
 
 def _table(result: Backtest) -> Table:

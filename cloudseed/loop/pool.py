@@ -49,6 +49,10 @@ SHARD = 32_768
 """Embeddings in a shard: some seconds of work and, at 192 numbers each, 25 MB."""
 
 
+RECORDED_TOGETHER = 10_000
+"""Candidates of a pool that are recorded in one transaction: some seconds and 15 MB."""
+
+
 @dataclass(frozen=True, eq=False)
 class Pool:
     """The candidates of a campaign.
@@ -98,37 +102,51 @@ def record_pool(
     ledger: Ledger,
     claim: Claim,
     proposed: Proposed,
-    notes: Callable[[Proposal], Mapping[str, Any]] = lambda _: {},
+    notes: Callable[[Proposal], Mapping[str, Any]] | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
-    """Records chosen candidates with their papers in one transaction, as they are made.
+    """Records chosen candidates with their papers.
+
+    They are made before a transaction, so that nobody waits for the ledger meanwhile. A pool is
+    recorded some at a time: after a kill, the same call records the rest. A generation, which has
+    notes, is recorded whole or not at all.
 
     Args:
         ledger: Where they are recorded.
         claim: The right to write there.
         proposed: The candidates.
-        notes: What a candidate's papers hold besides its own.
+        notes: What each paper of a generation holds besides its own.
+        progress: Told how many were recorded, and how many there are.
     """
     roots: dict[str, Mapping[str, Any]] = {}
+    count = len(proposed.proposals)
+    some = count if notes else RECORDED_TOGETHER
+    for start in range(0, count, max(some, 1)):
+        made = [
+            _new(proposed.proposals[place], roots, notes)
+            for place in range(start, min(start + some, count))
+        ]
+        ledger.add_candidates(claim, made)
+        progress(start + len(made), count)
 
-    def root(crystal: Crystal) -> Mapping[str, Any]:
-        if crystal.root.sha not in roots:
-            roots[crystal.root.sha] = crystal.root.to_json()
-        return roots[crystal.root.sha]
 
-    ledger.add_candidates(
-        claim,
-        (
-            NewCandidate(
-                key=proposal.kept.key,
-                formula=proposal.crystal.formula,
-                scope=proposal.scope,
-                root=root(proposal.crystal),
-                root_sha=proposal.crystal.root.sha,
-                colouring=proposal.crystal.colouring,
-                papers={**proposal.papers(), **notes(proposal)},
-            )
-            for proposal in proposed.proposals
-        ),
+def _new(
+    proposal: Proposal,
+    roots: dict[str, Mapping[str, Any]],
+    notes: Callable[[Proposal], Mapping[str, Any]] | None,
+) -> NewCandidate:
+    crystal = proposal.crystal
+    sha = crystal.root.sha
+    if sha not in roots:
+        roots[sha] = crystal.root.to_json()
+    return NewCandidate(
+        key=proposal.kept.key,
+        formula=crystal.formula,
+        scope=proposal.scope,
+        root=roots[sha],
+        root_sha=sha,
+        colouring=crystal.colouring,
+        papers={**proposal.papers(), **(notes(proposal) if notes else {})},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -32,6 +33,16 @@ class Lowest:
         if self.calls == self.fails:
             raise KeyboardInterrupt
         return Choice(tuple(available[:batch].tolist()), None, "lowest")
+
+
+class Alone(Lowest):
+    """Chooses only where it computes in one thread."""
+
+    def next(self, available, pending, observations, batch, seed):
+        import torch
+
+        assert torch.get_num_threads() == 1, torch.get_num_threads()
+        return super().next(available, pending, observations, batch, seed)
 
 
 NAME = f"{__name__}:Lowest"
@@ -98,11 +109,22 @@ def test_an_interrupted_backtest_goes_on(folder, monkeypatch):
     assert Lowest.calls == 2 * 3 + 3 * 2
 
 
-def test_processes_give_the_same_runs(folder):
-    alone = run(folder, methods=("random",), seeds=2)
-    (folder / "out" / "runs.jsonl").unlink()
-    together = run(folder, methods=("random",), seeds=2, workers=2)
-    assert [r.order for r in together.runs["random"]] == [r.order for r in alone.runs["random"]]
+def test_processes_give_the_same_runs_in_one_thread_each(folder, monkeypatch):
+    alone = run(folder, methods=(NAME,), seeds=2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    name = f"{__name__}:Alone"
+    together = run(folder, methods=(name,), seeds=2, workers=2)
+    assert [r.order for r in together.runs[name]] == [r.order for r in alone.runs[NAME]]
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+def test_a_share_of_hits_needs_something_that_ranks(folder):
+    spec = folder / "spec.yaml"
+    spec.write_text(spec.read_text().replace("max score", "find all"))
+    given = ["backtest", str(spec), "--data", str(folder / "table.csv"), "--out", "out"]
+    refused = CliRunner().invoke(app, [*given, "--hits", "5%"])
+    assert isinstance(refused.exception, UsageError)
+    assert "leave --hits out" in refused.exception.hint
 
 
 def test_the_command_prints_a_table_and_json(folder):

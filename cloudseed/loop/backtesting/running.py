@@ -7,7 +7,7 @@ import os
 import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from cloudseed.surrogate.backtesting import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "backtest", "replays"]
 
 _RECORDS = "runs.jsonl"
+_THREADS = "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,7 +189,8 @@ def replays(
         min(workers, len(wanted)), multiprocessing.get_context("spawn"), _begin, (job,)
     )
     try:
-        futures = {executor.submit(_one, *key): key for key in wanted}
+        with _one_thread():
+            futures = {executor.submit(_one, *key): key for key in wanted}
         for future in as_completed(futures):
             yield (*futures[future], future.result())
     except BrokenProcessPool as error:
@@ -205,10 +207,25 @@ def replays(
 _JOB: list[Job] = []
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Lets processes that start meanwhile compute in one thread each.
+
+    Libraries read it when they are loaded, which is before a process runs anything of ours.
+    """
+    before = os.environ.get(_THREADS)
+    os.environ[_THREADS] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_THREADS]
+        if before is not None:
+            os.environ[_THREADS] = before
+
+
 def _begin(job: Job) -> None:
-    """Prepares a process: one thread, and Ctrl-C is left to the parent."""
+    """Prepares a process: Ctrl-C is left to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"
     _JOB[:] = [job]
 
 
