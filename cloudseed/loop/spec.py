@@ -21,7 +21,7 @@ from pydantic import (
 from cloudseed.crystal import SYMPREC, Disorder
 from cloudseed.errors import SpecError
 from cloudseed.proposers import is_path
-from cloudseed.surrogate import ALARM_LEAST, Problem, parse_problem
+from cloudseed.surrogate import ALARM_LEAST, RECALIBRATION_LEAST, Problem, parse_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -165,16 +165,21 @@ class DecideSpec(_Section):
             by the model, on average.
         alarm: Predictions looked back on: where the model ordered the last so many results worse
             than chance would, half of the next batch explores. 0 for never.
+        recalibrate: Predictions looked back on: where the last so many values of a property came
+            inside their 90 % intervals clearly too seldom or too often, the next standard
+            deviations are mended. 0 for never.
     """
 
     exploration: float = Field(default=0.0, ge=0, le=1)
     alarm: int = Field(default=20, ge=0)
+    recalibrate: int = Field(default=40, ge=0)
 
-    @field_validator("alarm")
+    @field_validator("alarm", "recalibrate")
     @classmethod
-    def _enough(cls, value: int) -> int:
-        if 0 < value < ALARM_LEAST:
-            raise ValueError(f"of fewer than {ALARM_LEAST} predictions nothing can be told")
+    def _enough(cls, value: int, info: ValidationInfo) -> int:
+        least = ALARM_LEAST if info.field_name == "alarm" else RECALIBRATION_LEAST
+        if 0 < value < least:
+            raise ValueError(f"of fewer than {least} predictions nothing can be told")
         return value
 
 

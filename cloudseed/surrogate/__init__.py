@@ -3,7 +3,14 @@
 torch, transformers and BoTorch load when an encoder or a model is first used.
 """
 
-from cloudseed.surrogate.calibration import ALARM_LEAST, ranks_worse_than_random
+from cloudseed.surrogate.calibration import (
+    ALARM_LEAST,
+    RECALIBRATION_LEAST,
+    coverage90,
+    noise_sds,
+    ranks_worse_than_random,
+    recalibration,
+)
 from cloudseed.surrogate.deciding import decide, decision_seed, space_fill
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
@@ -32,6 +39,7 @@ from cloudseed.surrogate.valence import shell_penalties
 __all__ = [
     "ALARM_LEAST",
     "NEEDS_ATOMS",
+    "RECALIBRATION_LEAST",
     "Choice",
     "CloudEncoder",
     "Constraint",
@@ -48,6 +56,7 @@ __all__ = [
     "Scope",
     "Scores",
     "best_so_far",
+    "coverage90",
     "decide",
     "decision_seed",
     "describe",
@@ -57,11 +66,13 @@ __all__ = [
     "full_string",
     "is_feasible",
     "merit",
+    "noise_sds",
     "parse_problem",
     "parse_scope",
     "probability_of_best",
     "rank",
     "ranks_worse_than_random",
+    "recalibration",
     "resolve_property",
     "scope_string",
     "shell_penalties",

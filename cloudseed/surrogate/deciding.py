@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
 from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -52,6 +53,7 @@ def decide(
     seed: int,
     hints: Array | None = None,
     exploration: float = 0.0,
+    widths: Mapping[str, float] = MappingProxyType({}),
 ) -> Choice:
     """Chooses the next batch.
 
@@ -72,6 +74,8 @@ def decide(
         hints: Log odds of a band gap by chemistry, up to offset and weight, N: the prior mean where
             a gap is often zero, for instance minus `shell_penalties`. None for none.
         exploration: Share of the picks that fill space instead, 0 to 1; on average over batches.
+        widths: Property -> factor of its standard deviations, see `recalibration`; 1 where none is
+            named.
 
     Returns:
         At most `batch` picks. Scores cover all that could be picked; `acquisition` is the log of
@@ -96,7 +100,7 @@ def decide(
     notes: list[str] = []
     rng = np.random.default_rng(seed)
     explored = min(batch, int(exploration * batch + rng.random()))
-    criterion = fit_criterion(space, observations, problem, seed, notes)
+    criterion = fit_criterion(space, observations, problem, seed, notes, widths=widths)
     scores = score(space, criterion, pool.open)
     chosen, method, facts = _exploited(
         space, criterion, observations, pool, scores, batch=batch - explored, seed=seed, notes=notes
@@ -117,6 +121,7 @@ def decide(
             **facts,
             "pending": len(pool.pending),
             "seed": seed,
+            **({"recalibrated": dict(widths)} if widths else {}),
         },
         notes=tuple(notes),
     )

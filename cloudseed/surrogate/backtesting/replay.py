@@ -11,6 +11,7 @@ import numpy as np
 
 from cloudseed.errors import InputError, UsageError
 from cloudseed.surrogate.backtesting.protocols import Forecast, Rules, Run
+from cloudseed.surrogate.calibration import noise_sds
 from cloudseed.surrogate.deciding import decision_seed, space_fill
 from cloudseed.surrogate.outlook import expected_hits, probability_of_best
 from cloudseed.surrogate.protocols import Observations
@@ -147,7 +148,7 @@ def _forecasts(choice: Choice) -> list[Forecast]:
     if scores is None:
         return []
     wanted = set(choice.picks)
-    noise = _noise(choice)
+    noise = noise_sds(choice.model, scores.properties)
     places = [i for i, row in enumerate(scores.rows.tolist()) if row in wanted]
     return [
         Forecast(
@@ -160,19 +161,3 @@ def _forecasts(choice: Choice) -> list[Forecast]:
         for j, name in enumerate(scores.properties)
         if name in noise
     ]
-
-
-def _noise(choice: Choice) -> dict[str, float]:
-    """Returns the noise of each property that has a Gaussian process, in its unit.
-
-    Searchers of one's own that say nothing of their models are taken as without noise. Hurdle
-    models are left out: they predict no normal distribution.
-    """
-    assert choice.scores is not None, "there is something to forecast"
-    models: Any = choice.model.get("surrogates", {})
-    found = {}
-    for name in choice.scores.properties:
-        model = models.get(name, {})
-        if "floor" not in model:
-            found[name] = math.sqrt(model.get("noise", 0.0)) * model.get("scale", 0.0)
-    return found
