@@ -11,7 +11,9 @@ import typer
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from cloudseed.loop import CampaignSpec
     from cloudseed.loop.backtesting import Backtest, MethodFigures
+    from cloudseed.surrogate.backtesting import StopRule
 
 __all__ = ["EPILOG", "backtest"]
 
@@ -38,11 +40,13 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
         str, typer.Option(help="Of cloud, greedy, random, and module:name of your own; by commas.")
     ] = "cloud,greedy,random",
     hits: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="The best share of what is feasible that counts as hits; `feasible` for all."
+            help="The best share of what is feasible that counts as hits, `feasible` for all; of an"
+            " optimum or a target.",
+            show_default="1%",
         ),
-    ] = "1%",
+    ] = None,
     start: Annotated[
         Literal["coverage", "random"], typer.Option(help="How the first experiments are chosen.")
     ] = "coverage",
@@ -72,7 +76,7 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
     from cloudseed.cli import INTERRUPTED
     from cloudseed.cli.progress import progress_bar
     from cloudseed.loop import RUNS, load_spec
-    from cloudseed.loop.backtesting import BacktestSettings, draw, parse_share
+    from cloudseed.loop.backtesting import BacktestSettings, draw
     from cloudseed.loop.backtesting import backtest as run_backtest
     from cloudseed.loop.workspace import write_text
 
@@ -81,7 +85,7 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
         methods=tuple(dict.fromkeys(m.strip() for m in methods.split(",") if m.strip())),
         seeds=seeds,
         budget=budget,
-        share=parse_share(hits),
+        share=_share(hits, campaign),
         start=start,
         arriving=arriving,
         features=features,
@@ -103,10 +107,32 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
         return
     console = Console(highlight=False)
     console.print(_table(result))
+    if result.rule is not None:
+        console.print(_stops(result, result.rule))
     for note in result.notes:
         console.print(f"note: {note}", markup=False)
     for path in (folder / "report.json", *pictures):
         console.print(f"wrote {path}", markup=False)
+
+
+def _share(hits: str | None, campaign: CampaignSpec) -> float | None:
+    """Returns the share of hits that was asked for.
+
+    Raises:
+        UsageError: If it is none, or nothing ranks what is feasible.
+    """
+    from cloudseed.errors import UsageError
+    from cloudseed.loop.backtesting import BacktestSettings, parse_share
+
+    if hits is None:
+        return BacktestSettings().share
+    share = parse_share(hits)
+    if share is not None and campaign.problem.objective.direction == "find":
+        raise UsageError(
+            "--hits needs an objective that ranks materials.",
+            hint="Where all that satisfies is to be found, all of it counts: leave --hits out.",
+        )
+    return share
 
 
 def _table(result: Backtest) -> Table:
@@ -138,6 +164,46 @@ def _table(result: Backtest) -> Table:
         table.add_row(name, *_cells(figures, ranked=ranked))
     expected = f"{result.chance.found[-1]:.1f}"
     table.add_row("random, exact", expected, "1.0", "1.0", "1.0", style="dim")
+    return table
+
+
+def _stops(result: Backtest, rule: StopRule) -> Table:
+    """Returns one line per method that looks ahead: when the campaign would have stopped."""
+    from rich import box
+    from rich.table import Table
+
+    if rule.below is not None:
+        told = f"fewer than {rule.below:g} hits in the next {rule.ahead}"
+        left, late = f"hits in the\nnext {rule.ahead}", "last hit"
+    else:
+        told = f"nothing better by more than {rule.epsilon:g}, with {rule.probability:g}"
+        left, late = "regret", "best in reach"
+    table = Table(
+        title=f"to stop: {told}",
+        title_justify="left",
+        caption="fired: of all runs, and after how many experiments in the median; found: share of"
+        " the hits by then, mean; left: what was missed, mean; early: more than the rule allows;"
+        " waited: median of the experiments since.",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1),
+    )
+    heads = ("fired", "after", "found", f"left:\n{left}", "early", f"waited since\nthe {late}")
+    table.add_column("method")
+    for heading in heads:
+        table.add_column(heading, justify="right")
+    for name, figures in result.figures.items():
+        found = figures.stopping
+        if found is not None:
+            table.add_row(
+                name,
+                f"{found.fired} of {found.runs}",
+                "-" if found.after is None else f"{found.after:.0f}",
+                f"{100 * found.found:.0f} %",
+                "-" if found.left is None else f"{found.left:.2g}",
+                f"{found.early} of {found.judged}",
+                "-" if found.late is None else f"{found.late:.0f}",
+            )
     return table
 
 

@@ -6,7 +6,7 @@ import hashlib
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, or_, select
 
 from cloudseed.db import events
 from cloudseed.db.campaigns import fenced
@@ -85,8 +85,13 @@ def _add_chunk(
     return len(new)
 
 
-def rows(session: Session, campaign_id: int, *, tried_only: bool) -> list[CandidateRow]:
-    """Returns the pool, or what experiments were planned of, in order of position."""
+def rows(
+    session: Session, campaign_id: int, *, tried_only: bool = False, named: str | None = None
+) -> list[CandidateRow]:
+    """Returns the pool, what experiments were planned of, or what has a key or formula, in order.
+
+    The order is that of positions.
+    """
     query = (
         select(
             Candidate.id,
@@ -103,6 +108,8 @@ def rows(session: Session, campaign_id: int, *, tried_only: bool) -> list[Candid
     if tried_only:
         tried = select(Experiment.candidate_id).where(Experiment.campaign_id == campaign_id)
         query = query.where(Candidate.id.in_(tried))
+    if named is not None:
+        query = query.where(or_(Candidate.key == named, Candidate.formula == named))
     return [
         CandidateRow(
             id=row.id,

@@ -147,6 +147,11 @@ class SqlLedger:
         with self._database.reading() as session:
             return candidates.rows(session, campaign_id, tried_only=tried_only)
 
+    def candidates_named(self, campaign_id: int, what: str) -> list[CandidateRow]:
+        """Returns what has this key or this formula, in order of position."""
+        with self._database.reading() as session:
+            return candidates.rows(session, campaign_id, named=what)
+
     def count_candidates(self, campaign_id: int) -> int:
         """Returns the size of the pool."""
         with self._database.reading() as session:

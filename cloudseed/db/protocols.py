@@ -380,6 +380,10 @@ class Ledger(Protocol):
         """Returns the pool in order of position; all, or what experiments were planned of."""
         ...
 
+    def candidates_named(self, campaign_id: int, what: str) -> list[CandidateRow]:
+        """Returns what has this key or this formula, in order of position."""
+        ...
+
     def count_candidates(self, campaign_id: int) -> int:
         """Returns the size of the pool."""
         ...

@@ -20,7 +20,13 @@ from cloudseed.loop.collecting import collect
 from cloudseed.loop.context import Context
 from cloudseed.loop.dispatching import dispatch, recover
 from cloudseed.loop.planning import plan
-from cloudseed.loop.pool import CrystalShelf, load_pool, parents_from_config, record_pool
+from cloudseed.loop.pool import (
+    RECORDED_TOGETHER,
+    CrystalShelf,
+    load_pool,
+    parents_from_config,
+    record_pool,
+)
 from cloudseed.loop.proposing import propose_from
 from cloudseed.loop.recipe import Recipe
 from cloudseed.loop.regrowing import observers_of, regrown
@@ -221,7 +227,7 @@ def create_campaign(
     try:
         row = ledger.create_campaign(spec.name, config)
         with ledger.claim(row.id) as claim:
-            record_pool(ledger, claim, proposed)
+            record_pool(ledger, claim, proposed, progress=_recording(stage))
     finally:
         ledger.close()
     return workspace
@@ -267,10 +273,11 @@ def open_campaign(
         stage("loading the encoder")
         encoder = _load_encoder(spec.encoder)
         parents = parents_from_config(row.config["parents"], spec.symprec)
-        if ledger.count_candidates(row.id) == 0:
+        # A kill may have left a part of the pool.
+        if ledger.count_candidates(row.id) < row.config.get("proposed", {}).get("kept", 1):
             stage("proposing candidates")
             proposed = _propose(spec, parents, lab.describe().elements, encoder)
-            record_pool(ledger, claim, proposed)
+            record_pool(ledger, claim, proposed, progress=_recording(stage))
         stage("embedding candidates")
         pool = load_pool(ledger, row.id, encoder, workspace.embeddings)
         yield Campaign(
@@ -288,6 +295,16 @@ def open_campaign(
                 workspace.embeddings,
             )
         )
+
+
+def _recording(stage: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Returns what tells of candidates that are recorded in several goes."""
+
+    def told(done: int, count: int) -> None:
+        if count > RECORDED_TOGETHER:
+            stage(f"recording candidates, {done:,} of {count:,}")
+
+    return told
 
 
 def _parents(spec: CampaignSpec) -> tuple[Parent, ...]:

@@ -184,7 +184,8 @@ def trade_off_figure(results: Sequence[Result], problem: Problem) -> Any:
             showlegend=False,
         )
     )
-    figure.add_vline(x=constraint.bound, line={"color": _ORANGE, "dash": "dash"})
+    for bound in (c.bound for c in problem.constraints if c.property == constraint.property):
+        figure.add_vline(x=bound, line={"color": _ORANGE, "dash": "dash"})
     return figure
 
 

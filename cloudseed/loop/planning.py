@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from cloudseed.db import ExperimentState, NewDecision, NewExperiment, ProposalRow
 from cloudseed.lab_adapters import ExperimentRequest
 from cloudseed.loop.alarm import misled
+from cloudseed.loop.calibrating import widths
 from cloudseed.loop.results import load_results
 from cloudseed.loop.volumes import volume_of
 from cloudseed.surrogate import (
@@ -27,7 +29,7 @@ from cloudseed.surrogate import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cloudseed.db import CampaignRow, CandidateRow, DecisionRow, Ledger
     from cloudseed.loop.context import Context
@@ -113,6 +115,7 @@ def choose(
     batch: int,
     asked: int,
     exploration: float = 0.0,
+    widths: Mapping[str, float] = MappingProxyType({}),
 ) -> Choice:
     """Chooses rows of the pool: by coverage first, by the model once enough was asked for.
 
@@ -124,6 +127,7 @@ def choose(
         batch: How many to choose.
         asked: Experiments planned so far.
         exploration: Share of the batch that covers the pool instead.
+        widths: Property -> what its standard deviations are multiplied by.
     """
     available, pending = np.array(state.available), np.array(state.pending, dtype=np.int64)
     features = pool.blocks(spec.decide.features)
@@ -150,6 +154,7 @@ def choose(
         strategy=spec.decide.strategy,
         costs=spec.decide.cost.of([row.scope for row in pool.rows]),
         memory=pool.memory,
+        widths=widths,
     )
 
 
@@ -159,11 +164,22 @@ def plan(context: Context, batch: int) -> DecisionRow:
     spec, pool = context.spec, context.pool
     state = situation(ledger, campaign.id, pool, spec.problem)
     asked = len(ledger.experiments(campaign.id))
-    step = len(ledger.decisions(campaign.id))
-    results = load_results(ledger, campaign.id, spec.problem) if spec.decide.alarm else []
+    earlier = ledger.decisions(campaign.id)
+    step = len(earlier)
+    looks_back = spec.decide.alarm or spec.decide.recalibrate
+    results = load_results(ledger, campaign.id, spec.problem) if looks_back else []
     alarm = misled(results, spec.problem, spec.decide.alarm)
     exploration = max(spec.decide.exploration, EXPLORED if alarm else 0.0)
-    choice = choose(spec, pool, state, step=step, batch=batch, asked=asked, exploration=exploration)
+    choice = choose(
+        spec,
+        pool,
+        state,
+        step=step,
+        batch=batch,
+        asked=asked,
+        exploration=exploration,
+        widths=widths(results, earlier, spec.decide.recalibrate),
+    )
     notes = list(choice.notes)
     if alarm and choice.scores is not None:
         notes.append(_ALARM.format(spec.decide.alarm))

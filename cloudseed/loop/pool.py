@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ import numpy as np
 from cloudseed.crystal import SYMPREC, Cell, Crystal, GeometryRoot
 from cloudseed.db import NewCandidate
 from cloudseed.errors import StorageError
+from cloudseed.loop.hints import GapHints
 from cloudseed.proposers import Parent
 from cloudseed.surrogate import (
     BLOCKS,
@@ -19,7 +20,6 @@ from cloudseed.surrogate import (
     Features,
     Memory,
     element_descriptors,
-    shell_penalties,
     wants_hints,
 )
 
@@ -57,6 +57,10 @@ SHARD = 32_768
 """Embeddings in a shard: some seconds of work and, at 192 numbers each, 25 MB."""
 
 
+RECORDED_TOGETHER = 10_000
+"""Candidates of a pool that are recorded in one transaction: some seconds and 15 MB."""
+
+
 @dataclass(frozen=True, eq=False)
 class Pool:
     """The candidates of a campaign.
@@ -65,11 +69,13 @@ class Pool:
         rows: Candidates in order of position, N.
         features: Their embeddings, N x d.
         encoder_id: Which encoder made them.
+        gaps: Hints on their band gaps.
     """
 
     rows: Sequence[CandidateRow]
     features: npt.NDArray[np.float32]
     encoder_id: str
+    gaps: GapHints = field(default_factory=GapHints)
 
     @cached_property
     def sha(self) -> str:
@@ -84,9 +90,9 @@ class Pool:
     def hints(self, problem: Problem) -> npt.NDArray[np.float64] | None:
         """Returns what chemistry says of each candidate's band gap, N; None where it is no matter.
 
-        See `cloudseed.surrogate.shell_penalties`; larger where a gap is likelier.
+        Larger where a gap is likelier.
         """
-        return self._shells if wants_hints(problem) else None
+        return self.gaps.of([row.scope for row in self.rows]) if wants_hints(problem) else None
 
     def blocks(self, names: Sequence[str] = BLOCKS) -> Features:
         """Returns what models see of the candidates, as `decide.features` names it."""
@@ -96,10 +102,6 @@ class Pool:
     @cached_property
     def _elements(self) -> npt.NDArray[np.float32]:
         return element_descriptors([row.scope for row in self.rows])
-
-    @cached_property
-    def _shells(self) -> npt.NDArray[np.float64]:
-        return -shell_penalties([row.scope for row in self.rows])
 
     @cached_property
     def position(self) -> Mapping[int, int]:
@@ -140,37 +142,51 @@ def record_pool(
     ledger: Ledger,
     claim: Claim,
     proposed: Proposed,
-    notes: Callable[[Proposal], Mapping[str, Any]] = lambda _: {},
+    notes: Callable[[Proposal], Mapping[str, Any]] | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
-    """Records chosen candidates with their papers in one transaction, as they are made.
+    """Records chosen candidates with their papers.
+
+    They are made before a transaction, so that nobody waits for the ledger meanwhile. A pool is
+    recorded some at a time: after a kill, the same call records the rest. A generation, which has
+    notes, is recorded whole or not at all.
 
     Args:
         ledger: Where they are recorded.
         claim: The right to write there.
         proposed: The candidates.
-        notes: What a candidate's papers hold besides its own.
+        notes: What each paper of a generation holds besides its own.
+        progress: Told how many were recorded, and how many there are.
     """
     roots: dict[str, Mapping[str, Any]] = {}
+    count = len(proposed.proposals)
+    some = count if notes else RECORDED_TOGETHER
+    for start in range(0, count, max(some, 1)):
+        made = [
+            _new(proposed.proposals[place], roots, notes)
+            for place in range(start, min(start + some, count))
+        ]
+        ledger.add_candidates(claim, made)
+        progress(start + len(made), count)
 
-    def root(crystal: Crystal) -> Mapping[str, Any]:
-        if crystal.root.sha not in roots:
-            roots[crystal.root.sha] = crystal.root.to_json()
-        return roots[crystal.root.sha]
 
-    ledger.add_candidates(
-        claim,
-        (
-            NewCandidate(
-                key=proposal.kept.key,
-                formula=proposal.crystal.formula,
-                scope=proposal.scope,
-                root=root(proposal.crystal),
-                root_sha=proposal.crystal.root.sha,
-                colouring=proposal.crystal.colouring,
-                papers={**proposal.papers(), **notes(proposal)},
-            )
-            for proposal in proposed.proposals
-        ),
+def _new(
+    proposal: Proposal,
+    roots: dict[str, Mapping[str, Any]],
+    notes: Callable[[Proposal], Mapping[str, Any]] | None,
+) -> NewCandidate:
+    crystal = proposal.crystal
+    sha = crystal.root.sha
+    if sha not in roots:
+        roots[sha] = crystal.root.to_json()
+    return NewCandidate(
+        key=proposal.kept.key,
+        formula=crystal.formula,
+        scope=proposal.scope,
+        root=roots[sha],
+        root_sha=sha,
+        colouring=crystal.colouring,
+        papers={**proposal.papers(), **(notes(proposal) if notes else {})},
     )
 
 
@@ -187,7 +203,8 @@ def load_pool(
     """
     rows = ledger.candidates(campaign_id)
     strings = [row.scope for row in rows]
-    return Pool(rows, embed_all(encoder, strings, ledger, folder), encoder.id)
+    features = embed_all(encoder, strings, ledger, folder)
+    return Pool(rows, features, encoder.id, GapHints(folder))
 
 
 def embed_all(

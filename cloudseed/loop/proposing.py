@@ -354,6 +354,7 @@ class Proposals(Sequence[Proposal]):
         self._kept = kept
         self._table = table
         self._closely = closely
+        self._noted = 0
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -365,7 +366,12 @@ class Proposals(Sequence[Proposal]):
     def __getitem__(self, index: int | slice) -> Proposal | tuple[Proposal, ...]:
         if isinstance(index, slice):
             return tuple(self[i] for i in range(len(self))[index])
-        kept = self._kept[index]
+        place = range(len(self))[index]
+        # Who is searched for and who finds it done goes by the pool's order, not by who is read.
+        for earlier in range(self._noted, place):
+            self._table.path(self._kept[earlier])
+        self._noted = max(self._noted, place)
+        kept = self._kept[place]
         verdicts = self._closely.said.get(kept.key, ())
         return self._table.proposal(kept, verdicts, self._closely.volumes.get(kept.key))
 
@@ -397,13 +403,16 @@ class _Table:
             kept,
             scope_string(candidate.crystal, self._dialect),
             self._label,
-            self._path(kept),
+            self.path(kept),
             volume,
             verdicts,
         )
 
-    def _path(self, kept: Kept) -> str:
-        """Tells how the symmetry was found; a root that is not the parent's was searched for."""
+    def path(self, kept: Kept) -> str:
+        """Tells how the symmetry was found; a root that is not the parent's was searched for.
+
+        Of those that share a search, the first that is asked about had it made.
+        """
         candidate = kept.candidate
         crystal = candidate.crystal
         parents = (self._references.get(name) for name in candidate.parents)

@@ -23,8 +23,8 @@ def recorded_papers(ledger: Ledger, campaign_id: int, what: str) -> dict[str, An
     Raises:
         UsageError: If the campaign has no such candidate, or several.
     """
-    rows = ledger.candidates(campaign_id)
-    found = [row for row in rows if row.key == what] or [r for r in rows if r.formula == what]
+    rows = ledger.candidates_named(campaign_id, what)
+    found = [row for row in rows if row.key == what] or rows
     if len(found) == 1:
         return dict(ledger.papers(found[0].id))
     if found:

@@ -257,4 +257,4 @@ def _lengthened(context: Context) -> Pool:
         return pool
     features = embed_all(encoder, new, context.ledger, context.embeddings)
     log.info("the pool has grown", extra={"new": len(new), "pool": len(rows)})
-    return Pool(rows, np.concatenate([pool.features, features]), pool.encoder_id)
+    return replace(pool, rows=rows, features=np.concatenate([pool.features, features]))

@@ -13,6 +13,7 @@ from cloudseed import __version__
 from cloudseed.db import ExperimentState
 from cloudseed.errors import CloudseedError
 from cloudseed.loop import figures
+from cloudseed.loop.calibrating import prospective
 from cloudseed.loop.campaign import campaign_of
 from cloudseed.loop.exporting import final_cell, table_of
 from cloudseed.loop.front_figures import front_figures
@@ -134,7 +135,7 @@ def _content(material: _Material) -> dict[str, Any]:
             figures.fragment(figure, f"front-{i}")
             for i, figure in enumerate(front_figures(arrived, problem))
         ],
-        "coverage": _coverage(predicted, problem.properties),
+        "calibration": _calibration(material),
         "random_note": _random_note(random),
         **_tables(material, scores),
         **_header(material),
@@ -190,19 +191,21 @@ def _random_note(random: RandomCurve | None) -> str:
     )
 
 
-def _coverage(predicted: Sequence[Result], properties: Sequence[str]) -> dict[str, int]:
-    pairs = [
-        (r.predicted[p], r.measured[p][0])
-        for r in predicted
-        for p in properties
-        if p in r.predicted and p in r.measured
+def _calibration(material: _Material) -> list[dict[str, Any]]:
+    """Returns a line per property on how its predictions came true."""
+    last = material.spec.decide.recalibrate
+    found = prospective(material.results, material.decisions, last)
+    return [
+        {
+            "label": figures.label(name),
+            "count": p.count,
+            "percent": round(100 * p.coverage90),
+            "nlpd": f"{p.nlpd:.2f}",
+            "sharpness": f"{p.sharpness:.3g}",
+            "width": f"{p.width:.2f}",
+        }
+        for name, p in found.items()
     ]
-    inside = sum(abs(value - mean) <= 2 * sd for (mean, sd), value in pairs)
-    return {
-        "n": len(pairs),
-        "inside": inside,
-        "percent": round(100 * inside / len(pairs)) if pairs else 0,
-    }
 
 
 def _header(material: _Material) -> dict[str, Any]:

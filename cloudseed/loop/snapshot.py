@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.db import ExperimentState
+from cloudseed.loop.calibrating import prospective
 from cloudseed.loop.results import (
     best,
     front_of,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cloudseed.db import CampaignRow, Ledger
+    from cloudseed.loop.calibrating import Prospective
     from cloudseed.loop.results import Result
     from cloudseed.loop.spec import CampaignSpec
 
@@ -53,6 +55,7 @@ class Snapshot:
         front: The Pareto front of several objectives, in order of arrival; None for one.
         hypervolume: What the front dominates; None where there is none.
         outlooks: Number of a decision -> what it still expected, as far as a rule to stop asks.
+        prospective: Property -> how its predictions came true.
         elapsed: Seconds since the campaign began, to its last result where it has ended.
         remaining: Seconds that the rest will take at the present pace; None if unknown.
         waiting: Why nothing else happens right now; one clause.
@@ -75,6 +78,7 @@ class Snapshot:
     rounds_since_best: int
     hits: int | None
     outlooks: Mapping[int, Mapping[str, float]]
+    prospective: Mapping[str, Prospective]
     elapsed: float
     remaining: float | None
     waiting: str
@@ -104,6 +108,7 @@ class Snapshot:
             "front": None if self.front is None else [_plain(r) for r in self.front],
             "hypervolume": self.hypervolume,
             "outlook": dict(self.outlooks[max(self.outlooks)]) if self.outlooks else {},
+            "prospective": {name: p.to_json() for name, p in self.prospective.items()},
             "elapsed_s": round(self.elapsed, 1),
             "remaining_s": None if self.remaining is None else round(self.remaining, 1),
             "waiting": self.waiting,
@@ -153,6 +158,7 @@ def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> 
         rounds_since_best=since,
         hits=len(hits(results, problem)) if problem.objective.direction == "find" else None,
         outlooks={d.step: d.model["outlook"] for d in decisions if "outlook" in d.model},
+        prospective=prospective(results, decisions, spec.decide.recalibrate),
         elapsed=max(elapsed, 0.0),
         remaining=None if ended else _remaining(results, now, spec.budget.experiments),
         waiting=_waiting(campaign, states),

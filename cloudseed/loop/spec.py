@@ -25,6 +25,7 @@ from cloudseed.proposers import is_path
 from cloudseed.surrogate import (
     ALARM_LEAST,
     BLOCKS,
+    RECALIBRATION_LEAST,
     AcquisitionName,
     Problem,
     Strategy,
@@ -217,6 +218,9 @@ class DecideSpec(_Section):
             than chance would, half of the next batch explores. 0 for never.
         features: What the models see of a candidate: the "embedding" of its SCOPE string, and what
             the periodic table says of its "elements". The first decides what is near to what.
+        recalibrate: Predictions looked back on: where the last so many values of a property came
+            inside their 90 % intervals clearly too seldom or too often, the next standard
+            deviations are mended. 0 for never.
     """
 
     acquisition: AcquisitionName = "auto"
@@ -224,6 +228,7 @@ class DecideSpec(_Section):
     cost: CostSpec = CostSpec()
     exploration: float = Field(default=0.0, ge=0, le=1)
     alarm: int = Field(default=20, ge=0)
+    recalibrate: int = Field(default=40, ge=0)
     features: tuple[Literal["embedding", "elements"], ...] = BLOCKS
 
     @property
@@ -231,11 +236,12 @@ class DecideSpec(_Section):
         """By which acquisition the models choose."""
         return Strategy(self.acquisition, self.beta)
 
-    @field_validator("alarm")
+    @field_validator("alarm", "recalibrate")
     @classmethod
-    def _enough(cls, value: int) -> int:
-        if 0 < value < ALARM_LEAST:
-            raise ValueError(f"of fewer than {ALARM_LEAST} predictions nothing can be told")
+    def _enough(cls, value: int, info: ValidationInfo) -> int:
+        least = ALARM_LEAST if info.field_name == "alarm" else RECALIBRATION_LEAST
+        if 0 < value < least:
+            raise ValueError(f"of fewer than {least} predictions nothing can be told")
         return value
 
     @field_validator("features")

@@ -33,7 +33,8 @@ class Quotas:
         per_system: Most candidates of one chemical system.
         parents: Most parents; one whose children are all known or taken does not count.
         exploration: Share of what is taken that is drawn at random, by probabilities of at least
-            `floor`, instead of likeliest first.
+            `floor`, instead of likeliest first. It has the same share of every quota, so that the
+            likeliest do not use it up; what it leaves goes to the likeliest.
         floor: See there.
         even: Whether no parent that has children here may give more than its even share, as long as
             the others can give the rest.
@@ -138,10 +139,18 @@ def choose(
     """
     caps = _Caps(rows, quotas, top, accept)
     explored = round(quotas.exploration * top)
-    taken = caps.take(_by_turns(rows, quotas), top - explored)
+    turns = _by_turns(rows, quotas)
+    if not explored:
+        return Pick(caps.take(turns, top), 0, caps.skipped)
+    caps.reserve(rng)
+    taken = caps.take(turns, top - explored)
+    caps.release()
     rest = sorted(set(range(len(rows))) - set(taken))
-    drawn = caps.take(_drawn(rows, rest, quotas.floor, rng).tolist(), explored) if explored else []
-    return Pick(taken + drawn, len(drawn), dict(sorted(caps.skipped.items())))
+    drawn = caps.take(_drawn(rows, rest, quotas.floor, rng).tolist(), explored)
+    gone = {*taken, *drawn}
+    left = (place for place in turns if place not in gone)
+    taken += caps.take(list(left), top - len(gone)) if len(gone) < top else []
+    return Pick(taken + drawn, len(drawn), caps.skipped)
 
 
 def _by_turns(rows: Sequence[Row], quotas: Quotas) -> list[int]:
@@ -191,11 +200,28 @@ class _Caps:
         self._even = math.ceil(top / givers) if givers else math.inf
         self._accept = accept
         self._refused: set[int] = set()
-        self._kept_out: set[int] = set()
+        self._kept_out: dict[int, str] = {}
+        self._rng: np.random.Generator | None = None
+        self._reserved: dict[object, int] = {}
         self._makers: Counter[str] = Counter()
         self._parents: Counter[tuple[str, ...]] = Counter()
         self._systems: Counter[bytes] = Counter()
-        self.skipped: Counter[str] = Counter()
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        """Quota -> how many rows it kept out."""
+        return dict(sorted(Counter(self._kept_out.values()).items()))
+
+    def reserve(self, rng: np.random.Generator) -> None:
+        """Holds back exploration's share of every quota until `release`.
+
+        A quota of a few gives up one more at random, so that the share is right on average.
+        """
+        self._rng = rng
+
+    def release(self) -> None:
+        """Lets quotas be filled."""
+        self._rng = None
 
     def take(self, order: Sequence[int], wanted: int) -> list[int]:
         """Takes places in this order until there are enough, and returns them in it."""
@@ -219,14 +245,14 @@ class _Caps:
         row = self._rows[place]
         full = self._full(row)
         if full:
-            self.skipped[full] += place not in self._kept_out
-            self._kept_out.add(place)
+            self._kept_out.setdefault(place, full)
             return False
         if place in self._refused:
             return False
         if self._accept is not None and not self._accept(place):
             self._refused.add(place)
             return False
+        self._kept_out.pop(place, None)
         self._makers[row.maker] += 1
         self._parents[row.parents] += 1
         self._systems[row.system] += 1
@@ -237,11 +263,19 @@ class _Caps:
         quotas = self._quotas
         if self._makers[row.maker] >= self._most.get(row.maker, math.inf):
             return f"share of {row.maker}"
-        if quotas.per_system is not None and self._systems[row.system] >= quotas.per_system:
+        if self._systems[row.system] >= self._room(quotas.per_system, row.system):
             return "per_system"
-        if quotas.per_parent is not None and self._parents[row.parents] >= quotas.per_parent:
+        if self._parents[row.parents] >= self._room(quotas.per_parent, row.parents):
             return "per_parent"
-        new = row.parents not in self._parents
-        if quotas.parents is not None and new and len(self._parents) >= quotas.parents:
+        if row.parents not in self._parents and len(self._parents) >= self._room(quotas.parents):
             return "parents"
         return ""
+
+    def _room(self, most: int | None, key: object = None) -> float:
+        """Returns how many a quota lets through now, for what it counts."""
+        if most is None or self._rng is None:
+            return math.inf if most is None else most
+        if key not in self._reserved:
+            whole, part = divmod(most * self._quotas.exploration, 1)
+            self._reserved[key] = int(whole) + int(self._rng.random() < part)
+        return most - self._reserved[key]

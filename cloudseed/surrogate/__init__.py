@@ -3,7 +3,14 @@
 torch, transformers and BoTorch load when an encoder or a model is first used.
 """
 
-from cloudseed.surrogate.calibration import ALARM_LEAST, ranks_worse_than_random
+from cloudseed.surrogate.calibration import (
+    ALARM_LEAST,
+    RECALIBRATION_LEAST,
+    coverage90,
+    noise_sds,
+    ranks_worse_than_random,
+    recalibration,
+)
 from cloudseed.surrogate.costs import experiment_costs
 from cloudseed.surrogate.deciding import decide, decision_seed, space_fill
 from cloudseed.surrogate.descriptors import element_descriptors
@@ -51,6 +58,7 @@ __all__ = [
     "BLOCKS",
     "EXPLORED",
     "NEEDS_ATOMS",
+    "RECALIBRATION_LEAST",
     "AcquisitionName",
     "Choice",
     "CloudEncoder",
@@ -74,6 +82,7 @@ __all__ = [
     "as_optimum",
     "best_so_far",
     "bounded",
+    "coverage90",
     "decide",
     "decision_seed",
     "describe",
@@ -86,12 +95,14 @@ __all__ = [
     "full_string",
     "is_feasible",
     "merit",
+    "noise_sds",
     "on_front",
     "parse_problem",
     "parse_scope",
     "probability_of_best",
     "rank",
     "ranks_worse_than_random",
+    "recalibration",
     "resolve_property",
     "scope_string",
     "shell_penalties",

@@ -13,6 +13,8 @@ from cloudseed.surrogate import gp
 from cloudseed.surrogate.modelling import Space, column
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import numpy.typing as npt
 
     from cloudseed.surrogate.features import Features
@@ -21,14 +23,33 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["ALARM_LEAST", "Calibration", "calibrate", "ranks_worse_than_random"]
+__all__ = [
+    "ALARM_LEAST",
+    "RECALIBRATION_LEAST",
+    "Calibration",
+    "calibrate",
+    "coverage90",
+    "noise_sds",
+    "ranks_worse_than_random",
+    "recalibration",
+]
 
 ALARM_LEAST = 10
 """With fewer predictions nothing can be told."""
 
 #: Chance of an alarm where predictions say nothing.
 ALARM_LEVEL = 0.05
-#: Half the width of a normal distribution's central 95 %, in standard deviations.
+RECALIBRATION_LEAST = 20
+"""With fewer predictions intervals are taken as they are."""
+
+#: Coverage of 90 % intervals that chance explains well enough.
+USUAL = (0.80, 0.97)
+#: Predictions that the belief in the model as it is weighs as much as.
+_BELIEF = 20
+#: Factors beyond these speak of a wrong model, not of wrong widths.
+_FACTORS = (0.5, 3.0)
+#: Half the widths of a normal distribution's central 90 and 95 %, in standard deviations.
+Z90 = 1.6448536269514722
 _Z95 = 1.959963984540054
 
 
@@ -91,6 +112,49 @@ def ranks_worse_than_random(predicted: Array, came: Array) -> bool:
     from scipy.stats import spearmanr
 
     return bool(spearmanr(predicted, came, alternative="less").pvalue < ALARM_LEVEL)
+
+
+def coverage90(z: Array) -> float:
+    """Returns the share of standardised residuals inside a normal distribution's central 90 %."""
+    return float((np.abs(z) <= Z90).mean())
+
+
+def recalibration(z: Array) -> float:
+    """Returns by what standard deviations are to be multiplied, from how predictions came true.
+
+    1 as long as the coverage of 90 % intervals is one that chance explains. Else the factor that
+    would have brought it to 90 %, drawn towards 1 on the scale of logarithms by as much as if
+    twenty further predictions had come true as they should. It follows a quantile, so that a few
+    wild outliers do not widen everything.
+
+    Args:
+        z: Standardised residuals, n: (measured - predicted) / standard deviation, noise included,
+            of predictions that were made before, newest last.
+    """
+    if len(z) < RECALIBRATION_LEAST or USUAL[0] <= coverage90(z) <= USUAL[1]:
+        return 1.0
+    needed = float(np.quantile(np.abs(z), 0.9)) / Z90
+    bounded = min(max(needed, _FACTORS[0]), _FACTORS[1])
+    return math.exp(math.log(bounded) * len(z) / (len(z) + _BELIEF))
+
+
+def noise_sds(model: Mapping[str, Any], properties: Sequence[str]) -> dict[str, float]:
+    """Returns the noise of each property that has a Gaussian process, in its unit.
+
+    Models that say nothing of noise are taken as without. Hurdle models are left out: they predict
+    no normal distribution.
+
+    Args:
+        model: `Choice.model`.
+        properties: What was predicted.
+    """
+    told: Mapping[str, Any] = model.get("surrogates", {})
+    found = {}
+    for name in properties:
+        one = told.get(name, {})
+        if "floor" not in one:
+            found[name] = math.sqrt(one.get("noise", 0.0)) * one.get("scale", 0.0)
+    return found
 
 
 def calibrate(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from cloudseed.surrogate.strategy import Strategy
 from cloudseed.surrogate.thompson import choose_by_draws
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -72,6 +73,7 @@ def decide(
     strategy: Strategy = AUTO,
     costs: Array | None = None,
     memory: Memory | None = None,
+    widths: Mapping[str, float] = MappingProxyType({}),
 ) -> Choice:
     """Chooses the next batch.
 
@@ -97,6 +99,8 @@ def decide(
         costs: What measuring each row costs, positive, N, in any one unit: values are divided by
             it. None where all cost the same.
         memory: Keeps what the next decision may need again; the choice is the same without.
+        widths: Property -> factor of its standard deviations, see `recalibration`; 1 where none is
+            named.
 
     Returns:
         At most `batch` picks. Scores cover all that could be picked; `acquisition` is the log of
@@ -126,10 +130,14 @@ def decide(
     space = memory.space(features, hints)
     rng = np.random.default_rng(seed)
     explored = min(batch, int(exploration * batch + rng.random()))
-    key = digest(observations, problem)
+    stretched = "".join(f" {n} {f!r}" for n, f in sorted(widths.items()))
+    key = digest(observations, problem) + stretched
     # The models are those of the data, not of the decision: its seed plays no part.
     criterion, told = memory.models(
-        key, lambda said: fit_criterion(space, observations, problem, int(key[:8], 16), said)
+        key,
+        lambda said: fit_criterion(
+            space, observations, problem, int(key[:8], 16), said, widths=widths
+        ),
     )
     notes = [*adjusted, *told]
     if problem.objective.share is not None:
@@ -181,6 +189,7 @@ def decide(
             **facts,
             "pending": len(pool.pending),
             "seed": seed,
+            **({"recalibrated": dict(widths)} if widths else {}),
         },
         notes=tuple(notes),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -172,6 +172,20 @@ class FittedSurrogate:
         half = solve_triangular(self._factor, cross, lower=True, check_finite=False)
         mean = self.hyper.mean + self._weights @ cross
         return mean, self.hyper.kernel(x, x) - half.T @ half
+
+    def widened(self, factor: float) -> FittedSurrogate:
+        """Returns the same model with every standard deviation, the noise's too, times a factor.
+
+        Means stay. With such hyperparameters the same model would have been conditioned.
+        """
+        hyper = replace(
+            self.hyper,
+            covariance=self.hyper.covariance.times(factor**2),
+            noise=self.hyper.noise * factor**2,
+        )
+        return replace(
+            self, hyper=hyper, _factor=self._factor * factor, _weights=self._weights / factor**2
+        )
 
     def leave_one_out(self) -> tuple[Array, Array]:
         """Predicts every measurement from all the others (Rasmussen and Williams 2006, eq. 5.12).

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -122,6 +122,11 @@ class Covariance:
     def variance(self) -> float:
         """Prior variance of a stationary kernel, of standardised values."""
         return sum(term.outputscale for term in self.terms)
+
+    def times(self, factor: float) -> Covariance:
+        """Returns the covariance of a process whose square grew by a factor."""
+        terms = (replace(t, outputscale=t.outputscale * factor) for t in self.terms)
+        return replace(self, terms=tuple(terms))
 
     def __call__(self, a: Array, b: Array) -> Array:
         """Returns the covariance of the rows of a, n x p, with those of b, m x p: n x m."""

@@ -57,6 +57,7 @@ __all__ = [
     "ELEMENTS",
     "Dialect",
     "Scope",
+    "composition",
     "element_order",
     "full_string",
     "generators",
@@ -313,6 +314,23 @@ def parse(string: str) -> Scope:
         raise error.within(string, start) from None
     told = any(elements for _, elements in orbits)
     return Scope("canonical" if told else "cloud", space_group, orbits, composition)
+
+
+def composition(string: str) -> tuple[tuple[str, float], ...]:
+    """Reads only the elements and fractions that a SCOPE string ends with; sites go unchecked.
+
+    Raises:
+        ScopeError: As in `parse`.
+
+    Examples:
+        >>> composition("0 0 0 | 1a | Po 1.0")
+        (('Po', 1.0),)
+    """
+    head, bar, text = string.rpartition(" | ")
+    try:
+        return _read_composition(text.split(" "))
+    except _TokenError as error:
+        raise error.within(string, len(head) + len(bar)) from None
 
 
 @lru_cache(maxsize=1)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudseed import __version__
+from cloudseed.cli import main
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +27,23 @@ def cloudseed(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]
         timeout=240,
         check=False,
     )
+
+
+@pytest.fixture
+def within(monkeypatch, capsys):
+    """Runs a command in this process, which has loaded what others would have to load anew."""
+
+    def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(cwd)
+        monkeypatch.setenv("COLUMNS", "160")
+        monkeypatch.setattr(sys, "argv", ["cloudseed", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(sys.argv, ended.value.code, said.out, said.err)
+
+    return run
 
 
 def loaded_after(code: str) -> set[str]:
@@ -100,8 +118,8 @@ def test_every_command_shows_an_example(command):
 
 
 @pytest.fixture
-def starter(tmp_path: Path) -> Path:
-    assert cloudseed("init", "demo", cwd=tmp_path).returncode == 0
+def starter(tmp_path: Path, within) -> Path:
+    assert within("init", "demo", cwd=tmp_path).returncode == 0
     return tmp_path
 
 
@@ -129,9 +147,9 @@ def edited(folder: Path, old: str, new: str) -> Path:
         ("forbid: [Be, Cd, Hg, Pb, Tl, As]", "allow: [He]", "candidates passed"),
     ],
 )
-def test_bad_campaigns_end_in_one_sentence_and_leave_no_folder(starter, old, new, message):
+def test_bad_campaigns_end_in_one_sentence_and_leave_no_folder(starter, within, old, new, message):
     edited(starter, old, new)
-    done = cloudseed("run", "demo/campaign.yaml", cwd=starter)
+    done = within("run", "demo/campaign.yaml", cwd=starter)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert "hint:" in done.stderr
@@ -147,7 +165,7 @@ def test_broken_cif_is_named(starter):
     assert "Traceback" not in done.stderr
 
 
-def test_wrong_flags_and_missing_folders(tmp_path):
+def test_wrong_flags_and_missing_folders(tmp_path, within):
     for arguments, words in (
         (["run", "--no-such-flag"], "no-such-flag"),
         (["run", "nothing.yaml"], "nothing.yaml"),
@@ -156,14 +174,14 @@ def test_wrong_flags_and_missing_folders(tmp_path):
         (["db", "check", "sqlite:///nothing/x.db"], "nothing"),
         (["rank", "--pool", "a.csv"], "measured"),
     ):
-        done = cloudseed(*arguments, cwd=tmp_path)
+        done = within(*arguments, cwd=tmp_path)
         assert done.returncode in {1, 2}, arguments
         assert words in done.stderr, arguments
         assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
-def test_a_campaign_on_a_table_from_start_to_export(starter):
+def test_a_campaign_on_a_table_from_start_to_export(starter, within):
     values = table_for(starter)
     path = edited(starter, "adapter: mlip", "adapter: table")
     config = f"    path: {values}\n    column: key\n    match: candidate\n"
@@ -175,17 +193,17 @@ def test_a_campaign_on_a_table_from_start_to_export(starter):
     run = starter / "runs" / "my-campaign"
     assert (run / "report.html").exists()
 
-    again = cloudseed("run", "demo/campaign.yaml", cwd=starter)
+    again = within("run", "demo/campaign.yaml", cwd=starter)
     assert again.returncode == 2
     assert "resume" in again.stderr
 
-    status = json.loads(cloudseed("status", "--json", cwd=starter).stdout)
+    status = json.loads(within("status", "--json", cwd=starter).stdout)
     assert status["measured"] == 12
-    assert cloudseed("resume", cwd=starter).returncode == 0
-    table = cloudseed("export", "my-campaign", cwd=starter).stdout.splitlines()
+    assert within("resume", cwd=starter).returncode == 0
+    table = within("export", "my-campaign", cwd=starter).stdout.splitlines()
     assert len(table) == 13
-    assert cloudseed("db", "check", cwd=starter).stdout.strip() == "the ledger is sound"
-    cifs = cloudseed("export", "--format", "cif", "--out", "cifs", cwd=starter)
+    assert within("db", "check", cwd=starter).stdout.strip() == "the ledger is sound"
+    cifs = within("export", "--format", "cif", "--out", "cifs", cwd=starter)
     assert cifs.returncode == 0
     assert len(list((starter / "cifs").glob("*.cif"))) == 12
 

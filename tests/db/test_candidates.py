@@ -41,6 +41,16 @@ def test_what_was_tried_can_be_asked_for_alone(
     assert len(ledger.candidates(campaign.id)) == 3
 
 
+def test_candidates_are_found_by_key_or_formula(
+    ledger: SqlLedger, campaign: CampaignRow, claim: Claim
+) -> None:
+    ledger.add_candidates(claim, [candidate("a"), candidate("b"), candidate("c")])
+    formula = ledger.candidates(campaign.id)[0].formula
+    assert [c.key for c in ledger.candidates_named(campaign.id, "b")] == ["b"]
+    assert [c.key for c in ledger.candidates_named(campaign.id, formula)] == ["a", "b", "c"]
+    assert ledger.candidates_named(campaign.id, "d' OR 1=1") == []
+
+
 def test_a_pool_belongs_to_its_campaign(
     ledger: SqlLedger, campaign: CampaignRow, claim: Claim
 ) -> None:

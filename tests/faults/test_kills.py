@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cloudseed.db import ExperimentRow, ExperimentState, open_ledger
+from cloudseed.db import ExperimentState, open_ledger
 from cloudseed.errors import CloudseedError
 
-EXPERIMENTS = 40
-KILLS = 10
+EXPERIMENTS = 20
+KILLS = 4
+"""Each start of an engine costs some seconds of imports; the nightly run has more of both."""
 
 # A third party's lab, installed beside cloudseed: a real pool of worker processes, a quick task.
 PLUGIN = """
@@ -101,6 +102,18 @@ def scene(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def long(scene: Path) -> int:
+    """Lets the campaign take twice as many experiments, and returns how many."""
+    changed(scene, "budget", {"experiments": 2 * EXPERIMENTS})
+    return 2 * EXPERIMENTS
+
+
+def changed(scene: Path, key: str, value: object) -> None:
+    path = scene / "campaign.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {key: value}))
+
+
 def start(scene: Path, *arguments: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(scene), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
@@ -137,29 +150,41 @@ def kill(engine: subprocess.Popen[bytes], rng: random.Random) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_kills_lose_nothing_and_repeat_nothing(scene: Path):
+    kill_again_and_again(scene, KILLS)
+    assert_nothing_lost_nothing_twice(scene)
+    assert_made_once(scene)
+
+
+@pytest.mark.nightly
 @pytest.mark.timeout(900)
-def test_ten_kills_lose_nothing_and_repeat_nothing(scene: Path):
-    kill_ten_times(scene)
+def test_ten_kills_lose_nothing_and_repeat_nothing(scene: Path, long: int):
+    kill_again_and_again(scene, 10)
+    assert_nothing_lost_nothing_twice(scene, long)
+    assert_made_once(scene)
+
+
+def assert_made_once(scene: Path) -> None:
     made = Counter((scene / "made.log").read_text().split())
-    assert set(made) == {f"{e.idem_key}-1" for e in assert_nothing_lost_nothing_twice(scene)}
+    with open_ledger(f"sqlite:///{scene / 'run' / 'ledger.db'}", create=False) as ledger:
+        assert set(made) == {f"{e.idem_key}-1" for e in ledger.experiments(1)}
 
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
-def test_ten_kills_on_the_simulated_lab(scene: Path):
-    spec = yaml.safe_load((scene / "campaign.yaml").read_text())
-    spec["lab"] = {"adapter": "mlip", "config": {"concurrency": 2}}
-    (scene / "campaign.yaml").write_text(yaml.safe_dump(spec))
-    kill_ten_times(scene)
-    assert_nothing_lost_nothing_twice(scene)
+def test_ten_kills_on_the_simulated_lab(scene: Path, long: int):
+    changed(scene, "lab", {"adapter": "mlip", "config": {"concurrency": 2}})
+    kill_again_and_again(scene, 10)
+    assert_nothing_lost_nothing_twice(scene, long)
 
 
-def kill_ten_times(scene: Path) -> None:
-    """Runs the campaign to its end through ten kills at random instants."""
+def kill_again_and_again(scene: Path, times: int) -> None:
+    """Runs the campaign to its end through so many kills at random instants."""
     rng = random.Random(20261122)
     kills = 0
     engine = start(scene, "run", "campaign.yaml", "--out", "run")
-    while kills < KILLS:
+    while kills < times:
         before = events(scene)
         while engine.poll() is None and events(scene) <= before + 2:
             time.sleep(0.1)
@@ -173,20 +198,19 @@ def kill_ten_times(scene: Path) -> None:
     assert engine.returncode == 0, errors
 
 
-def assert_nothing_lost_nothing_twice(scene: Path) -> list[ExperimentRow]:
-    """Compares the ledger with the results that the lab itself keeps; returns the experiments."""
+def assert_nothing_lost_nothing_twice(scene: Path, count: int = EXPERIMENTS) -> None:
+    """Compares the ledger with the results that the lab itself keeps."""
     with open_ledger(f"sqlite:///{scene / 'run' / 'ledger.db'}", create=False) as ledger:
         assert ledger.verify() == []
         experiments = ledger.experiments(1)
         measurements = ledger.measurements(1)
     measured = [e for e in experiments if e.state is ExperimentState.MEASURED]
-    assert len(measured) == EXPERIMENTS
+    assert len(measured) == count
     assert all(e.state.terminal for e in experiments)
     assert len({e.candidate_id for e in experiments}) == len(experiments)
     assert Counter(m.experiment_id for m in measurements) == {e.id: 2 for e in measured}
     results = list((scene / "run" / "lab" / "results").glob("*.json"))
     assert len(results) == len(experiments)
-    return experiments
 
 
 @pytest.mark.slow

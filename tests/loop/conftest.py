@@ -21,6 +21,7 @@ from cloudseed.proposers import load_parents
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from cloudseed.loop.proposing import Proposed
     from tests.loop.labs import InstantLab
 
 PARENTS = Path(str(files("cloudseed.loop"))) / "templates" / "starter" / "parents"
@@ -64,7 +65,9 @@ def campaign_on(ledger: SqlLedger, generation) -> Callable[..., object]:
     """Returns a context manager that opens the campaign on a lab; opened again, it resumes."""
 
     @contextmanager
-    def start(lab: InstantLab, spec: CampaignSpec | None = None) -> Iterator[Campaign]:
+    def start(
+        lab: InstantLab, spec: CampaignSpec | None = None, made: Proposed = generation
+    ) -> Iterator[Campaign]:
         wanted = spec or spec_of()
         row = ledger.campaign(wanted.name)
         if row is None:
@@ -77,7 +80,7 @@ def campaign_on(ledger: SqlLedger, generation) -> Callable[..., object]:
             row = ledger.create_campaign(wanted.name, config)
         with ledger.claim(row.id) as claim:
             if not ledger.count_candidates(row.id):
-                record_pool(ledger, claim, generation)
+                record_pool(ledger, claim, made)
             rows = ledger.candidates(row.id)
             pool = Pool(rows, features_of(rows), "test-encoder")
             yield Campaign(Context(ledger, claim, row, wanted, lab, pool, CrystalShelf(ledger)))

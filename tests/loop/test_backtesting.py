@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -32,6 +33,16 @@ class Lowest:
         if self.calls == self.fails:
             raise KeyboardInterrupt
         return Choice(tuple(available[:batch].tolist()), None, "lowest")
+
+
+class Alone(Lowest):
+    """Chooses only where it computes in one thread."""
+
+    def next(self, available, pending, observations, batch, seed):
+        import torch
+
+        assert torch.get_num_threads() == 1, torch.get_num_threads()
+        return super().next(available, pending, observations, batch, seed)
 
 
 NAME = f"{__name__}:Lowest"
@@ -98,11 +109,22 @@ def test_an_interrupted_backtest_goes_on(folder, monkeypatch):
     assert Lowest.calls == 2 * 3 + 3 * 2
 
 
-def test_processes_give_the_same_runs(folder):
-    alone = run(folder, methods=("random",), seeds=2)
-    (folder / "out" / "runs.jsonl").unlink()
-    together = run(folder, methods=("random",), seeds=2, workers=2)
-    assert [r.order for r in together.runs["random"]] == [r.order for r in alone.runs["random"]]
+def test_processes_give_the_same_runs_in_one_thread_each(folder, monkeypatch):
+    alone = run(folder, methods=(NAME,), seeds=2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    name = f"{__name__}:Alone"
+    together = run(folder, methods=(name,), seeds=2, workers=2)
+    assert [r.order for r in together.runs[name]] == [r.order for r in alone.runs[NAME]]
+    assert os.environ["OMP_NUM_THREADS"] == "2"
+
+
+def test_a_share_of_hits_needs_something_that_ranks(folder):
+    spec = folder / "spec.yaml"
+    spec.write_text(spec.read_text().replace("max score", "find all"))
+    given = ["backtest", str(spec), "--data", str(folder / "table.csv"), "--out", "out"]
+    refused = CliRunner().invoke(app, [*given, "--hits", "5%"])
+    assert isinstance(refused.exception, UsageError)
+    assert "leave --hits out" in refused.exception.hint
 
 
 def test_the_command_prints_a_table_and_json(folder):
@@ -114,6 +136,22 @@ def test_the_command_prints_a_table_and_json(folder):
     assert "random, exact" in shown.output
     report = json.loads(CliRunner().invoke(app, [*given, "--json"]).stdout)
     assert report == json.loads((folder / "out" / "report.json").read_text())
+
+
+def test_a_backtest_tells_when_its_campaign_would_stop(folder):
+    spec = folder / "spec.yaml"
+    spec.write_text(spec.read_text() + "stop: {regret: {epsilon: 40}}\n")
+    given = ["backtest", str(spec), "--data", str(folder / "table.csv"), "--seeds", "2"]
+    given += ["--features", str(folder / "features.npy"), "--methods", "greedy,random"]
+    given += ["--hits", "10%", "--out", str(folder / "out")]
+    shown = CliRunner().invoke(app, given, env={"COLUMNS": "120"})
+    assert "nothing better by more than 40, with 0.95" in shown.output
+    methods = json.loads((folder / "out" / "report.json").read_text())["methods"]
+    assert methods["random"]["stopping"] is None
+    found = methods["greedy"]["stopping"]
+    assert (found["runs"], found["rule"]["epsilon"]) == (2, 40.0)
+    # Nothing can be better by so much.
+    assert (found["fired"], found["early"], found["after"]) == (2, 0, 10)
 
 
 @pytest.mark.parametrize(

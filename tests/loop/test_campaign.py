@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -217,9 +218,10 @@ def test_units_are_converted_at_the_edge(campaign_on, ledger):
 
 def test_small_pool_is_used_up(campaign_on, ledger, generation):
     spec = spec_of(budget={"experiments": 10_000}, batch=500, initial=10_000)
-    with campaign_on(InstantLab(), spec) as campaign:
+    few = replace(generation, proposals=generation.proposals[:30])
+    with campaign_on(InstantLab(), spec, few) as campaign:
         end = campaign.run()
-    assert end.measured == end.pool == len(generation.proposals)
+    assert end.measured == end.pool == 30
     assert "every candidate" in end.stop_reason
 
 

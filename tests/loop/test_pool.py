@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ import pytest
 from cloudseed.db import open_ledger
 from cloudseed.errors import StorageError
 from cloudseed.loop import pool
-from cloudseed.loop.pool import embed_all
+from cloudseed.loop.pool import embed_all, record_pool
 from cloudseed.surrogate import element_descriptors
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cloudseed.db import Ledger
+    from cloudseed.loop.proposing import Proposal, Proposed
 
 STRINGS = [f"string {i % 70}" for i in range(100)]
 
@@ -88,6 +90,51 @@ def test_a_kill_loses_one_shard(tmp_path: Path) -> None:
     after = Counter()
     assert right(embed_all(after, STRINGS, None, tmp_path))
     assert len(after.asked) == 70 - 32
+
+
+def test_a_pool_is_recorded_some_at_a_time_and_a_kill_loses_only_the_last(
+    ledger: Ledger, generation: Proposed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "RECORDED_TOGETHER", 40)
+    whole = [p.kept.key for p in generation.proposals]
+    row = ledger.create_campaign("a", {})
+
+    def killed(done: int, count: int) -> None:
+        told.append((done, count))
+        if done > 80:
+            raise KeyboardInterrupt
+
+    told: list[tuple[int, int]] = []
+    with ledger.claim(row.id) as claim:
+        with pytest.raises(KeyboardInterrupt):
+            record_pool(ledger, claim, generation, progress=killed)
+        assert told == [(40, len(whole)), (80, len(whole)), (120, len(whole))]
+        assert [c.key for c in ledger.candidates(row.id)] == whole[:120]
+        record_pool(ledger, claim, generation)
+        rows = ledger.candidates(row.id)
+    assert [c.key for c in rows] == whole
+    assert dict(ledger.papers(rows[-1].id)) == json.loads(
+        json.dumps(generation.proposals[-1].papers())
+    )
+
+
+def test_a_generation_is_recorded_whole_or_not_at_all(
+    ledger: Ledger, generation: Proposed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "RECORDED_TOGETHER", 40)
+
+    def notes(proposal: Proposal) -> dict[str, int]:
+        seen.append(proposal)
+        if len(seen) == 100:
+            raise KeyboardInterrupt
+        return {"regrown": 1}
+
+    seen: list[Proposal] = []
+    row = ledger.create_campaign("a", {})
+    with ledger.claim(row.id) as claim:
+        with pytest.raises(KeyboardInterrupt):
+            record_pool(ledger, claim, generation, notes)
+        assert ledger.count_candidates(row.id) == 0
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

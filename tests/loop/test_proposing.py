@@ -230,3 +230,18 @@ def test_what_is_no_pool(tmp_path):
             read_papers(tmp_path / name, "SrTiO3")
     with pytest.raises(UsageError, match="format"):
         check_pool_path(tmp_path / "pool.xlsx")
+
+
+def test_how_symmetry_was_found_does_not_depend_on_who_is_read_first(few):
+    kept = few.proposals._kept
+    forward, backward = (
+        proposing.Proposals(kept, proposing._Table("canonical", {}, volumes=False), few_closely())
+        for _ in range(2)
+    )
+    paths = [p.scope_path for p in forward]
+    assert set(paths) == {"spglib", "memo"}
+    assert [backward[i].scope_path for i in reversed(range(len(kept)))] == paths[::-1]
+
+
+def few_closely():
+    return proposing._Closely([], {}, None, lambda *_: None)

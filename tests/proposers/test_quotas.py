@@ -90,3 +90,27 @@ def test_quotas_for_others_and_quotas_that_leave_a_gap_are_refused():
     with pytest.raises(UsageError, match=r"only 0\.7 together"):
         Quotas(shares={"a": 0.3, "b": 0.4}).check(["a", "b"])
     Quotas(shares={"a": 0.3, "b": 0.4}).check(["a", "b", "c"])
+
+
+def test_quotas_leave_exploration_its_share():
+    taken, picked = pick(50, per_parent=10, exploration=0.2)
+    assert picked.explored == 10
+    assert set(Counter(row.parents for row in taken).values()) == {10}
+    drawn = Counter(row.parents for row in taken[-10:])
+    assert set(drawn.values()) == {2}
+    # Where a quota of one cannot be shared, it is exploration's as often as its share says.
+    some = [Row("a", (f"p{i % 400}",), b"", -0.01 * i) for i in range(4000)]
+    taken, picked = pick(1000, some, per_parent=1, exploration=0.25)
+    assert len(taken) == 400
+    assert 80 <= picked.explored <= 120
+    assert picked.skipped == {"per_parent": 3600}
+
+
+def test_what_exploration_leaves_goes_to_the_likeliest():
+    some = [Row("a", ("p",), bytes([i]), -0.1 * i) for i in range(20)]
+    taken, picked = pick(10, some, per_parent=10, exploration=0.5)
+    assert (len(taken), picked.explored) == (10, 5)
+    lonely = [*some[:3], *(Row("a", (f"q{i}",), b"", -9.0) for i in range(9))]
+    taken, picked = pick(8, lonely, per_parent=2, per_system=4, exploration=0.5)
+    assert len(taken) == len(set(picked.places)) == 6
+    assert max(Counter(row.system for row in taken).values()) <= 4

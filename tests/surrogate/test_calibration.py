@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from cloudseed.errors import ObjectiveError
-from cloudseed.surrogate.calibration import Calibration, calibrate
+from cloudseed.surrogate import gp
+from cloudseed.surrogate.calibration import Calibration, calibrate, recalibration
 from cloudseed.surrogate.protocols import Observations
 
 
@@ -44,3 +45,34 @@ def test_missing_values_are_left_out_and_one_is_too_few():
     lonely = Observations(np.arange(1), np.array([[1.0]]), ("x",))
     with pytest.raises(ObjectiveError, match="too few"):
         calibrate(features, lonely, "x", seed=0)
+
+
+def test_intervals_are_mended_only_where_chance_does_not_explain_them():
+    rng = np.random.default_rng(1)
+    right = rng.normal(size=(300, 40))
+    left_alone = np.mean([recalibration(z) == 1 for z in right])
+    assert left_alone > 0.85
+    for wrong in (0.4, 2.0, 2.5):
+        factors = np.array([recalibration(wrong * z) for z in right])
+        assert abs(np.log(wrong / factors)).mean() < 0.6 * abs(np.log(wrong))
+    assert recalibration(5 * right[0, :19]) == 1
+    wild = np.concatenate([right[0, :38], [50.0, -80.0]])
+    assert recalibration(wild) < 1.3
+    assert recalibration(100 * right[0]) <= 3
+
+
+def test_a_wider_model_predicts_the_same_means():
+    rng = np.random.default_rng(0)
+    x, new = rng.normal(size=(20, 3)), rng.normal(size=(5, 3))
+    model = gp.fit(x, 5 + x[:, 0] + 0.1 * rng.normal(size=20), seed=0)
+    wide = model.widened(2.0)
+    (mean, sd, inside), (same, twice, less) = (m.evaluate(new, 4.0, 6.0) for m in (model, wide))
+    np.testing.assert_allclose(same, mean)
+    np.testing.assert_allclose(twice, 2 * sd)
+    assert not np.allclose(inside, less)
+    (mean, covariance), (same, wider) = (m.standardised_joint(new) for m in (model, wide))
+    np.testing.assert_allclose(same, mean)
+    np.testing.assert_allclose(wider, 4 * covariance, atol=1e-12)
+    np.testing.assert_allclose(wide.leave_one_out()[0], model.leave_one_out()[0])
+    np.testing.assert_allclose(wide.leave_one_out()[1], 2 * model.leave_one_out()[1])
+    assert wide.noise_sd == pytest.approx(2 * model.noise_sd)

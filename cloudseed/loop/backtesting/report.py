@@ -15,16 +15,18 @@ from cloudseed.surrogate.backtesting import (
     Curve,
     Curves,
     Foresight,
+    Stopping,
     accelerations,
     chance_of,
     curves_of,
     foresight,
+    stopping,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from cloudseed.surrogate.backtesting import Run, Truth
+    from cloudseed.surrogate.backtesting import Run, StopRule, Truth
 
 __all__ = ["Backtest", "MethodFigures"]
 
@@ -37,6 +39,7 @@ class MethodFigures:
         curves: What its runs found.
         accelerations: How much sooner than random, at each share of the hits.
         foresight: How its predictions came true; empty if it makes none.
+        stopping: How the campaign's rule to stop did; None without a rule or an outlook.
         runs: Number of runs.
         cpu_seconds: Processor time per choice.
         notes: Decision notes -> how often each was made, in all runs.
@@ -45,6 +48,7 @@ class MethodFigures:
     curves: Curves
     accelerations: tuple[Acceleration, ...]
     foresight: tuple[Foresight, ...]
+    stopping: Stopping | None
     runs: int
     cpu_seconds: float
     notes: Mapping[str, int]
@@ -63,6 +67,7 @@ class Backtest:
         truth: What would be measured.
         runs: Method -> runs, by seed.
         notes: What went otherwise than planned.
+        rule: When the campaign would stop; None for its budget alone.
     """
 
     name: str
@@ -73,6 +78,7 @@ class Backtest:
     truth: Truth
     runs: Mapping[str, tuple[Run, ...]]
     notes: tuple[str, ...] = ()
+    rule: StopRule | None = None
 
     @property
     def hits(self) -> int:
@@ -87,7 +93,23 @@ class Backtest:
     @cached_property
     def figures(self) -> dict[str, MethodFigures]:
         """Method -> figures."""
-        return {name: _figures(runs, self.truth) for name, runs in self.runs.items()}
+        return {name: self._figures(runs) for name, runs in self.runs.items()}
+
+    def _figures(self, runs: tuple[Run, ...]) -> MethodFigures:
+        notes: dict[str, int] = {}
+        for run in runs:
+            for note, count in run.notes.items():
+                notes[note] = notes.get(note, 0) + count
+        decisions = sum(run.decisions for run in runs)
+        return MethodFigures(
+            curves=curves_of(runs, self.truth),
+            accelerations=accelerations(runs, self.truth),
+            foresight=foresight(runs, self.truth),
+            stopping=self.rule and stopping(runs, self.truth, self.rule, self.batch),
+            runs=len(runs),
+            cpu_seconds=sum(run.cpu_seconds for run in runs) / max(decisions, 1),
+            notes=notes,
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values; None where there is no finite number."""
@@ -117,22 +139,6 @@ class Backtest:
         return plain
 
 
-def _figures(runs: tuple[Run, ...], truth: Truth) -> MethodFigures:
-    notes: dict[str, int] = {}
-    for run in runs:
-        for note, count in run.notes.items():
-            notes[note] = notes.get(note, 0) + count
-    decisions = sum(run.decisions for run in runs)
-    return MethodFigures(
-        curves=curves_of(runs, truth),
-        accelerations=accelerations(runs, truth),
-        foresight=foresight(runs, truth),
-        runs=len(runs),
-        cpu_seconds=sum(run.cpu_seconds for run in runs) / max(decisions, 1),
-        notes=notes,
-    )
-
-
 def _method_json(figures: MethodFigures) -> dict[str, Any]:
     curves = figures.curves
     return {
@@ -140,6 +146,7 @@ def _method_json(figures: MethodFigures) -> dict[str, Any]:
         "cpu_seconds_per_decision": figures.cpu_seconds,
         "accelerations": [asdict(a) for a in figures.accelerations],
         "foresight": [asdict(f) for f in figures.foresight],
+        "stopping": figures.stopping and asdict(figures.stopping),
         "found": _curve(curves.found),
         "discovery_yield": _curve(curves.discovery_yield),
         "discovery_probability": curves.discovery_probability,

@@ -7,8 +7,8 @@ import os
 import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import CloudseedError, UsageError
@@ -21,6 +21,7 @@ from cloudseed.surrogate.backtesting import (
     Conduct,
     Rules,
     Run,
+    StopRule,
     Truth,
     load_searcher,
     replay,
@@ -28,7 +29,7 @@ from cloudseed.surrogate.backtesting import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = ["Job", "backtest", "replays"]
 
 _RECORDS = "runs.jsonl"
+_THREADS = "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,7 @@ class Job:
         arriving: Results that come at a time.
         hints: What chemistry says of each candidate's band gap, N; None where it is no matter.
         conduct: How `cloud` chooses, beside its models.
+        rule: When a campaign would stop; None for the budget alone. Runs go on all the same.
     """
 
     features: Features | npt.NDArray[Any]
@@ -70,6 +73,7 @@ class Job:
     arriving: int
     hints: npt.NDArray[np.float64] | None = None
     conduct: Conduct = field(default_factory=Conduct)
+    rule: StopRule | None = None
 
     def run(self, method: str, seed: int) -> Run:
         """Replays one campaign."""
@@ -78,6 +82,8 @@ class Job:
         )
         first = start_rows(self.features, self.initial, seed, self.start)
         rules = Rules(self.budget, self.batch, self.arriving, seed)
+        if self.rule is not None:
+            rules = replace(rules, ahead=self.rule.ahead, epsilon=self.rule.epsilon)
         return replay(searcher, self.truth, first, rules)
 
 
@@ -133,6 +139,7 @@ def backtest(
         arriving=settings.arriving or spec.batch,
         hints=pool.hints if wants_hints(problem) else None,
         conduct=_conduct(spec, pool),
+        rule=_rule(spec),
     )
     for method in settings.methods:
         load_searcher(method, features, problem)  # a misspelt one is an error at once
@@ -156,6 +163,7 @@ def backtest(
         truth=truth,
         runs={m: tuple(records.runs[m, s] for s in seeds) for m in settings.methods},
         notes=pool.notes,
+        rule=job.rule,
     )
 
 
@@ -173,6 +181,16 @@ def _conduct(spec: CampaignSpec, pool: KnownPool) -> Conduct:
         )
     costs = None if pool.strings is None else decide.cost.of(pool.strings)
     return Conduct(decide.strategy, decide.exploration, decide.alarm, costs)
+
+
+def _rule(spec: CampaignSpec) -> StopRule | None:
+    """Returns the campaign's rule on what is still expected, if it has one."""
+    hits, regret = spec.stop.expected_hits, spec.stop.regret
+    if hits is not None:
+        return StopRule(below=hits.below, ahead=hits.next)
+    if regret is not None:
+        return StopRule(epsilon=regret.epsilon, probability=regret.probability)
+    return None
 
 
 def replays(
@@ -197,7 +215,8 @@ def replays(
         min(workers, len(wanted)), multiprocessing.get_context("spawn"), _begin, (job,)
     )
     try:
-        futures = {executor.submit(_one, *key): key for key in wanted}
+        with _one_thread():
+            futures = {executor.submit(_one, *key): key for key in wanted}
         for future in as_completed(futures):
             yield (*futures[future], future.result())
     except BrokenProcessPool as error:
@@ -214,10 +233,25 @@ def replays(
 _JOB: list[Job] = []
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Lets processes that start meanwhile compute in one thread each.
+
+    Libraries read it when they are loaded, which is before a process runs anything of ours.
+    """
+    before = os.environ.get(_THREADS)
+    os.environ[_THREADS] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[_THREADS]
+        if before is not None:
+            os.environ[_THREADS] = before
+
+
 def _begin(job: Job) -> None:
-    """Prepares a process: one thread, and Ctrl-C is left to the parent."""
+    """Prepares a process: Ctrl-C is left to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"
     _JOB[:] = [job]
 
 

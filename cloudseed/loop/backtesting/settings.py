@@ -72,6 +72,11 @@ class BacktestSettings:
             "pool": pool_sha,
             "version": __version__,
         }
+        # What an outlook asks is part of a run; when the rule fires is worked out afterwards.
+        if spec.stop.expected_hits:
+            parts["ahead"] = spec.stop.expected_hits.next
+        if spec.stop.regret:
+            parts["epsilon"] = spec.stop.regret.epsilon
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -2,7 +2,7 @@
 
 Truth       what every candidate measures, and which are hits
 replay      a searcher spends a budget: a Run
-curves_of, accelerations, foresight      the figures of many runs
+curves_of, accelerations, foresight, stopping      the figures of many runs
 chance_of   what random picks find, exactly
 """
 
@@ -26,6 +26,7 @@ from cloudseed.surrogate.backtesting.searchers import (
     RandomSearcher,
     load_searcher,
 )
+from cloudseed.surrogate.backtesting.stopping import Stop, Stopping, StopRule, stopping
 from cloudseed.surrogate.backtesting.truth import HIT_SHARE, Truth
 
 __all__ = [
@@ -47,6 +48,9 @@ __all__ = [
     "Searcher",
     "SearcherFactory",
     "StartKind",
+    "Stop",
+    "StopRule",
+    "Stopping",
     "Truth",
     "accelerations",
     "chance_of",
@@ -56,4 +60,5 @@ __all__ = [
     "load_searcher",
     "replay",
     "start_rows",
+    "stopping",
 ]

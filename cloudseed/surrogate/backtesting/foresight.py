@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cloudseed.surrogate.calibration import coverage90
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -14,9 +16,6 @@ if TYPE_CHECKING:
     from cloudseed.surrogate.backtesting.truth import Truth
 
 __all__ = ["Foresight", "foresight"]
-
-#: Half the width of a normal distribution's central 90 %, in standard deviations.
-_Z90 = 1.6448536269514722
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ def _compare(name: str, forecasts: Sequence[Forecast], truth: Truth) -> Foresigh
     return Foresight(
         property=name,
         count=int(known.sum()),
-        coverage90=float((np.abs(z) <= _Z90).mean()),
+        coverage90=coverage90(z),
         nlpd=float((0.5 * np.log(2 * np.pi * sd**2) + 0.5 * z**2).mean()),
         sharpness=float(sd.mean()),
         mean_absolute_error=float(np.abs(error).mean()),

@@ -70,12 +70,17 @@ class Rules:
         arriving: Results that come before the next choice, of those that run; `batch` means that
             a choice waits for all of them.
         seed: Decides all that is random.
+        ahead: Experiments that an outlook looks ahead, where all that satisfies is sought.
+        epsilon: How much better than the best so far another may be for an outlook to call the best
+            found, in the objective's unit; None for no outlook on an optimum.
     """
 
     budget: int
     batch: int
     arriving: int
     seed: int
+    ahead: int = OUTLOOK
+    epsilon: float | None = None
 
     def __post_init__(self) -> None:
         if min(self.budget, self.batch, self.arriving) < 1 or self.arriving > self.batch:
@@ -114,8 +119,9 @@ class Run:
         decisions: Choices that were made.
         cpu_seconds: Processor time that the choices took.
         notes: Decision notes -> how often each was made.
-        outlooks: For each choice that a model made, experiments done before it and the hits that
-            were expected in the next `OUTLOOK`; empty where an optimum is sought.
+        outlooks: For each choice that a model made, experiments done before it and what was
+            expected: hits in the next `Rules.ahead`, or, of an optimum, the probability that
+            nothing left is better than the best by more than `Rules.epsilon`.
     """
 
     order: tuple[int, ...]

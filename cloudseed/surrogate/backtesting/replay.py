@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cloudseed.errors import InputError, UsageError
-from cloudseed.surrogate.backtesting.protocols import OUTLOOK, Forecast, Rules, Run
+from cloudseed.surrogate.backtesting.protocols import Forecast, Rules, Run
+from cloudseed.surrogate.calibration import noise_sds
 from cloudseed.surrogate.deciding import decision_seed, space_fill
-from cloudseed.surrogate.outlook import expected_hits
+from cloudseed.surrogate.outlook import expected_hits, probability_of_best
 from cloudseed.surrogate.protocols import Observations
 
 if TYPE_CHECKING:
@@ -82,7 +83,6 @@ def replay(searcher: Searcher, truth: Truth, start: Sequence[int], rules: Rules)
     free[done] = False
     forecasts: list[Forecast] = []
     outlooks: list[tuple[int, float]] = []
-    finds = truth.problem.objective.direction == "find"
     notes: Counter[str] = Counter()
     decisions, seconds = 0, 0.0
     while True:
@@ -99,8 +99,9 @@ def replay(searcher: Searcher, truth: Truth, start: Sequence[int], rules: Rules)
             free[list(choice.picks)] = False
             running += choice.picks
             forecasts += _forecasts(choice)
-            if finds and choice.scores is not None:
-                outlooks.append((len(done), expected_hits(choice.scores, OUTLOOK)))
+            outlook = _outlook(choice, truth, done, rules)
+            if outlook is not None:
+                outlooks.append((len(done), outlook))
             notes.update(choice.notes)
             decisions += 1
         if not running:
@@ -130,13 +131,25 @@ def _check(choice: Choice, available: Rows, room: int) -> None:
     )
 
 
+def _outlook(choice: Choice, truth: Truth, done: Sequence[int], rules: Rules) -> float | None:
+    """Returns what a choice still expects, as far as the rules ask; None where no model says."""
+    if choice.scores is None:
+        return None
+    if truth.problem.objective.direction == "find":
+        return expected_hits(choice.scores, rules.ahead)
+    best = float(truth.merit[list(done)].max())
+    if rules.epsilon is None or not math.isfinite(best):
+        return None
+    return probability_of_best(choice.scores, truth.problem, best, rules.epsilon)
+
+
 def _forecasts(choice: Choice) -> list[Forecast]:
     """Returns what the scores of a choice say of its picks."""
     scores = choice.scores
     if scores is None:
         return []
     wanted = set(choice.picks)
-    noise = _noise(choice)
+    noise = noise_sds(choice.model, scores.properties)
     places = [i for i, row in enumerate(scores.rows.tolist()) if row in wanted]
     return [
         Forecast(
@@ -149,19 +162,3 @@ def _forecasts(choice: Choice) -> list[Forecast]:
         for j, name in enumerate(scores.properties)
         if name in noise
     ]
-
-
-def _noise(choice: Choice) -> dict[str, float]:
-    """Returns the noise of each property that has a Gaussian process, in its unit.
-
-    Searchers of one's own that say nothing of their models are taken as without noise. Hurdle
-    models are left out: they predict no normal distribution.
-    """
-    assert choice.scores is not None, "there is something to forecast"
-    models: Any = choice.model.get("surrogates", {})
-    found = {}
-    for name in choice.scores.properties:
-        model = models.get(name, {})
-        if "floor" not in model:
-            found[name] = math.sqrt(model.get("noise", 0.0)) * model.get("scale", 0.0)
-    return found
