@@ -18,7 +18,7 @@ from cloudseed.surrogate.judging import best_so_far, is_feasible, merit, shown
 from cloudseed.surrogate.modelling import wants_hints
 from cloudseed.surrogate.objectives import describe
 from cloudseed.surrogate.objectives import problem as parse_problem
-from cloudseed.surrogate.outlook import expected_hits, probability_of_best
+from cloudseed.surrogate.outlook import Looked, expected_hits, mended_hits, probability_of_best
 from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor
 from cloudseed.surrogate.prediction import resolve as resolve_property
 from cloudseed.surrogate.protocols import (
@@ -45,6 +45,7 @@ __all__ = [
     "Constraint",
     "EmbeddingStore",
     "Encoder",
+    "Looked",
     "Objective",
     "Observations",
     "OrderBy",
@@ -65,6 +66,7 @@ __all__ = [
     "expected_random_best",
     "full_string",
     "is_feasible",
+    "mended_hits",
     "merit",
     "noise_sds",
     "parse_problem",
