@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloudseed.db import ExperimentState
-from cloudseed.loop.results import improvements, last_gain
+from cloudseed.loop.results import improvements, in_order_of_arrival, last_gain
+from cloudseed.surrogate import Looked, mended_hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,22 +68,51 @@ def _expected(spec: CampaignSpec, now: Snapshot) -> str | None:
     Asked of the last decision whose experiments have all ended. Hits that it or a later one brought
     are reason to go on; a better best only makes it likelier that nothing else is.
     """
-    hits, regret = spec.stop.expected_hits, spec.stop.regret
+    regret = spec.stop.regret
     running = {r.step for r in now.results if not r.experiment.state.terminal}
     ended = max((step for step in now.outlooks if step not in running), default=None)
     if ended is None:
         return None
-    gain = last_gain(now.results, spec.problem)
-    brought = gain is not None and gain.step >= ended
-    left = now.outlooks[ended].get("expected_hits")
-    if hits is not None and left is not None and left < hits.below and not brought:
-        return f"{left:.2g} further hits are expected in the next {hits.next} experiments"
+    found = _few_hits(spec, now, ended)
+    if found is not None:
+        return found
     chance = now.outlooks[ended].get("probability_of_best")
     if regret is not None and chance is not None and chance >= regret.probability:
         return (
             f"with probability {chance:.3f} nothing left is better by more than {regret.epsilon:g}"
         )
     return None
+
+
+def _few_hits(spec: CampaignSpec, now: Snapshot, step: int) -> str | None:
+    """Returns why few hits are to be expected after a decision's experiments have ended, or None.
+
+    As many as the rule looks ahead, chosen by a model too, must have brought none before. What is
+    expected is raised by as much as earlier outlooks fell short.
+    """
+    rule, expected = spec.stop.expected_hits, now.outlooks[step].get("expected_hits")
+    if rule is None or expected is None:
+        return None
+    chosen = [r for r in in_order_of_arrival(now.results) if r.step in now.outlooks]
+    before = [r for r in chosen if r.step < step]
+    later = [r for r in chosen if r.step >= step]
+    last = before[-rule.next :] + later
+    if len(before) < rule.next or any(r.feasible for r in last):
+        return None
+    earlier = [
+        Looked(
+            expected=now.outlooks[s]["expected_hits"],
+            ahead=rule.next,
+            done=sum(r.step == s for r in before),
+            came=sum(r.step == s and bool(r.feasible) for r in before),
+        )
+        for s in now.outlooks
+        if s < step
+    ]
+    left = mended_hits(expected, earlier)
+    if left >= rule.below:
+        return None
+    return f"{left:.2g} further hits are expected in the next {rule.next} experiments"
 
 
 def tried(results: Sequence[Result]) -> int:

@@ -34,7 +34,7 @@ from cloudseed.surrogate.memory import Memory
 from cloudseed.surrogate.modelling import wants_hints
 from cloudseed.surrogate.objectives import describe
 from cloudseed.surrogate.objectives import problem as parse_problem
-from cloudseed.surrogate.outlook import expected_hits, probability_of_best
+from cloudseed.surrogate.outlook import Looked, expected_hits, mended_hits, probability_of_best
 from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor
 from cloudseed.surrogate.prediction import resolve as resolve_property
 from cloudseed.surrogate.protocols import (
@@ -67,6 +67,7 @@ __all__ = [
     "Encoder",
     "Features",
     "Kernel",
+    "Looked",
     "Memory",
     "Objective",
     "Observations",
@@ -94,6 +95,7 @@ __all__ = [
     "fronts_away",
     "full_string",
     "is_feasible",
+    "mended_hits",
     "merit",
     "noise_sds",
     "on_front",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,11 +13,30 @@ from cloudseed.surrogate.judging import bounds
 from cloudseed.surrogate.normal import log_probability_between
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cloudseed.surrogate.protocols import Problem, Scores
 
-__all__ = ["expected_hits", "probability_of_best"]
+__all__ = ["Looked", "expected_hits", "mended_hits", "probability_of_best"]
 
 _SMALLEST_SD = 1e-300
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """An earlier outlook, once its decision's experiments have ended.
+
+    Attributes:
+        expected: Hits that were expected in the next `ahead` experiments.
+        ahead: See there.
+        done: Experiments that the decision made.
+        came: Hits that these brought.
+    """
+
+    expected: float
+    ahead: int
+    done: int
+    came: int
 
 
 def expected_hits(scores: Scores, count: int) -> float:
@@ -28,6 +48,22 @@ def expected_hits(scores: Scores, count: int) -> float:
             errs on the low side.
     """
     return float(np.sort(scores.feasible)[::-1][:count].sum())
+
+
+def mended_hits(expected: float, earlier: Sequence[Looked]) -> float:
+    """Returns expected hits, raised by how much earlier outlooks fell short of what came.
+
+    A model that knows few hits yet has little hope of any, and what is learned in between an
+    outlook leaves out. Expectations are never lowered: who stops by them stops late rather than
+    early.
+
+    Args:
+        expected: What `expected_hits` says now.
+        earlier: The outlooks of earlier decisions.
+    """
+    told = sum(look.expected * min(look.done / look.ahead, 1.0) for look in earlier)
+    came = sum(look.came for look in earlier)
+    return expected * max(1.0, (1 + came) / (1 + told))
 
 
 def probability_of_best(scores: Scores, problem: Problem, best: float, epsilon: float) -> float:

@@ -197,13 +197,13 @@ def test_a_campaign_on_a_table_from_start_to_export(starter, within):
     assert again.returncode == 2
     assert "resume" in again.stderr
 
-    status = json.loads(within("status", "--json", cwd=starter).stdout)
+    status = json.loads(cloudseed("status", "--json", cwd=starter).stdout)
     assert status["measured"] == 12
-    assert within("resume", cwd=starter).returncode == 0
-    table = within("export", "my-campaign", cwd=starter).stdout.splitlines()
+    assert cloudseed("resume", cwd=starter).returncode == 0
+    table = cloudseed("export", "my-campaign", cwd=starter).stdout.splitlines()
     assert len(table) == 13
-    assert within("db", "check", cwd=starter).stdout.strip() == "the ledger is sound"
-    cifs = within("export", "--format", "cif", "--out", "cifs", cwd=starter)
+    assert cloudseed("db", "check", cwd=starter).stdout.strip() == "the ledger is sound"
+    cifs = cloudseed("export", "--format", "cif", "--out", "cifs", cwd=starter)
     assert cifs.returncode == 0
     assert len(list((starter / "cifs").glob("*.cif"))) == 12
 

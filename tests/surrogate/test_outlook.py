@@ -3,7 +3,12 @@ import pytest
 
 from cloudseed.errors import ObjectiveError
 from cloudseed.surrogate.objectives import problem
-from cloudseed.surrogate.outlook import expected_hits, probability_of_best
+from cloudseed.surrogate.outlook import (
+    Looked,
+    expected_hits,
+    mended_hits,
+    probability_of_best,
+)
 from cloudseed.surrogate.protocols import Scores
 
 
@@ -75,3 +80,10 @@ def test_a_target_within_epsilon_cannot_be_bettered():
 def test_what_is_to_be_found_has_no_best():
     with pytest.raises(ObjectiveError):
         probability_of_best(scores([1.0], 0.1), problem("x in [0, 1]"), 1.0, 0.1)
+
+
+def test_expectations_are_raised_by_what_earlier_ones_missed():
+    assert mended_hits(0.3, []) == 0.3
+    earlier = [Looked(1.0, 10, 5, 3), Looked(0.5, 10, 20, 1)]
+    assert mended_hits(0.3, earlier) == pytest.approx(0.3 * 5 / 2)
+    assert mended_hits(0.3, [Looked(9.0, 10, 10, 0)]) == 0.3

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cloudseed.errors import UsageError
+from cloudseed.surrogate.outlook import Looked, mended_hits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -137,14 +138,23 @@ def _stop(run: Run, truth: Truth, rule: StopRule, batch: int) -> Stop:
 
 
 def _fires(run: Run, hits: np.ndarray, rule: StopRule, batch: int) -> int | None:
-    """Returns the experiments done when the rule fires: a decision's own have to end first."""
+    """Returns the experiments done when the rule fires, as a campaign asks it.
+
+    A decision's own experiments have to end first. Hits are expected as `mended_hits` says, and
+    neither these nor the `StopRule.ahead` before them, all chosen by a model, may have brought one.
+    """
+    earlier: list[Looked] = []
     for done, outlook in run.outlooks:
         ended = min(done + batch, len(run.order))
         if rule.below is None:
             if outlook >= rule.probability:
                 return ended
-        elif outlook < rule.below and not hits[done:ended].any():
+            continue
+        quiet = done - rule.ahead >= run.started and not hits[done - rule.ahead : ended].any()
+        if quiet and mended_hits(outlook, earlier) < rule.below:
             return ended
+        came = int(hits[done:ended].sum())
+        earlier.append(Looked(outlook, rule.ahead, ended - done, came))
     return None
 
 

@@ -21,19 +21,33 @@ from cloudseed.surrogate.backtesting import (
 VALUES = {"score": np.arange(20.0)}
 HITS = Truth.of(parse_problem("find all", ["score <= 3"]), VALUES, share=None)
 BEST = Truth.of(parse_problem("min score"), VALUES, share=0.2)
-ORDER = (10, 0, 11, 12, 1, 13, 14, 15, 2, 16, 17, 18)
+ORDER = (10, 0, 11, 12, 13, 14, 15, 1, 2, 16, 17, 18, 19, 5, 6, 3)
 
 
-def test_hits_of_its_own_batch_keep_a_rule_from_firing():
+def test_a_rule_on_hits_waits_for_a_quiet_time():
     rule = StopRule(below=0.5, ahead=2)
-    run = Run(ORDER, 2, outlooks=((2, 0.9), (4, 0.3), (6, 0.2), (8, 0.1)))
+    run = Run(ORDER, 2, outlooks=((2, 0.4), (4, 0.3), (8, 0.1)))
     found = stopping([run], HITS, rule, batch=2)
-    assert (found.fired, found.after, found.found) == (1, 8.0, 0.5)
+    # At two nothing that the model chose has come yet.
+    assert (found.fired, found.after, found.found) == (1, 6.0, 0.25)
     assert (found.judged, found.early, found.left, found.late) == (1, 1, 1.0, None)
-    later = stopping([Run(ORDER, 2, outlooks=((10, 0.1),))], HITS, rule, batch=2)
-    assert (later.after, later.judged, later.late, later.left) == (12.0, 0, 3.0, None)
-    right = stopping([Run(ORDER, 2, outlooks=((6, 0.1),))], HITS, StopRule(below=1.5, ahead=2), 2)
-    assert (right.after, right.early, right.judged, right.late) == (8.0, 0, 1, 3.0)
+    busy = stopping([Run(ORDER, 2, outlooks=((6, 0.1), (8, 0.1)))], HITS, rule, batch=2)
+    assert (busy.fired, busy.after, busy.found, busy.late) == (0, None, 1.0, 0.0)
+    right = stopping([Run(ORDER, 2, outlooks=((11, 0.1),))], HITS, rule, batch=1)
+    assert (right.after, right.early, right.judged, right.late) == (12.0, 0, 1, 3.0)
+    end = stopping([Run(ORDER[:13], 2, outlooks=((11, 0.1),))], HITS, rule, batch=2)
+    assert (end.after, end.judged, end.late, end.left) == (13.0, 0, 4.0, None)
+
+
+def test_a_rule_on_hits_learns_that_it_expected_too_few():
+    order = (10, 11, 0, 1, 12, 13, 14, 15, 16, 17)
+    run = Run(order, 2, outlooks=((2, 0.1), (4, 0.3), (6, 0.3)))
+    fires = {
+        below: stopping([run], HITS, StopRule(below=below, ahead=2), batch=2).after
+        for below in (0.6, 0.7)
+    }
+    # Two hits came where 0.4 were expected: 0.3 are taken as 0.3 * (1 + 2) / (1 + 0.4).
+    assert fires == {0.6: None, 0.7: 8.0}
 
 
 def test_a_rule_on_the_best_is_held_against_the_pools_best():
