@@ -21,6 +21,7 @@ from cloudseed.surrogate.modelling import (
     score,
 )
 from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
+from cloudseed.surrogate.scalarised import Scalarised
 from cloudseed.surrogate.shares import membership
 from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
 
@@ -163,6 +164,8 @@ def _exploited(
     finalists = scores.rows[: FRONT_FINALISTS if front else FINALISTS]
     baseline = _baseline(space, criterion, observations, pool.pending)
     method, choose = ("LogNEHVI", choose_for_front) if front else ("LogNEI", choose_jointly)
+    if isinstance(criterion.front, Scalarised):
+        method = "LogNParEGO"
     try:
         picks = choose(criterion, baseline, space[finalists], batch, seed)[0]
     except FitError as error:
