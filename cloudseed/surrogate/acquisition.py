@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import log_ndtr
 
 from cloudseed.surrogate import judging
 from cloudseed.surrogate.normal import (
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from cloudseed.surrogate.hurdle import Hurdle
     from cloudseed.surrogate.makeable import Makeable
     from cloudseed.surrogate.protocols import Objective, Problem
+    from cloudseed.surrogate.scalarised import Scalarised
 
     Array = npt.NDArray[np.float64]
 
@@ -70,6 +72,14 @@ class Goal:
         if self.target is None:
             return self.sign * values
         return -np.abs(values - self.target)
+
+    def log_beyond(self, mean: Array, sd: Array, merit: Array | float) -> Array:
+        """Returns the log probability that normal values have at least this merit."""
+        if self.target is None:
+            return np.asarray(log_ndtr((self.sign * mean - merit) / sd))
+        distance = np.maximum(-np.asarray(merit, dtype=np.float64), _NEAREST * sd)
+        ends = self.target - distance, self.target + distance
+        return log_probability_between(mean, sd, *ends)
 
     def log_gain(self, mean: Array, sd: Array, best: Array | float) -> Array:
         """Returns the log expectation of what normal values gain over the best merit so far.
@@ -168,7 +178,7 @@ class Criterion:
     surrogates: Mapping[str, FittedSurrogate | Hurdle]
     best: float
     makeable: Makeable | None = None
-    front: FrontGain | None = None
+    front: FrontGain | Scalarised | None = None
     reference: Array | None = None
 
     @property

@@ -24,6 +24,7 @@ from cloudseed.surrogate.modelling import (
     sort_scores,
 )
 from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
+from cloudseed.surrogate.scalarised import Scalarised
 from cloudseed.surrogate.shares import membership
 from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
 from cloudseed.surrogate.strategy import Strategy
@@ -56,7 +57,7 @@ INCUMBENTS = 256
 #: The default strategy.
 AUTO = Strategy()
 #: What methods are called where the joint stage fails.
-ALONE = {"LogNEI": "LogEI", "LogNEHVI": "LogEHVI"}
+ALONE = {"LogNEI": "LogEI", "LogNEHVI": "LogEHVI", "LogNParEGO": "LogParEGO"}
 
 
 def decide(
@@ -222,6 +223,8 @@ def _exploited(
     costs = None if log_costs is None else log_costs[finalists]
     facts: dict[str, object] = {"finalists": len(finalists)}
     method = "LogNEHVI" if front else valuer.method
+    if isinstance(criterion.front, Scalarised):
+        method = "LogNParEGO"
     try:
         if rule in {"expected_improvement", "probability"}:
             baseline = _baseline(space, criterion, observations, pool.pending)

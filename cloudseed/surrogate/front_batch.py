@@ -23,6 +23,7 @@ from cloudseed.surrogate.acquisition import Goal
 from cloudseed.surrogate.front_gain import FrontGain
 from cloudseed.surrogate.gp import FittedSurrogate
 from cloudseed.surrogate.normal import log_probability_between
+from cloudseed.surrogate.scalarised import MANY, Scalarised, simplex
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_for_front"]
 
-#: Samples in which a front is made; fewer than for one objective, since each has boxes of its own.
-SAMPLES = 64
+#: Samples in which a front is made, fewer than for one objective, since each has boxes of its own,
+#: and fewer still for three, which have many.
+SAMPLES, SAMPLES_OF_THREE = 64, 16
 
 
 def choose_for_front(
@@ -88,6 +90,8 @@ class _State:
         fixed: Log probability of what is not learned within a batch, k.
         reference: Where the volume counts from, in standardised merits, m.
         fronts: Feasible merits of what is measured, pending or picked, one array for each sample.
+        samples: How many samples there are.
+        weights: Of the objectives, for the next pick, where there are too many for a front.
     """
 
     def __init__(
@@ -100,6 +104,8 @@ class _State:
     ) -> None:
         self.goals, self.outputs, self.fixed = goals, outputs, fixed
         self.reference, self.fronts = reference, fronts
+        self.samples = SAMPLES_OF_THREE if len(goals) == 3 else SAMPLES
+        self.weights: Array | None = None
 
     @classmethod
     def of(
@@ -136,6 +142,8 @@ class _State:
         alive = np.ones((joint.SAMPLES, len(open_)), dtype=bool)
         alive[:, open_] = joint.drawn_classes(joint.log_classes(criterion, baseline.x[open_]), rng)
         state = cls(goals, outputs, joint.log_classes(criterion, choices), reference, [])
+        if len(goals) >= MANY:
+            state.weights = simplex(len(goals), rng)
         known = [o.known for o in outputs]
         state.fronts = state._feasible_merits(known, alive, baseline.feasible)
         return state
@@ -143,18 +151,24 @@ class _State:
     def worth(self) -> Array:
         """Returns the log of the volume that each candidate adds, averaged over the samples, k."""
         many = len(self.goals)
-        values = np.empty((SAMPLES, len(self.fixed)))
+        values = np.empty((self.samples, len(self.fixed)))
         sd = [o.sd for o in self.outputs]
         for s, merits in enumerate(self.fronts):
-            gain = FrontGain.of(self.goals, merits, self.reference)
+            gain: FrontGain | Scalarised
+            if self.weights is None:
+                gain = FrontGain.of(self.goals, merits, self.reference)
+            else:
+                gain = Scalarised.of(self.goals, merits, self.reference, self.weights)
             values[s] = gain.log_gain([o.mean[s] for o in self.outputs[:many]], sd[:many])
             for output, spread in zip(self.outputs, sd, strict=True):
                 if np.isfinite(output.limits).any():
                     values[s] += log_probability_between(output.mean[s], spread, *output.limits)
-        return np.asarray(logsumexp(values, axis=0) - np.log(SAMPLES)) + self.fixed
+        return np.asarray(logsumexp(values, axis=0) - np.log(self.samples)) + self.fixed
 
     def measure(self, pick: int, rng: np.random.Generator) -> None:
-        """Samples a candidate and takes it for known."""
+        """Samples a candidate and takes it for known; draws weights for the next pick."""
+        if self.weights is not None:
+            self.weights = simplex(len(self.goals), rng)
         drawn = [o.measure(pick, rng)[:, None] for o in self.outputs]
         alive = joint.drawn_classes(self.fixed[[pick]], rng)
         new = self._feasible_merits(drawn, alive, np.array([np.nan]))
@@ -171,4 +185,4 @@ class _State:
         merits = np.stack(
             [g.merit(v) for g, v in zip(self.goals, drawn[: len(self.goals)], strict=True)], axis=-1
         )
-        return [merits[s][feasible[s]] for s in range(SAMPLES)]
+        return [merits[s][feasible[s]] for s in range(self.samples)]

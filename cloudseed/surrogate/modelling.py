@@ -19,6 +19,7 @@ from cloudseed.surrogate.front_gain import FrontGain
 from cloudseed.surrogate.hurdle import Hurdle, fit_hurdle, is_inflated
 from cloudseed.surrogate.makeable import Makeable, fit_makeable, newest
 from cloudseed.surrogate.protocols import Observations, Problem, Scores
+from cloudseed.surrogate.scalarised import MANY, Scalarised
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -353,7 +354,12 @@ def _with_front(
         reference = merits.min(axis=0) - 3 * np.array([model.scale for model in models])
     if not len(good):
         notes.append("nothing feasible is known yet: the chance to meet the constraints leads")
-    front = FrontGain.of(criterion.goals, good, reference)
+    front: FrontGain | Scalarised
+    if len(models) < MANY:
+        front = FrontGain.of(criterion.goals, good, reference)
+    else:
+        even = np.array([1 / model.scale for model in models]) / len(models)
+        front = Scalarised.of(criterion.goals, good, reference, even)
     return replace(criterion, front=front, reference=reference)
 
 

@@ -20,6 +20,7 @@ from cloudseed.surrogate.front import (
     random_hypervolumes,
 )
 from cloudseed.surrogate.front_gain import FrontGain
+from cloudseed.surrogate.scalarised import Scalarised
 
 RNG = np.random.default_rng(0)
 
@@ -106,3 +107,21 @@ def test_a_target_is_an_objective_of_a_front():
     gain = FrontGain.of(goals, np.array([[1.0, -1.0]]), np.array([0.0, -2.0]))
     (found,) = gain.log_gain([np.array([2.0]), np.array([5.5])], [np.full(1, 1e-6)] * 2)
     assert np.exp(found) == pytest.approx(2 * 1.5 - 1 * 1, rel=1e-4)
+
+
+def test_the_worst_of_many_objectives_improves_as_in_simulation():
+    goals = [Goal(1.0), Goal(-1.0), Goal(1.0, target=2.0), Goal(1.0)]
+    reference, weights = np.array([-1.0, -1, -3, -1]), np.array([0.4, 0.3, 0.2, 0.1])
+    merits = RNG.normal(size=(5, 4)) * 0.3
+    scalar = Scalarised.of(goals, merits, reference, weights)
+    assert scalar.best == (weights * (merits - reference)).min(axis=1).max()
+    mean, sd = np.array([[1.0, -1, 2, 3], [0, 0, 3, 0]]), np.array([[0.5, 0.7, 0.6, 1.0]] * 2)
+    drawn = mean + sd * RNG.standard_normal((200_000, 2, 4))
+    found = np.stack([g.merit(drawn[..., j]) for j, g in enumerate(goals)], axis=-1)
+    gain = np.maximum((weights * (found - reference)).min(axis=-1) - scalar.best, 0).mean(axis=0)
+    log_gain = scalar.log_gain(list(mean.T), list(sd.T))
+    assert np.exp(log_gain) == pytest.approx(gain, rel=0.05)
+    far = scalar.log_gain([np.full(1, -50.0)] * 4, [np.full(1, 0.1)] * 4)
+    assert np.isfinite(far).all()
+    assert far < log_gain.min()
+    assert Scalarised.of(goals, np.empty((0, 4)), reference, weights).best == 0

@@ -227,3 +227,14 @@ def test_rankings_follow_the_front():
     mean = ranking.scores.mean * [1, -1]
     first = nondominated(mean)
     assert first[: first.sum()].all()
+
+
+@pytest.mark.parametrize(("many", "method"), [(3, "LogNEHVI"), (4, "LogNParEGO")])
+def test_more_objectives_are_sought_together(many, method):
+    columns, names = (A, B, C, FEATURES[:, 4])[:many], ("a", "b", "c", "d")[:many]
+    goal = "; ".join(f"max {name}" for name in names)
+    choice = choose(observed(EVERY[:40], columns, names), goal, batch=3)
+    assert choice.method == method
+    assert len(set(choice.picks)) == 3
+    picked = np.column_stack(columns)[list(choice.picks)]
+    assert picked.mean() > np.column_stack(columns).mean() + 0.3
