@@ -25,6 +25,7 @@ NAMES = {
         "relabelings",
     },
     "db": {
+        "AmendmentRow",
         "CampaignRow",
         "CandidateRow",
         "Claim",

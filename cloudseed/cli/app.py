@@ -13,6 +13,7 @@ from cloudseed.cli import commands
 from cloudseed.cli import predict as predicting
 from cloudseed.cli import scope as scoping
 from cloudseed.cli.candidates import candidates
+from cloudseed.cli.decisions import EXPLAIN_EPILOG, decision, explain
 from cloudseed.cli.encoder import encoder
 from cloudseed.cli.propose import propose
 
@@ -35,6 +36,7 @@ database = typer.Typer(
 app.add_typer(database, name="db")
 app.add_typer(encoder, name="encoder")
 app.add_typer(candidates, name="candidates")
+app.add_typer(decision, name="decision")
 
 Where = Annotated[
     str | None,
@@ -185,6 +187,7 @@ def export(
 
 
 app.command(epilog=scoping.EPILOG)(scoping.scope)
+app.command(epilog=EXPLAIN_EPILOG)(explain)
 
 
 @database.command(epilog=_example("cloudseed db upgrade runs/stiff-perovskites"))

@@ -2,6 +2,7 @@
 
 from cloudseed.db.ledger import SqlLedger, open_ledger
 from cloudseed.db.protocols import (
+    AmendmentRow,
     CampaignRow,
     CandidateRow,
     Claim,
@@ -21,6 +22,7 @@ from cloudseed.db.protocols import (
 from cloudseed.db.schema import SchemaState, check, upgrade
 
 __all__ = [
+    "AmendmentRow",
     "CampaignRow",
     "CandidateRow",
     "Claim",

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
     from cloudseed.db.protocols import Claim, NewCandidate
 
-__all__ = ["add", "count", "get_embeddings", "papers", "put_embeddings", "root", "rows"]
+__all__ = ["add", "by_id", "count", "get_embeddings", "papers", "put_embeddings", "root", "rows"]
 
 _T = TypeVar("_T")
 
@@ -87,34 +88,44 @@ def _add_chunk(
 
 def rows(session: Session, campaign_id: int, *, tried_only: bool) -> list[CandidateRow]:
     """Returns the pool, or what experiments were planned of, in order of position."""
-    query = (
-        select(
-            Candidate.id,
-            Candidate.position,
-            Candidate.key,
-            Candidate.formula,
-            Candidate.scope,
-            Candidate.root_sha,
-            Candidate.colouring,
-        )
-        .where(Candidate.campaign_id == campaign_id)
-        .order_by(Candidate.position)
-    )
+    query = _columns().where(Candidate.campaign_id == campaign_id).order_by(Candidate.position)
     if tried_only:
         tried = select(Experiment.candidate_id).where(Experiment.campaign_id == campaign_id)
         query = query.where(Candidate.id.in_(tried))
-    return [
-        CandidateRow(
-            id=row.id,
-            position=row.position,
-            key=row.key,
-            formula=row.formula,
-            scope=row.scope,
-            root_sha=row.root_sha,
-            colouring=tuple(row.colouring),
-        )
-        for row in session.execute(query)
-    ]
+    return [_row(row) for row in session.execute(query)]
+
+
+def by_id(session: Session, ids: Iterable[int]) -> list[CandidateRow]:
+    """Returns candidates by id, in order of id."""
+    found: list[CandidateRow] = []
+    for chunk in _chunks(sorted(set(ids))):
+        query = _columns().where(Candidate.id.in_(chunk)).order_by(Candidate.id)
+        found.extend(_row(row) for row in session.execute(query))
+    return found
+
+
+def _columns() -> Select[Any]:
+    return select(
+        Candidate.id,
+        Candidate.position,
+        Candidate.key,
+        Candidate.formula,
+        Candidate.scope,
+        Candidate.root_sha,
+        Candidate.colouring,
+    )
+
+
+def _row(row: Any) -> CandidateRow:
+    return CandidateRow(
+        id=row.id,
+        position=row.position,
+        key=row.key,
+        formula=row.formula,
+        scope=row.scope,
+        root_sha=row.root_sha,
+        colouring=tuple(row.colouring),
+    )
 
 
 def count(session: Session, campaign_id: int) -> int:

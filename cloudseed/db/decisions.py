@@ -40,7 +40,7 @@ def record(session: Session, claim: Claim, new: NewDecision) -> DecisionRow:
         seed=new.seed,
         pool_sha=new.pool_sha,
         pending=[int(i) for i in new.pending],
-        observed=[int(i) for i in new.observed],
+        observed=_packed(new.observed),
         encoder_id=new.encoder_id,
         model=dict(new.model),
         notes=list(new.notes),
@@ -198,6 +198,31 @@ def _experiment(decision: Decision, new: NewExperiment, at: datetime) -> Experim
     )
 
 
+def _packed(ids: Sequence[int]) -> Any:
+    """Returns ids as runs where they ascend, else as they are.
+
+    Each decision is made on all measurements so far: written out, a campaign's decisions would take
+    space by the square of its length.
+    """
+    whole = [int(i) for i in ids]
+    runs: list[list[int]] = []
+    for i in whole:
+        if runs and i <= runs[-1][1]:
+            return whole
+        if runs and i == runs[-1][1] + 1:
+            runs[-1][1] = i
+        else:
+            runs.append([i, i])
+    return {"runs": runs} if 2 * len(runs) < len(whole) else whole
+
+
+def _unpacked(stored: Any) -> tuple[int, ...]:
+    """Returns the ids that `_packed` made something of."""
+    if isinstance(stored, dict):
+        return tuple(i for first, last in stored["runs"] for i in range(first, last + 1))
+    return tuple(stored)
+
+
 def _row(d: Decision) -> DecisionRow:
     return DecisionRow(
         id=d.id,
@@ -206,7 +231,7 @@ def _row(d: Decision) -> DecisionRow:
         seed=d.seed,
         pool_sha=d.pool_sha,
         pending=tuple(d.pending),
-        observed=tuple(d.observed),
+        observed=_unpacked(d.observed),
         encoder_id=d.encoder_id,
         model=d.model,
         notes=tuple(d.notes),

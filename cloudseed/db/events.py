@@ -37,6 +37,7 @@ class EventKind(StrEnum):
     CONFLICT = "message_conflict"
     READ = "message_read"
     MEASURED = "measurement_recorded"
+    CORRECTED = "measurement_corrected"
 
 
 def append(

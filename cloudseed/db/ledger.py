@@ -11,6 +11,7 @@ from cloudseed.db import (
     decisions,
     events,
     experiments,
+    history,
     inbox,
     locks,
     schema,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cloudseed.db.protocols import (
+        AmendmentRow,
         CampaignRow,
         CandidateRow,
         Claim,
@@ -147,6 +149,11 @@ class SqlLedger:
         with self._database.reading() as session:
             return candidates.rows(session, campaign_id, tried_only=tried_only)
 
+    def candidates_by_id(self, ids: Iterable[int]) -> list[CandidateRow]:
+        """Returns candidates by id, in order of id."""
+        with self._database.reading() as session:
+            return candidates.by_id(session, ids)
+
     def count_candidates(self, campaign_id: int) -> int:
         """Returns the size of the pool."""
         with self._database.reading() as session:
@@ -266,6 +273,31 @@ class SqlLedger:
         """Returns the event log, oldest first."""
         with self._database.reading() as session:
             return events.rows(session, campaign_id, after)
+
+    def events_of(self, experiment_id: int) -> list[EventRow]:
+        """Returns the lines of the log that tell of one experiment, oldest first."""
+        with self._database.reading() as session:
+            return history.events_of(session, experiment_id)
+
+    def states_before(self, decision_id: int) -> dict[int, ExperimentState]:
+        """Returns the state of every experiment planned before a decision, as it was then."""
+        with self._database.reading() as session:
+            return history.states_before(session, decision_id)
+
+    def pool_before(self, decision_id: int) -> int:
+        """Returns how many candidates the pool held when a decision was made."""
+        with self._database.reading() as session:
+            return history.pool_before(session, decision_id)
+
+    def measured(self, ids: Sequence[int]) -> list[MeasurementRow]:
+        """Returns measurements by id, in order of recording, whether or not they still stand."""
+        with self._database.reading() as session:
+            return history.measured(session, ids)
+
+    def amendments(self, campaign_id: int) -> list[AmendmentRow]:
+        """Returns what was retracted or corrected, oldest first."""
+        with self._database.reading() as session:
+            return history.amendments(session, campaign_id)
 
     def verify(self) -> list[str]:
         """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
+    "AmendmentRow",
     "CampaignRow",
     "CandidateRow",
     "Claim",
@@ -335,6 +336,26 @@ class EventRow:
     data: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class AmendmentRow:
+    """A measurement, or the end of an experiment, that was taken back or replaced.
+
+    Attributes:
+        experiment_id: The experiment.
+        measurement_id: What no longer stands; None where an end without a measurement was
+            retracted.
+        replaced_by: The measurement that stands instead; None for a retraction.
+        reason: Why, in the words of whoever asked for it.
+        at: When it took effect, UTC.
+    """
+
+    experiment_id: int
+    measurement_id: int | None
+    replaced_by: int | None
+    reason: str
+    at: datetime
+
+
 class Ledger(Protocol):
     """The record of campaigns. Reading methods may be called by anyone at any time."""
 
@@ -378,6 +399,10 @@ class Ledger(Protocol):
 
     def candidates(self, campaign_id: int, *, tried_only: bool = False) -> list[CandidateRow]:
         """Returns the pool in order of position; all, or what experiments were planned of."""
+        ...
+
+    def candidates_by_id(self, ids: Iterable[int]) -> list[CandidateRow]:
+        """Returns candidates by id, in order of id."""
         ...
 
     def count_candidates(self, campaign_id: int) -> int:
@@ -482,6 +507,26 @@ class Ledger(Protocol):
 
     def events(self, campaign_id: int, after: int = 0) -> list[EventRow]:
         """Returns the event log, oldest first."""
+        ...
+
+    def events_of(self, experiment_id: int) -> list[EventRow]:
+        """Returns the lines of the log that tell of one experiment, oldest first."""
+        ...
+
+    def states_before(self, decision_id: int) -> dict[int, ExperimentState]:
+        """Returns the state of every experiment planned before a decision, as it was then."""
+        ...
+
+    def pool_before(self, decision_id: int) -> int:
+        """Returns how many candidates the pool held when a decision was made."""
+        ...
+
+    def measured(self, ids: Sequence[int]) -> list[MeasurementRow]:
+        """Returns measurements by id, in order of recording, whether or not they still stand."""
+        ...
+
+    def amendments(self, campaign_id: int) -> list[AmendmentRow]:
+        """Returns what was retracted or corrected, oldest first."""
         ...
 
     def verify(self) -> list[str]:

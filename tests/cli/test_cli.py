@@ -83,6 +83,10 @@ COMMANDS = [
     "encoder embed",
     "encoder card",
     "candidates explain",
+    "decision list",
+    "decision show",
+    "decision replay",
+    "explain",
     "db upgrade",
     "db check",
 ]
