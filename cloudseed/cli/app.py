@@ -195,9 +195,12 @@ def upgrade(
     target: Annotated[
         str | None, typer.Argument(help="A run folder or a database URL.", show_default=False)
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Try it, take it back, and say what it would do.")
+    ] = False,
 ) -> None:
     """Bring a ledger to this program's schema version."""
-    commands.db_upgrade(target)
+    commands.db_upgrade(target, dry_run=dry_run)
 
 
 @database.command(epilog=_example("cloudseed db check runs/stiff-perovskites"))

@@ -218,10 +218,15 @@ def export(campaign: str | None, form: Literal["csv", "json", "cif"], out: Path 
         _console.print(f"wrote {out}", markup=False)
 
 
-def db_upgrade(target: str | None) -> None:
-    """Brings a ledger up to date."""
-    from cloudseed.db import upgrade
+def db_upgrade(target: str | None, *, dry_run: bool = False) -> None:
+    """Brings a ledger up to date, or tries whether that would work."""
+    from cloudseed.db import rehearse, upgrade
 
+    if dry_run:
+        lacking = rehearse(_url(target))
+        what = f"would run {', '.join(lacking)}; tried and taken back" if lacking else ""
+        _console.print(what or "nothing to do: the ledger is current", markup=False)
+        return
     before = upgrade(_url(target))
     _console.print(f"the ledger was {before.value} and is current", markup=False)
 

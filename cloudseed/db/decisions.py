@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, true
 
-from cloudseed.db import events
+from cloudseed.db import events, outbox
 from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
@@ -28,7 +28,7 @@ __all__ = ["proposals", "record", "rows"]
 
 
 def record(session: Session, claim: Claim, new: NewDecision) -> DecisionRow:
-    """Commits a decision with its proposals and experiments."""
+    """Commits a decision with its proposals, experiments and outbox rows."""
     campaign = fenced(session, claim)
     _check_step(session, campaign.id, new.step)
     _check_experiments(session, new.experiments)
@@ -53,6 +53,8 @@ def record(session: Session, claim: Claim, new: NewDecision) -> DecisionRow:
     planned = [_experiment(decision, e, at) for e in new.experiments]
     session.add_all(planned)
     session.flush()
+    for experiment in planned:
+        outbox.put(session, experiment, at)
     _check_campaign(session, decision)
     events.append(
         session,

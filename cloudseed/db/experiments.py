@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, select
 
-from cloudseed.db import events
+from cloudseed.db import charges, events, outbox
 from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim
+    from cloudseed.db.protocols import Claim, NewCharge
 
 __all__ = [
     "acknowledge",
@@ -47,21 +47,24 @@ def rows(
     return [_row(experiment, attempt) for experiment, attempt in session.execute(query)]
 
 
-def next_to_send(session: Session, claim: Claim) -> OutboxItem | None:
-    """Takes the oldest planned experiment, moves it to `sending`, opens an attempt."""
+def next_to_send(
+    session: Session,
+    claim: Claim,
+    experiment_id: int | None = None,
+    *,
+    lab: str | None = None,
+    reserve: Sequence[NewCharge] = (),
+) -> OutboxItem | None:
+    """Takes a waiting outbox row, moves its experiment to `sending`, opens an attempt."""
     campaign = fenced(session, claim)
-    experiment = session.scalar(
-        select(Experiment)
-        .where(Experiment.campaign_id == campaign.id, Experiment.state == _S.PLANNED)
-        .order_by(Experiment.id)
-        .limit(1)
-    )
-    if experiment is None:
+    intent = outbox.waiting(session, campaign.id, experiment_id)
+    if intent is None:
         return None
+    experiment = session.get_one(Experiment, intent.experiment_id)
     at = now()
     attempt = Attempt(
         experiment_id=experiment.id,
-        n=experiment.attempt + 1,
+        n=intent.n,
         epoch=claim.epoch,
         handle=None,
         opened_at=at,
@@ -69,12 +72,13 @@ def next_to_send(session: Session, claim: Claim) -> OutboxItem | None:
     )
     session.add(attempt)
     session.flush()
-    session.add(
-        Outbox(attempt_id=attempt.id, epoch=claim.epoch, created_at=at, acknowledged_at=None)
-    )
+    intent.attempt_id, intent.epoch, intent.claimed_at = attempt.id, claim.epoch, at
     experiment.attempt = attempt.n
-    move(session, experiment, _S.SENDING)
-    return OutboxItem(_row(experiment, attempt), attempt.id)
+    if lab is not None:
+        intent.lab = experiment.lab = lab
+    charges.reserve(session, experiment, reserve)
+    move(session, experiment, _S.SENDING, lab=experiment.lab)
+    return OutboxItem(_row(experiment, attempt), attempt.id, attempt.epoch)
 
 
 def unacknowledged(session: Session, claim: Claim) -> list[OutboxItem]:
@@ -84,7 +88,7 @@ def unacknowledged(session: Session, claim: Claim) -> list[OutboxItem]:
         Experiment.campaign_id == campaign.id, Experiment.state == _S.SENDING
     )
     return [
-        OutboxItem(_row(experiment, attempt), attempt.id)
+        OutboxItem(_row(experiment, attempt), attempt.id, attempt.epoch)
         for experiment, attempt in session.execute(query)
         if attempt is not None
     ]
@@ -118,7 +122,14 @@ def acknowledge(session: Session, claim: Claim, item: OutboxItem, handle: str) -
 
 
 def transition(
-    session: Session, claim: Claim, experiment_id: int, state: ExperimentState, reason: str
+    session: Session,
+    claim: Claim,
+    experiment_id: int,
+    state: ExperimentState,
+    reason: str,
+    *,
+    delay: float = 0.0,
+    unsent: bool = False,
 ) -> None:
     """Moves an experiment to another state."""
     experiment = owned(session, claim, experiment_id)
@@ -128,7 +139,7 @@ def transition(
             hint="Call `next_to_send`.",
             experiment_id=experiment_id,
         )
-    move(session, experiment, state, reason=reason)
+    move(session, experiment, state, reason=reason, delay=delay, unsent=unsent)
 
 
 def owned(session: Session, claim: Claim, experiment_id: int) -> Experiment:
@@ -155,9 +166,14 @@ def move(
     state: ExperimentState,
     *,
     reason: str = "",
+    delay: float = 0.0,
+    unsent: bool = False,
     **data: Any,
 ) -> None:
     """Changes a state and logs it; closes the attempt unless the lab may still have it.
+
+    What becomes `planned` again gets an outbox row, due after `delay` seconds; what leaves
+    `planned` unsent loses its own.
 
     Raises:
         TransitionError: If the lifecycle does not allow it.
@@ -176,6 +192,11 @@ def move(
         attempt = open_attempt(session, experiment)
         if attempt is not None:
             attempt.closed_at = at
+        charges.release(session, experiment, at, unused=unsent)
+    if before is _S.PLANNED and state is not _S.SENDING:
+        outbox.withdraw(session, experiment, at)
+    if state is _S.PLANNED:
+        outbox.put(session, experiment, at, delay=delay)
     experiment.state = state
     experiment.reason = reason
     if state.terminal and experiment.finished_at is None:
@@ -203,8 +224,8 @@ def open_attempt(session: Session, experiment: Experiment) -> Attempt | None:
 def _record_handle(session: Session, experiment: Experiment, attempt: Attempt, handle: str) -> None:
     """Notes under which name the lab has an attempt."""
     attempt.handle = handle
-    outbox = session.scalars(select(Outbox).where(Outbox.attempt_id == attempt.id)).one()
-    outbox.acknowledged_at = now()
+    intent = session.scalars(select(Outbox).where(Outbox.attempt_id == attempt.id)).one()
+    intent.acknowledged_at = now()
     events.append(
         session,
         experiment.campaign_id,

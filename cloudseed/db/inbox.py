@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, select
 from sqlalchemy.orm import aliased
 
-from cloudseed.db import events, experiments
+from cloudseed.db import charges, events, experiments
 from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
@@ -113,6 +113,8 @@ def settle(
     measured: Sequence[NewMeasurement],
     reason: str,
     details: Mapping[str, Any] | None,
+    costs: Mapping[str, float] | None = None,
+    delay: float = 0.0,
 ) -> None:
     """Turns one message into a state and measurements."""
     campaign = fenced(session, claim)
@@ -134,7 +136,8 @@ def settle(
     if outcome is MessageOutcome.APPLIED:
         assert experiment is not None
         assert state is not None
-        _apply(session, experiment, message, state, measured=measured, reason=reason)
+        charges.settle(session, experiment, costs or {})
+        _apply(session, experiment, message, state, measured=measured, reason=reason, delay=delay)
         if state is not _S.RETRACTED:
             experiment.details = dict(details or {})
     message.processed_at = now()
@@ -198,6 +201,7 @@ def _apply(
     *,
     measured: Sequence[NewMeasurement],
     reason: str,
+    delay: float,
 ) -> None:
     """Moves the experiment and records what was measured."""
     if state is _S.SENDING:
@@ -207,7 +211,7 @@ def _apply(
             Attempt.experiment_id == experiment.id, Attempt.n == experiment.attempt
         )
     )
-    experiments.move(session, experiment, state, reason=reason, inbox_id=message.id)
+    experiments.move(session, experiment, state, reason=reason, delay=delay, inbox_id=message.id)
     for ordinal, m in enumerate(measured):
         _record(session, experiment, m, attempt_id=attempt_id, source=(message.id, ordinal))
     if _S.RETRACTED in state.successors and _was_retracted_before(session, message):

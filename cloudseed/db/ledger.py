@@ -8,20 +8,24 @@ from typing import TYPE_CHECKING, Any
 from cloudseed.db import (
     campaigns,
     candidates,
+    charges,
+    claiming,
+    controls,
     decisions,
     events,
     experiments,
     history,
     inbox,
-    locks,
+    leases,
+    outbox,
     schema,
     verify,
 )
 from cloudseed.db.engine import Database, locate
-from cloudseed.errors import CampaignRunningError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from types import TracebackType
 
     import numpy as np
@@ -36,12 +40,17 @@ if TYPE_CHECKING:
         EventRow,
         ExperimentRow,
         ExperimentState,
+        LabHealthRow,
+        LeaseRow,
         MeasurementRow,
         NewCandidate,
+        NewCharge,
         NewDecision,
         NewMeasurement,
         OutboxItem,
         ProposalRow,
+        Spending,
+        Wish,
     )
 
 __all__ = ["SqlLedger", "open_ledger"]
@@ -115,24 +124,52 @@ class SqlLedger:
     @contextmanager
     def claim(self, campaign_id: int) -> Iterator[Claim]:
         """Excludes other engines for as long as the context lasts."""
-        with self._database.reading() as session:
-            campaign = campaigns.by_id(session, campaign_id)
-        with locks.exclusive(self._database, campaign_id) as free:
-            if not free:
-                raise CampaignRunningError(
-                    f"Another engine drives the campaign {campaign.name!r}.",
-                    hint="Stop it first; `cloudseed status` shows what it does.",
-                    campaign_id=campaign_id,
-                    heartbeat_at=campaign.heartbeat_at,
-                )
-            with self._database.writing() as session:
-                claim = campaigns.take(session, campaign_id)
+        with claiming.claimed(self._database, campaign_id) as claim:
             yield claim
 
-    def heartbeat(self, claim: Claim) -> None:
-        """Leaves a sign of life."""
+    def heartbeat(self, claim: Claim, stage: str = "") -> None:
+        """Leaves a sign of life and renews the lease."""
         with self._database.writing() as session:
-            campaigns.heartbeat(session, claim)
+            leases.renew(session, claim, stage)
+
+    def lease(self, campaign_id: int) -> LeaseRow:
+        """Returns who drives a campaign."""
+        with self._database.reading() as session:
+            return leases.read(session, campaign_id)
+
+    def wish(self, campaign_id: int, wish: Wish, reason: str = "") -> None:
+        """Tells the campaign's engine, now or later, what is wished of it."""
+        with self._database.writing() as session:
+            controls.wish(session, campaign_id, wish, reason)
+
+    def wished(self, campaign_id: int) -> tuple[Wish, str]:
+        """Returns what is wished, and why."""
+        with self._database.reading() as session:
+            return controls.wished(session, campaign_id)
+
+    def record_health(
+        self, claim: Claim, lab: str, *, failures: int, error: str = "", closed_for: float = 0.0
+    ) -> None:
+        """Records how a lab answers."""
+        with self._database.writing() as session:
+            controls.record_health(
+                session, claim, lab, failures=failures, error=error, closed_for=closed_for
+            )
+
+    def health(self, campaign_id: int) -> dict[str, LabHealthRow]:
+        """Returns the health of each lab that has ever failed, by name."""
+        with self._database.reading() as session:
+            return controls.health(session, campaign_id)
+
+    def spent(self, campaign_id: int) -> dict[str, Spending]:
+        """Returns what is spent and reserved, by resource."""
+        with self._database.reading() as session:
+            return charges.spent(session, campaign_id)
+
+    def due(self, campaign_id: int) -> dict[int, datetime]:
+        """Returns, by experiment id, when each planned one may be sent, UTC."""
+        with self._database.reading() as session:
+            return outbox.next_due(session, campaign_id)
 
     def set_status(self, claim: Claim, status: str, reason: str = "") -> None:
         """Sets the campaign's status."""
@@ -205,10 +242,17 @@ class SqlLedger:
         with self._database.reading() as session:
             return experiments.rows(session, campaign_id, states)
 
-    def next_to_send(self, claim: Claim) -> OutboxItem | None:
+    def next_to_send(
+        self,
+        claim: Claim,
+        experiment_id: int | None = None,
+        *,
+        lab: str | None = None,
+        reserve: Sequence[NewCharge] = (),
+    ) -> OutboxItem | None:
         """Takes the oldest planned experiment, moves it to `sending`, opens an attempt."""
         with self._database.writing() as session:
-            return experiments.next_to_send(session, claim)
+            return experiments.next_to_send(session, claim, experiment_id, lab=lab, reserve=reserve)
 
     def unacknowledged(self, claim: Claim) -> list[OutboxItem]:
         """Returns what is in state `sending`: sent or not, a crash hides which."""
@@ -221,11 +265,20 @@ class SqlLedger:
             experiments.acknowledge(session, claim, item, handle)
 
     def transition(
-        self, claim: Claim, experiment_id: int, state: ExperimentState, reason: str = ""
+        self,
+        claim: Claim,
+        experiment_id: int,
+        state: ExperimentState,
+        reason: str = "",
+        *,
+        delay: float = 0.0,
+        unsent: bool = False,
     ) -> None:
         """Moves an experiment to another state; an open attempt closes where it must."""
         with self._database.writing() as session:
-            experiments.transition(session, claim, experiment_id, state, reason)
+            experiments.transition(
+                session, claim, experiment_id, state, reason, delay=delay, unsent=unsent
+            )
 
     def receive(self, claim: Claim, lab: str, message_id: str, key: str, raw: bytes) -> bool:
         """Commits a raw message to the inbox; False if it was there before."""
@@ -246,6 +299,8 @@ class SqlLedger:
         measurements: Sequence[NewMeasurement] = (),
         reason: str = "",
         details: Mapping[str, Any] | None = None,
+        costs: Mapping[str, float] | None = None,
+        delay: float = 0.0,
     ) -> None:
         """Turns one inbox message into a state and measurements, in one transaction."""
         with self._database.writing() as session:
@@ -257,6 +312,8 @@ class SqlLedger:
                 measured=measurements,
                 reason=reason,
                 details=details,
+                costs=costs,
+                delay=delay,
             )
 
     def measurements(self, campaign_id: int) -> list[MeasurementRow]:

@@ -28,14 +28,19 @@ __all__ = [
     "EventRow",
     "ExperimentRow",
     "ExperimentState",
+    "LabHealthRow",
+    "LeaseRow",
     "Ledger",
     "MeasurementRow",
     "NewCandidate",
+    "NewCharge",
     "NewDecision",
     "NewExperiment",
     "NewMeasurement",
     "OutboxItem",
     "ProposalRow",
+    "Spending",
+    "Wish",
 ]
 
 
@@ -77,6 +82,21 @@ class ExperimentState(StrEnum):
     def successors(self) -> frozenset[ExperimentState]:
         """The states that may come next."""
         return _NEXT[self]
+
+
+class Wish(StrEnum):
+    """What people wish of a campaign's engine.
+
+    run     go on
+    pause   plan and send nothing; collect what comes
+    drain   plan and send nothing, and stop once the labs are done
+    stop    stop after this step; what is in the labs goes on there
+    """
+
+    RUN = "run"
+    PAUSE = "pause"
+    DRAIN = "drain"
+    STOP = "stop"
 
 
 _S = ExperimentState
@@ -130,10 +150,13 @@ class Claim:
     Attributes:
         campaign_id: The campaign.
         epoch: The number of this claim; only the newest may write.
+        unproven: The newest epoch whose engine may still live; 0 if all have surely ended. Such an
+            engine cannot write, but it may still send what it had taken.
     """
 
     campaign_id: int
     epoch: int
+    unproven: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,10 +316,96 @@ class ExperimentRow:
 
 @dataclass(frozen=True, slots=True)
 class OutboxItem:
-    """Something to be sent, claimed by this engine."""
+    """Something to be sent, claimed by an engine.
+
+    Attributes:
+        experiment: What is sent.
+        attempt_id: The attempt.
+        epoch: Of the claim under which it was taken.
+    """
 
     experiment: ExperimentRow
     attempt_id: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewCharge:
+    """What a sending may cost of one resource.
+
+    Attributes:
+        resource: For instance "money", "instrument_time" or a consumable's name.
+        amount: How much, in `unit`; finite and not negative.
+        unit: For instance "EUR", "h" or "mg".
+    """
+
+    resource: str
+    amount: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a campaign has used of one resource, in `unit`.
+
+    Attributes:
+        unit: The unit.
+        settled: What ended experiments did cost.
+        reserved: What open ones may cost.
+    """
+
+    unit: str
+    settled: float
+    reserved: float
+
+    @property
+    def committed(self) -> float:
+        """What is spent if every open experiment costs what was reserved."""
+        return self.settled + self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class LabHealthRow:
+    """How a lab has answered lately.
+
+    Attributes:
+        lab: Its name.
+        failures: Failures in a row.
+        error: What it said last.
+        failed_at: When, UTC; None if never.
+        closed_until: Until when nothing is asked of it, UTC; None if it may be asked.
+    """
+
+    lab: str
+    failures: int
+    error: str
+    failed_at: datetime | None
+    closed_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """Who drives a campaign.
+
+    Attributes:
+        epoch: Of the newest claim.
+        holder: Host and process; "" if nobody does.
+        until: When the lease ends unless it is renewed, by the database's clock; None if nobody
+            holds it.
+        at: The database's clock when this was read.
+        stage: What the engine does, in a few words.
+    """
+
+    epoch: int
+    holder: str
+    until: datetime | None
+    at: datetime
+    stage: str
+
+    @property
+    def held(self) -> bool:
+        """Whether an engine has renewed it in time."""
+        return self.until is not None and self.until > self.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,15 +487,51 @@ class Ledger(Protocol):
     def claim(self, campaign_id: int) -> AbstractContextManager[Claim]:
         """Excludes other engines for as long as the context lasts, also across processes.
 
-        A claim of a killed process is free at once.
+        A claim of a killed process is free at once. One of an engine that has not renewed its lease
+        in time, because its process is stopped or its machine out of reach, can be taken over; what
+        that engine writes later is refused.
 
         Raises:
             CampaignRunningError: If another engine holds it.
         """
         ...
 
-    def heartbeat(self, claim: Claim) -> None:
-        """Leaves a sign of life."""
+    def heartbeat(self, claim: Claim, stage: str = "") -> None:
+        """Leaves a sign of life and renews the lease; `stage` says what the engine does.
+
+        Raises:
+            StaleWorkerError: If another engine has taken over.
+        """
+        ...
+
+    def lease(self, campaign_id: int) -> LeaseRow:
+        """Returns who drives a campaign."""
+        ...
+
+    def wish(self, campaign_id: int, wish: Wish, reason: str = "") -> None:
+        """Tells the campaign's engine, now or later, what is wished of it; needs no claim."""
+        ...
+
+    def wished(self, campaign_id: int) -> tuple[Wish, str]:
+        """Returns what is wished, and why."""
+        ...
+
+    def record_health(
+        self, claim: Claim, lab: str, *, failures: int, error: str = "", closed_for: float = 0.0
+    ) -> None:
+        """Records how a lab answers, and for how many seconds it is left alone."""
+        ...
+
+    def health(self, campaign_id: int) -> dict[str, LabHealthRow]:
+        """Returns the health of each lab that has ever failed, by name."""
+        ...
+
+    def spent(self, campaign_id: int) -> dict[str, Spending]:
+        """Returns what is spent and reserved, by resource."""
+        ...
+
+    def due(self, campaign_id: int) -> dict[int, datetime]:
+        """Returns, by experiment id, when each planned one may be sent, UTC."""
         ...
 
     def set_status(self, claim: Claim, status: str, reason: str = "") -> None:
@@ -447,8 +592,22 @@ class Ledger(Protocol):
         """Returns experiments in order of planning."""
         ...
 
-    def next_to_send(self, claim: Claim) -> OutboxItem | None:
-        """Takes the oldest planned experiment, moves it to `sending`, opens an attempt."""
+    def next_to_send(
+        self,
+        claim: Claim,
+        experiment_id: int | None = None,
+        *,
+        lab: str | None = None,
+        reserve: Sequence[NewCharge] = (),
+    ) -> OutboxItem | None:
+        """Takes the oldest planned experiment, moves it to `sending`, opens an attempt.
+
+        Args:
+            claim: The right to do so.
+            experiment_id: This one instead of the oldest; None if it is not due.
+            lab: Where it goes; by default where it was planned.
+            reserve: What it may cost.
+        """
         ...
 
     def unacknowledged(self, claim: Claim) -> list[OutboxItem]:
@@ -460,9 +619,24 @@ class Ledger(Protocol):
         ...
 
     def transition(
-        self, claim: Claim, experiment_id: int, state: ExperimentState, reason: str = ""
+        self,
+        claim: Claim,
+        experiment_id: int,
+        state: ExperimentState,
+        reason: str = "",
+        *,
+        delay: float = 0.0,
+        unsent: bool = False,
     ) -> None:
         """Moves an experiment to another state; an open attempt closes where it must.
+
+        Args:
+            claim: The right to do so.
+            experiment_id: Which.
+            state: Where to.
+            reason: Why.
+            delay: Seconds before it may be sent, where it is planned again.
+            unsent: Whether the lab surely never got the attempt, so that it cost nothing.
 
         Raises:
             TransitionError: If the lifecycle does not allow it.
@@ -489,8 +663,13 @@ class Ledger(Protocol):
         measurements: Sequence[NewMeasurement] = (),
         reason: str = "",
         details: Mapping[str, Any] | None = None,
+        costs: Mapping[str, float] | None = None,
+        delay: float = 0.0,
     ) -> None:
         """Turns one inbox message into a state and measurements, in one transaction.
+
+        `costs` says what it did cost, by resource, as far as that is known; `delay` how many
+        seconds pass before it may be sent, where it is planned again.
 
         With `state` None, or if the experiment has already ended, the message is only marked as
         read, with the reason in the event log.

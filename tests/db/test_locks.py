@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloudseed.db import locks
+from cloudseed.db import leases, locks
 from cloudseed.db.ledger import SqlLedger, open_ledger
 from cloudseed.db.locks import exclusive
 from cloudseed.errors import CampaignRunningError, StaleWorkerError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ENGINE = """
 import sys, time
-from cloudseed.db import locks
+from cloudseed.db import leases, locks
 from cloudseed.db.ledger import open_ledger
 with open_ledger(sys.argv[1]) as ledger, ledger.claim(int(sys.argv[2])) as claim:
     print(claim.epoch, flush=True)
@@ -63,8 +63,11 @@ def test_another_process_is_excluded_until_it_is_killed(
             assert claim.epoch == 2
 
 
-def test_a_worker_that_lost_its_lock_cannot_write(sqlite_url: str) -> None:
+def test_a_worker_that_lost_its_lock_cannot_write(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As when somebody deletes the lock file of a running engine."""
+    monkeypatch.setattr(leases, "LEASE", 0.0)
     with open_ledger(sqlite_url) as ledger, open_ledger(sqlite_url) as second:
         campaign = ledger.create_campaign("a", {})
         with ledger.claim(campaign.id) as old:

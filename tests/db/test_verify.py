@@ -42,6 +42,10 @@ def busy(ledger: SqlLedger, claim: Claim, lab: Lab) -> SqlLedger:
         ("UPDATE attempt SET closed_at = opened_at", "has 0 open attempts"),
         ("UPDATE attempt SET closed_at = NULL WHERE experiment_id = 1", "has 1 open attempts"),
         ("DELETE FROM outbox WHERE attempt_id = 1", "no row in the outbox"),
+        ("UPDATE outbox SET withdrawn_at = created_at WHERE attempt_id IS NULL", "waits 0 times"),
+        ("UPDATE outbox SET claimed_at = NULL WHERE attempt_id = 1", "waits 1 times"),
+        ("UPDATE outbox SET claimed_at = NULL WHERE attempt_id = 1", "without an attempt"),
+        ("UPDATE outbox SET n = 8 WHERE attempt_id = 1", "belongs to another attempt"),
         ("UPDATE inbox SET sha = 'x'", "not as it was received"),
         ("UPDATE inbox SET processed_at = NULL, outcome = NULL", "not applied"),
         ("UPDATE candidate SET position = 9 WHERE position = 0", "has gaps"),
@@ -75,10 +79,12 @@ def test_rows_that_refer_to_none_are_found(sqlite_url: str) -> None:
         connection = ledger._database.engine.raw_connection()
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys=OFF")
-        cursor.execute("INSERT INTO outbox (attempt_id, epoch, created_at) VALUES (5, 1, '')")
+        cursor.execute("INSERT INTO lab_health VALUES (5, 'lab', 0, '', NULL, NULL)")
         cursor.execute("PRAGMA foreign_keys=ON")
         connection.close()
-        assert ledger.verify() == ["Row 1 of outbox refers to a row of attempt that is not there."]
+        assert ledger.verify() == [
+            "Row 1 of lab_health refers to a row of campaign that is not there."
+        ]
 
 
 def test_a_damaged_page_is_found(sqlite_url: str) -> None:
