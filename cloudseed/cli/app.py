@@ -15,6 +15,7 @@ from cloudseed.cli import scope as scoping
 from cloudseed.cli.candidates import candidates
 from cloudseed.cli.decisions import EXPLAIN_EPILOG, decision, explain
 from cloudseed.cli.encoder import encoder
+from cloudseed.cli.experiments import experiments
 from cloudseed.cli.propose import propose
 
 __all__ = ["app"]
@@ -37,6 +38,7 @@ app.add_typer(database, name="db")
 app.add_typer(encoder, name="encoder")
 app.add_typer(candidates, name="candidates")
 app.add_typer(decision, name="decision")
+app.add_typer(experiments, name="experiments")
 
 Where = Annotated[
     str | None,

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from cloudseed.db.protocols import Claim, NewDecision, NewExperiment
 
-__all__ = ["proposals", "record", "rows"]
+__all__ = ["observed_by", "proposals", "record", "rows"]
 
 
 def record(session: Session, claim: Claim, new: NewDecision) -> DecisionRow:
@@ -218,8 +218,9 @@ def _packed(ids: Sequence[int]) -> Any:
     return {"runs": runs} if 2 * len(runs) < len(whole) else whole
 
 
-def _unpacked(stored: Any) -> tuple[int, ...]:
-    """Returns the ids that `_packed` made something of."""
+def observed_by(decision: Decision) -> tuple[int, ...]:
+    """Returns the ids of the measurements that a decision was made on."""
+    stored = decision.observed
     if isinstance(stored, dict):
         return tuple(i for first, last in stored["runs"] for i in range(first, last + 1))
     return tuple(stored)
@@ -233,7 +234,7 @@ def _row(d: Decision) -> DecisionRow:
         seed=d.seed,
         pool_sha=d.pool_sha,
         pending=tuple(d.pending),
-        observed=_unpacked(d.observed),
+        observed=observed_by(d),
         encoder_id=d.encoder_id,
         model=d.model,
         notes=tuple(d.notes),

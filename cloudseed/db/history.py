@@ -1,15 +1,14 @@
-"""What the ledger knew at an earlier time, and what was taken back since."""
+"""What the ledger knew at an earlier time."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sqlalchemy import select
-from sqlalchemy.orm import aliased
 
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import Decision, Event, Experiment, Measurement
-from cloudseed.db.protocols import AmendmentRow, EventRow, ExperimentState, MeasurementRow
+from cloudseed.db.protocols import EventRow, ExperimentState, MeasurementRow
 from cloudseed.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-__all__ = ["amendments", "events_of", "measured", "pool_before", "states_before"]
+__all__ = ["events_of", "measured", "pool_before", "states_before"]
 
 _CHUNK = 1_000
 
@@ -85,67 +84,6 @@ def events_of(session: Session, experiment_id: int) -> list[EventRow]:
     query = (
         select(Event.id, Event.at, Event.kind, Event.experiment_id, Event.data)
         .where(Event.experiment_id == experiment_id)
-        .order_by(Event.id)
-    )
-    return [EventRow(*row) for row in session.execute(query)]
-
-
-def amendments(session: Session, campaign_id: int) -> list[AmendmentRow]:
-    """Returns what was retracted or corrected, oldest first."""
-    found = [*_retracted(session, campaign_id), *_corrected(session, campaign_id)]
-    return sorted(found, key=lambda row: (row.at, row.measurement_id or 0))
-
-
-def _retracted(session: Session, campaign_id: int) -> list[AmendmentRow]:
-    gone = select(Experiment.id).where(
-        Experiment.campaign_id == campaign_id, Experiment.state == ExperimentState.RETRACTED
-    )
-    moves = {
-        row.experiment_id: row
-        for row in _lines(session, gone, EventKind.MOVED)
-        if row.data["after"] == ExperimentState.RETRACTED.value
-    }
-    query = (
-        select(Experiment.id, Measurement.id)
-        .outerjoin(Measurement, Measurement.experiment_id == Experiment.id)
-        .where(Experiment.id.in_(gone))
-    )
-    return [
-        AmendmentRow(
-            experiment_id=experiment_id,
-            measurement_id=measurement_id,
-            replaced_by=None,
-            reason=moves[experiment_id].data["reason"],
-            at=moves[experiment_id].at,
-        )
-        for experiment_id, measurement_id in session.execute(query)
-    ]
-
-
-def _corrected(session: Session, campaign_id: int) -> list[AmendmentRow]:
-    newer = aliased(Measurement)
-    touched = (
-        select(newer.experiment_id)
-        .join(Experiment, Experiment.id == newer.experiment_id)
-        .where(Experiment.campaign_id == campaign_id, newer.supersedes.is_not(None))
-    )
-    return [
-        AmendmentRow(
-            experiment_id=row.experiment_id or 0,
-            measurement_id=row.data["supersedes"],
-            replaced_by=row.data["measurement_id"],
-            reason=row.data["reason"],
-            at=row.at,
-        )
-        for row in _lines(session, touched, EventKind.CORRECTED)
-    ]
-
-
-def _lines(session: Session, experiments: object, kind: EventKind) -> list[EventRow]:
-    """Returns the lines of one kind that tell of some experiments."""
-    query = (
-        select(Event.id, Event.at, Event.kind, Event.experiment_id, Event.data)
-        .where(Event.experiment_id.in_(experiments), Event.kind == kind.value)  # type: ignore[arg-type]
         .order_by(Event.id)
     )
     return [EventRow(*row) for row in session.execute(query)]

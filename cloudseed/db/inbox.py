@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, select
 from sqlalchemy.orm import aliased
 
-from cloudseed.db import charges, events, experiments
+from cloudseed.db import charges, events, experiments, withdrawals
 from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
-from cloudseed.db.models import Attempt, Experiment, Inbox, InboxConflict, Measurement
+from cloudseed.db.models import Attempt, Experiment, Inbox, InboxConflict, Measurement, Withdrawal
 from cloudseed.db.protocols import ExperimentState, MeasurementRow
 from cloudseed.errors import LedgerError, TransitionError, UnitError
 from cloudseed.units import unit_of
@@ -31,7 +31,20 @@ if TYPE_CHECKING:
 
     from cloudseed.db.protocols import Claim, NewMeasurement
 
-__all__ = ["MessageOutcome", "measurements", "receive", "settle", "unprocessed"]
+__all__ = [
+    "PERSON",
+    "MessageOutcome",
+    "correct",
+    "measurements",
+    "receive",
+    "settle",
+    "tell",
+    "unprocessed",
+]
+
+PERSON = "a person"
+"""Who a message is from that no lab sent, in the place of the lab's name."""
+
 
 _S = ExperimentState
 
@@ -58,18 +71,31 @@ def receive(
 ) -> bool:
     """Commits a raw message; False if it was there before."""
     campaign = fenced(session, claim)
+    return _take_in(session, campaign.id, lab=lab, message_id=message_id, key=key, raw=raw)[1]
+
+
+def tell(session: Session, campaign_id: int, *, message_id: str, key: str, raw: bytes) -> int:
+    """Commits what a person says, without a claim; returns its inbox id."""
+    message, _ = _take_in(session, campaign_id, lab=PERSON, message_id=message_id, key=key, raw=raw)
+    return message.id
+
+
+def _take_in(
+    session: Session, campaign_id: int, *, lab: str, message_id: str, key: str, raw: bytes
+) -> tuple[Inbox, bool]:
+    """Returns the message of an id, and whether it is new."""
     sha = hashlib.sha256(raw).hexdigest()
     first = session.scalar(
         select(Inbox).where(
-            Inbox.campaign_id == campaign.id, Inbox.lab == lab, Inbox.message_id == message_id
+            Inbox.campaign_id == campaign_id, Inbox.lab == lab, Inbox.message_id == message_id
         )
     )
     if first is not None:
         if (first.sha, first.idem_key) != (sha, key):
             _keep_aside(session, first, key, raw, sha)
-        return False
+        return first, False
     message = Inbox(
-        campaign_id=campaign.id,
+        campaign_id=campaign_id,
         lab=lab,
         message_id=message_id,
         idem_key=key,
@@ -83,7 +109,7 @@ def receive(
     session.flush()
     events.append(
         session,
-        campaign.id,
+        campaign_id,
         EventKind.RECEIVED,
         inbox_id=message.id,
         lab=lab,
@@ -91,7 +117,7 @@ def receive(
         key=key,
         sha=sha,
     )
-    return True
+    return message, True
 
 
 def unprocessed(session: Session, campaign_id: int) -> list[tuple[int, str, bytes]]:
@@ -117,21 +143,9 @@ def settle(
     delay: float = 0.0,
 ) -> None:
     """Turns one message into a state and measurements."""
-    campaign = fenced(session, claim)
-    message = session.get(Inbox, inbox_id)
-    if message is None or message.campaign_id != campaign.id:
-        raise LedgerError(
-            f"The campaign {campaign.name!r} has no message with id {inbox_id}.",
-            hint="Settle what `unprocessed` returns.",
-            inbox_id=inbox_id,
-        )
+    message, experiment = _opened(session, claim, inbox_id)
     if message.processed_at is not None:
         return
-    experiment = session.scalar(
-        select(Experiment).where(
-            Experiment.campaign_id == campaign.id, Experiment.idem_key == message.idem_key
-        )
-    )
     outcome = _outcome(experiment, state)
     if outcome is MessageOutcome.APPLIED:
         assert experiment is not None
@@ -140,14 +154,76 @@ def settle(
         _apply(session, experiment, message, state, measured=measured, reason=reason, delay=delay)
         if state is not _S.RETRACTED:
             experiment.details = dict(details or {})
+    _mark_read(session, message, experiment, outcome, state=state, reason=reason)
+
+
+def correct(
+    session: Session,
+    claim: Claim,
+    inbox_id: int,
+    measured: Sequence[NewMeasurement],
+    *,
+    reason: str,
+) -> None:
+    """Turns one message into values that replace those of the same properties."""
+    message, experiment = _opened(session, claim, inbox_id)
+    if message.processed_at is not None:
+        return
+    outcome = MessageOutcome.STRANGER if experiment is None else MessageOutcome.LATE
+    if experiment is not None and experiment.state is _S.MEASURED:
+        old = [withdrawals.standing(session, experiment.id, m.property)[-1:] for m in measured]
+        outcome = MessageOutcome.APPLIED if measured and all(old) else MessageOutcome.NOTED
+        if outcome is MessageOutcome.APPLIED:
+            for ordinal, (new, (row,)) in enumerate(zip(measured, old, strict=True)):
+                source = (message.id, ordinal)
+                made = _record(
+                    session,
+                    experiment,
+                    new,
+                    attempt_id=row.attempt_id,
+                    source=source,
+                    supersedes=row.id,
+                )
+                withdrawals.withdraw(session, experiment, row, reason=reason, superseded_by=made)
+    _mark_read(session, message, experiment, outcome, state=None, reason=reason)
+
+
+def _opened(session: Session, claim: Claim, inbox_id: int) -> tuple[Inbox, Experiment | None]:
+    """Returns a message of the claimed campaign, and the experiment that it is about."""
+    campaign = fenced(session, claim)
+    message = session.get(Inbox, inbox_id)
+    if message is None or message.campaign_id != campaign.id:
+        raise LedgerError(
+            f"The campaign {campaign.name!r} has no message with id {inbox_id}.",
+            hint="Settle what `unprocessed` returns.",
+            inbox_id=inbox_id,
+        )
+    experiment = session.scalar(
+        select(Experiment).where(
+            Experiment.campaign_id == campaign.id, Experiment.idem_key == message.idem_key
+        )
+    )
+    return message, experiment
+
+
+def _mark_read(
+    session: Session,
+    message: Inbox,
+    experiment: Experiment | None,
+    outcome: MessageOutcome,
+    *,
+    state: ExperimentState | None,
+    reason: str,
+) -> None:
+    """Notes what became of a message."""
     message.processed_at = now()
     message.outcome = outcome.value
     events.append(
         session,
-        campaign.id,
+        message.campaign_id,
         EventKind.READ,
         experiment_id=None if experiment is None else experiment.id,
-        inbox_id=inbox_id,
+        inbox_id=message.id,
         outcome=outcome.value,
         state=None if state is None else state.value,
         reason=reason,
@@ -174,6 +250,7 @@ def measurements(session: Session, campaign_id: int) -> list[MeasurementRow]:
             Experiment.campaign_id == campaign_id,
             Experiment.state != _S.RETRACTED,
             ~exists().where(newer.supersedes == Measurement.id),
+            ~exists().where(Withdrawal.measurement_id == Measurement.id),
         )
         .order_by(Measurement.id)
     )
@@ -222,6 +299,8 @@ def _apply(
             reason="Retracted before it came.",
             inbox_id=message.id,
         )
+    if experiment.state is _S.RETRACTED:
+        withdrawals.withdraw_all(session, experiment, experiment.reason)
 
 
 def _was_retracted_before(session: Session, message: Inbox) -> bool:
@@ -241,8 +320,9 @@ def _record(
     *,
     attempt_id: int | None,
     source: tuple[int, int],
-) -> None:
-    """Records one value, given the id of its message and its place therein."""
+    supersedes: int | None = None,
+) -> int:
+    """Records one value, given the id of its message and its place therein; returns its id."""
     _check(new)
     inbox_id, ordinal = source
     row = Measurement(
@@ -255,7 +335,7 @@ def _record(
         unit=new.unit,
         sigma=None if new.sigma is None else float(new.sigma),
         method=new.method,
-        supersedes=None,
+        supersedes=supersedes,
         created_at=now(),
     )
     session.add(row)
@@ -271,6 +351,7 @@ def _record(
         unit=row.unit,
         sigma=row.sigma,
     )
+    return row.id
 
 
 def _check(new: NewMeasurement) -> None:

@@ -20,6 +20,7 @@ from cloudseed.db import (
     outbox,
     schema,
     verify,
+    withdrawals,
 )
 from cloudseed.db.engine import Database, locate
 
@@ -285,6 +286,18 @@ class SqlLedger:
         with self._database.writing() as session:
             return inbox.receive(session, claim, lab=lab, message_id=message_id, key=key, raw=raw)
 
+    def tell(self, campaign_id: int, message_id: str, key: str, raw: bytes) -> int:
+        """Commits what a person says of an experiment; needs no claim; returns its inbox id."""
+        with self._database.writing() as session:
+            return inbox.tell(session, campaign_id, message_id=message_id, key=key, raw=raw)
+
+    def correct(
+        self, claim: Claim, inbox_id: int, measurements: Sequence[NewMeasurement], reason: str
+    ) -> None:
+        """Turns one inbox message into values that replace those of the same properties."""
+        with self._database.writing() as session:
+            inbox.correct(session, claim, inbox_id, measurements, reason=reason)
+
     def unprocessed(self, campaign_id: int) -> list[tuple[int, str, bytes]]:
         """Returns (inbox id, idempotency key, raw) of messages not yet turned into outcomes."""
         with self._database.reading() as session:
@@ -354,7 +367,7 @@ class SqlLedger:
     def amendments(self, campaign_id: int) -> list[AmendmentRow]:
         """Returns what was retracted or corrected, oldest first."""
         with self._database.reading() as session:
-            return history.amendments(session, campaign_id)
+            return withdrawals.amendments(session, campaign_id)
 
     def verify(self) -> list[str]:
         """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""

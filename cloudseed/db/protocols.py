@@ -650,6 +650,25 @@ class Ledger(Protocol):
         """
         ...
 
+    def tell(self, campaign_id: int, message_id: str, key: str, raw: bytes) -> int:
+        """Commits what a person says of an experiment; needs no claim; returns its inbox id.
+
+        Whoever holds the claim settles it like any other message. The same id again changes
+        nothing.
+        """
+        ...
+
+    def correct(
+        self, claim: Claim, inbox_id: int, measurements: Sequence[NewMeasurement], reason: str
+    ) -> None:
+        """Turns one inbox message into values that replace those of the same properties.
+
+        What is replaced stays in the ledger, withdrawn. If the experiment is not `measured`, or a
+        property has no value that stands, the message is only marked as read, with the reason in
+        the event log.
+        """
+        ...
+
     def unprocessed(self, campaign_id: int) -> list[tuple[int, str, bytes]]:
         """Returns (inbox id, idempotency key, raw) of messages not yet turned into outcomes."""
         ...

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cloudseed.db import ExperimentState, NewMeasurement
 from cloudseed.errors import LabError, UnitError
 from cloudseed.lab_adapters import Outcome, OutcomeKind
+from cloudseed.loop.amending import Correction
 from cloudseed.units import convert, unit_of
 
 if TYPE_CHECKING:
@@ -63,6 +64,10 @@ def _settle(context: Context, inbox_id: int, experiment: ExperimentRow | None, r
     ledger, claim = context.ledger, context.claim
     if experiment is None:
         ledger.settle(claim, inbox_id, None, reason="a result for an unknown experiment")
+        return
+    correction = Correction.read(raw)
+    if correction is not None:
+        ledger.correct(claim, inbox_id, correction.measurements, correction.reason)
         return
     try:
         outcome = Outcome.from_json(raw)

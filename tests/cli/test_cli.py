@@ -87,6 +87,8 @@ COMMANDS = [
     "decision show",
     "decision replay",
     "explain",
+    "experiments retract",
+    "experiments correct",
     "db upgrade",
     "db check",
 ]
