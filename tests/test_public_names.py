@@ -26,6 +26,8 @@ NAMES = {
     },
     "db": {
         "AmendmentRow",
+        "Backup",
+        "backup",
         "CampaignRow",
         "CandidateRow",
         "Claim",

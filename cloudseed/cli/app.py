@@ -205,12 +205,27 @@ def upgrade(
     commands.db_upgrade(target, dry_run=dry_run)
 
 
-@database.command(epilog=_example("cloudseed db check runs/stiff-perovskites"))
-def check(
+@database.command("check", hidden=True, epilog=_example("cloudseed db check runs/my-campaign"))
+@database.command(epilog=_example("cloudseed db verify runs/stiff-perovskites"))
+def verify(
     target: Annotated[
         str | None, typer.Argument(help="A run folder or a database URL.", show_default=False)
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Check a ledger: schema version, integrity, states against the event log."""
+    """Check a ledger: integrity, references, orphans, states and values against the event log."""
     commands.db_check(target, as_json=json)
+
+
+@database.command(epilog=_example("cloudseed db backup backups/ runs/stiff-perovskites"))
+def backup(
+    destination: Annotated[
+        Path, typer.Argument(help="A new file, or a folder, where it is named by the time.")
+    ],
+    target: Annotated[
+        str | None, typer.Argument(help="A run folder or a database URL.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Copy a ledger while it is in use, read the copy again, and write its SHA-256 beside it."""
+    commands.db_backup(destination, target, as_json=json)

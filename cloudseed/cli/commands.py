@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cloudseed.surrogate import OrderBy
 
 __all__ = [
+    "db_backup",
     "db_check",
     "db_upgrade",
     "export",
@@ -245,16 +246,45 @@ def db_check(target: str | None, *, as_json: bool) -> None:
     ledger = open_ledger(url, create=False)
     try:
         found = ledger.verify()
+        notices = ledger.notices() if not found else []
     finally:
         ledger.close()
     if as_json:
-        print_json({"schema": state.value, "contradictions": found})
+        print_json({"schema": state.value, "contradictions": found, "notices": notices})
     for line in found if not as_json else ():
         _console.print(f"contradiction: {line}", markup=False)
     if found:
         raise LedgerError(f"The ledger contradicts itself in {len(found)} places.")
     if not as_json:
+        for line in notices:
+            _console.print(f"note: {line}", markup=False)
         _console.print("the ledger is sound", markup=False)
+
+
+def db_backup(destination: Path, target: str | None, *, as_json: bool) -> None:
+    """Copies a ledger and reads the copy."""
+    from cloudseed.db import backup
+
+    with _console.status("copying the ledger"):
+        made = backup(_url(target), destination)
+    if as_json:
+        print_json(
+            {
+                "path": str(made.path),
+                "sha256": made.sha256,
+                "bytes": made.size,
+                "contradictions": list(made.contradictions),
+            }
+        )
+    else:
+        _console.print(f"wrote {made.path}, {made.size:,} bytes", markup=False, soft_wrap=True)
+        _console.print(f"sha256 {made.sha256}", markup=False, soft_wrap=True)
+    if made.contradictions:
+        raise LedgerError(
+            f"The copy is faithful, but the ledger contradicts itself in"
+            f" {len(made.contradictions)} places.",
+            hint="`cloudseed db verify` lists them.",
+        )
 
 
 def _url(target: str | None) -> str:

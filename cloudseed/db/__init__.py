@@ -1,5 +1,6 @@
 """What was known, decided, sent and measured, in SQL; `protocols.py` tells this part."""
 
+from cloudseed.db.backups import Backup, backup
 from cloudseed.db.ledger import SqlLedger, open_ledger
 from cloudseed.db.protocols import (
     AmendmentRow,
@@ -28,6 +29,7 @@ from cloudseed.db.schema import SchemaState, check, rehearse, upgrade
 
 __all__ = [
     "AmendmentRow",
+    "Backup",
     "CampaignRow",
     "CandidateRow",
     "Claim",
@@ -50,6 +52,7 @@ __all__ = [
     "Spending",
     "SqlLedger",
     "Wish",
+    "backup",
     "check",
     "open_ledger",
     "rehearse",

@@ -10,6 +10,7 @@ from cloudseed.db import (
     candidates,
     charges,
     claiming,
+    consistency,
     controls,
     decisions,
     events,
@@ -373,6 +374,11 @@ class SqlLedger:
         """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""
         with self._database.reading() as session:
             return list(verify.contradictions(session))
+
+    def notices(self) -> list[str]:
+        """Returns what is no contradiction but may want a look, one sentence each."""
+        with self._database.reading() as session:
+            return list(consistency.notices(session))
 
     def close(self) -> None:
         """Lets go of the database."""

@@ -731,6 +731,10 @@ class Ledger(Protocol):
         """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""
         ...
 
+    def notices(self) -> list[str]:
+        """Returns what is no contradiction but may want a look, one sentence each."""
+        ...
+
     def close(self) -> None:
         """Lets go of the database."""
         ...

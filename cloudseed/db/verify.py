@@ -1,4 +1,4 @@
-"""Whether a ledger contradicts itself: what `cloudseed db check` runs."""
+"""Whether a ledger contradicts itself: what `cloudseed db verify` runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, func, select, text
 from sqlalchemy.exc import DatabaseError
 
+from cloudseed.db.consistency import disagreements
 from cloudseed.db.events import EventKind
 from cloudseed.db.experiments import SENT
 from cloudseed.db.models import Attempt, Candidate, Event, Experiment, Inbox, Measurement, Outbox
@@ -34,6 +35,7 @@ def contradictions(session: Session) -> Iterator[str]:
     yield from _attempts(session)
     yield from _messages(session)
     yield from _pools(session)
+    yield from disagreements(session)
 
 
 def _pages(session: Session) -> Iterator[str]:

@@ -91,6 +91,8 @@ COMMANDS = [
     "experiments correct",
     "db upgrade",
     "db check",
+    "db verify",
+    "db backup",
 ]
 
 

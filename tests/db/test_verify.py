@@ -49,6 +49,38 @@ def busy(ledger: SqlLedger, claim: Claim, lab: Lab) -> SqlLedger:
         ("UPDATE inbox SET sha = 'x'", "not as it was received"),
         ("UPDATE inbox SET processed_at = NULL, outcome = NULL", "not applied"),
         ("UPDATE candidate SET position = 9 WHERE position = 0", "has gaps"),
+        ("UPDATE campaign SET config = '{}'", "not as it was recorded"),
+        ("UPDATE campaign SET status = 'finished'", "its log leads to None"),
+        ("UPDATE campaign SET epoch = 9", "at epoch 9"),
+        ("UPDATE decision SET step = 7 WHERE id = 2", "has number 7 after 0"),
+        ("UPDATE decision SET observed = '[77]' WHERE id = 2", "1 measurements that are not"),
+        ("UPDATE decision SET pending = '[77]' WHERE id = 2", "1 candidates that were never"),
+        ("UPDATE experiment SET decision_id = 1 WHERE id = 4", "other experiments than its log"),
+        ("UPDATE proposal SET candidate_id = 2 WHERE decision_id = 2", "did not ask for it"),
+        ("UPDATE measurement SET value = 2.5 WHERE id = 1", "Measurement 1 is not as it was"),
+        ("DELETE FROM measurement WHERE id = 1", "tells of measurement 1"),
+        (
+            (
+                "INSERT INTO withdrawal (measurement_id, superseded_by, reason, retracted_at) "
+                "SELECT 1, 1, 'x', created_at FROM measurement WHERE id = 1"
+            ),
+            "not of its kind",
+        ),
+        ("UPDATE measurement SET supersedes = 1 WHERE id = 1", "was not withdrawn"),
+        (
+            (
+                "INSERT INTO decision_mark (decision_id, measurement_id, reason, marked_at) "
+                "SELECT 1, 1, 'x', created_at FROM measurement WHERE id = 1"
+            ),
+            "marks of decision 1",
+        ),
+        (
+            (
+                "INSERT INTO structure (sha, body, created_at) "
+                "SELECT 'abc', '{}', created_at FROM measurement WHERE id = 1"
+            ),
+            "1 structures belong to no candidate",
+        ),
         (
             (
                 "INSERT INTO event (campaign_id, experiment_id, at, kind, data) SELECT 1, 1, "
@@ -111,3 +143,15 @@ def test_a_file_too_damaged_to_open_says_so(sqlite_url: str) -> None:
     path.write_bytes(raw)
     with pytest.raises(StorageError, match="damaged"):
         open_ledger(sqlite_url)
+
+
+def test_what_may_want_a_look_is_no_contradiction(busy: SqlLedger, claim: Claim, lab: Lab) -> None:
+    assert busy.notices() == []
+    lab.hear("nobody's key")
+    inbox_id = lab.hear("somebody's key")
+    busy.settle(claim, inbox_id, S.MEASURED)
+    assert busy.receive(claim, "lab", f"message-{lab.messages}", "other", b"{}") is False
+    told = " ".join(busy.notices())
+    for words in ("1 messages contradict", "1 messages wait", "1 messages are about"):
+        assert words in told
+    assert busy.verify() == []
