@@ -177,14 +177,17 @@ def report(
 def export(
     campaign: Where = None,
     format: Annotated[  # noqa: A002  the option's name
-        Literal["csv", "json", "cif"], typer.Option(help="One of the three.")
+        Literal["csv", "json", "jsonl", "parquet", "cif", "extxyz", "ro-crate"],
+        typer.Option(help="Table, structures, or everything with its provenance (ro-crate)."),
     ] = "csv",
     out: Annotated[
         Path | None,
-        typer.Option(help="A file, or a folder for cif; default: standard output for csv, json."),
+        typer.Option(
+            help="A new file, or folder for cif, ro-crate; default: standard output for csv, json."
+        ),
     ] = None,
 ) -> None:
-    """Export every experiment: CSV or JSON, or the measured structures as CIF files."""
+    """Export every experiment as a table, its structures, or an RO-Crate; overwrites nothing."""
     commands.export(campaign, format, out)
 
 

@@ -7,11 +7,11 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from cloudseed.errors import InputError, LedgerError, SchemaError
+from cloudseed.errors import InputError, LedgerError, SchemaError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -199,23 +199,33 @@ def report(campaign: str | None, out: Path | None) -> None:
     _console.print(f"wrote {path}", markup=False)
 
 
-def export(campaign: str | None, form: Literal["csv", "json", "cif"], out: Path | None) -> None:
+def export(campaign: str | None, form: str, out: Path | None) -> None:
     """Exports every experiment."""
+    from cloudseed.cli.progress import progress_bar
     from cloudseed.loop import Workspace
+    from cloudseed.loop.archiving import FORMATS, archive
     from cloudseed.loop.exporting import export_cifs, export_csv, export_json
-    from cloudseed.loop.workspace import write_text
+    from cloudseed.loop.workspace import fresh
 
     workspace = Workspace.find(campaign)
-    if form == "cif":
-        folder = out or workspace.path / "structures"
-        count = export_cifs(workspace, folder)
-        _console.print(f"wrote {count} CIF files to {folder}", markup=False)
+    if form in FORMATS and out is None:
+        raise UsageError(f"{form} needs a place.", hint="Name a new file or folder with --out.")
+    if form == "cif" or form in FORMATS:
+        path = out or workspace.path / "structures"
+        with progress_bar() as progress:
+            if form == "cif":
+                count = export_cifs(workspace, path, progress)
+            else:
+                count = archive(workspace, form, path, progress)
+        what = "structures" if form in {"cif", "extxyz"} else "experiments"
+        _console.print(f"wrote {count} {what} to {path}", markup=False)
         return
     text = export_csv(workspace) if form == "csv" else export_json(workspace)
     if out is None:
         sys.stdout.write(text)
     else:
-        write_text(out, text)
+        with fresh(out) as partial:
+            partial.write_text(text, encoding="utf-8")
         _console.print(f"wrote {out}", markup=False)
 
 
