@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 __all__ = ["MessageOutcome", "measurements", "receive", "settle", "unprocessed"]
 
 _S = ExperimentState
+_OF_THE_MATERIAL = frozenset({_S.MEASURED, _S.INFEASIBLE, _S.RETRACTED})
+"""Outcomes that count whichever attempt they come from."""
 
 
 class MessageOutcome(StrEnum):
@@ -41,7 +43,7 @@ class MessageOutcome(StrEnum):
 
     applied    it moved its experiment
     noted      it was read and changes nothing: it was to, or it repeats what is so already
-    late       its experiment had ended
+    late       its experiment had ended, or it tells of a failed attempt that another followed
     early      it retracts a result that has not come; that result is retracted when it comes
     stranger   no experiment of this campaign has its key
     """
@@ -127,12 +129,8 @@ def settle(
         )
     if message.processed_at is not None:
         return
-    experiment = session.scalar(
-        select(Experiment).where(
-            Experiment.campaign_id == campaign.id, Experiment.idem_key == message.idem_key
-        )
-    )
-    outcome = _outcome(experiment, state)
+    experiment, attempt = about(session, campaign.id, message.idem_key)
+    outcome = _outcome(experiment, state, attempt)
     if outcome is MessageOutcome.APPLIED:
         assert experiment is not None
         assert state is not None
@@ -180,8 +178,29 @@ def measurements(session: Session, campaign_id: int) -> list[MeasurementRow]:
     return [MeasurementRow(*row) for row in session.execute(query)]
 
 
-def _outcome(experiment: Experiment | None, state: ExperimentState | None) -> MessageOutcome:
-    """Says what a message does, given the experiment that it is about."""
+def about(
+    session: Session, campaign_id: int, key: str
+) -> tuple[Experiment, int | None] | tuple[None, None]:
+    """Returns the experiment that a message is about, and the attempt; None where it names none.
+
+    A message bears the key of an attempt, "KEY-N", or that of the experiment, "KEY".
+    """
+    stem, _, number = key.rpartition("-")
+    query = select(Experiment).where(
+        Experiment.campaign_id == campaign_id, Experiment.idem_key.in_([key, stem])
+    )
+    found = {e.idem_key: e for e in session.scalars(query)}
+    if key in found:
+        return found[key], None
+    if stem in found and number.isdecimal():
+        return found[stem], int(number)
+    return None, None
+
+
+def _outcome(
+    experiment: Experiment | None, state: ExperimentState | None, attempt: int | None
+) -> MessageOutcome:
+    """Says what a message does, given the experiment and the attempt that it is about."""
     if experiment is None:
         return MessageOutcome.STRANGER
     if state is None or state is experiment.state:
@@ -189,6 +208,8 @@ def _outcome(experiment: Experiment | None, state: ExperimentState | None) -> Me
     if state is _S.RETRACTED and not experiment.state.terminal:
         return MessageOutcome.EARLY
     if experiment.state.terminal and state not in experiment.state.successors:
+        return MessageOutcome.LATE
+    if attempt is not None and attempt < experiment.attempt and state not in _OF_THE_MATERIAL:
         return MessageOutcome.LATE
     return MessageOutcome.APPLIED
 
@@ -228,7 +249,7 @@ def _was_retracted_before(session: Session, message: Inbox) -> bool:
     """Whether a retraction overtook the result it is about."""
     query = select(Inbox.id).where(
         Inbox.campaign_id == message.campaign_id,
-        Inbox.idem_key == message.idem_key,
+        Inbox.idem_key.in_([message.idem_key, message.idem_key.rpartition("-")[0]]),
         Inbox.outcome == MessageOutcome.EARLY.value,
     )
     return session.scalars(query.limit(1)).first() is not None
