@@ -53,7 +53,7 @@ def _take(database: Database, campaign: CampaignRow, *, free: bool) -> Claim:
     proven = free and (not seen.holder or leases.has_ended(seen.holder))
     if not proven and not _abandoned(database, campaign, seen):
         raise _running(campaign)
-    with database.writing() as session:
+    with database.writing("claim") as session:
         claim = leases.take(session, campaign.id, seen=seen, proven=proven)
     if claim is None:
         raise _running(campaign)

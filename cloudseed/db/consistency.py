@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, or_, select, true
 from sqlalchemy.orm import aliased
 
 from cloudseed.db import decisions
-from cloudseed.db.columns import canonical
+from cloudseed.db.columns import canonical, storable
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import (
     Campaign,
@@ -154,9 +154,9 @@ def _values(session: Session) -> Iterator[str]:
     log = select(Event.data).where(Event.kind == EventKind.MEASURED.value)
     for data in session.scalars(log.execution_options(yield_per=1_000)):
         told[data["measurement_id"]] = (
-            data["property"],
+            storable(data["property"]),
             data["value"],
-            data["unit"],
+            storable(data["unit"]),
             data["sigma"],
         )
     rows = select(

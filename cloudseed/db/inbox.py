@@ -47,6 +47,8 @@ PERSON = "a person"
 
 
 _S = ExperimentState
+_OF_THE_MATERIAL = frozenset({_S.MEASURED, _S.INFEASIBLE, _S.RETRACTED})
+"""Outcomes that count whichever attempt they come from."""
 
 
 class MessageOutcome(StrEnum):
@@ -54,7 +56,7 @@ class MessageOutcome(StrEnum):
 
     applied    it moved its experiment
     noted      it was read and changes nothing: it was to, or it repeats what is so already
-    late       its experiment had ended
+    late       its experiment had ended, or it tells of a failed attempt that another followed
     early      it retracts a result that has not come; that result is retracted when it comes
     stranger   no experiment of this campaign has its key
     """
@@ -143,10 +145,10 @@ def settle(
     delay: float = 0.0,
 ) -> None:
     """Turns one message into a state and measurements."""
-    message, experiment = _opened(session, claim, inbox_id)
+    message, experiment, attempt = _opened(session, claim, inbox_id)
     if message.processed_at is not None:
         return
-    outcome = _outcome(experiment, state)
+    outcome = _outcome(experiment, state, attempt)
     if outcome is MessageOutcome.APPLIED:
         assert experiment is not None
         assert state is not None
@@ -166,7 +168,7 @@ def correct(
     reason: str,
 ) -> None:
     """Turns one message into values that replace those of the same properties."""
-    message, experiment = _opened(session, claim, inbox_id)
+    message, experiment, _ = _opened(session, claim, inbox_id)
     if message.processed_at is not None:
         return
     outcome = MessageOutcome.STRANGER if experiment is None else MessageOutcome.LATE
@@ -188,8 +190,10 @@ def correct(
     _mark_read(session, message, experiment, outcome, state=None, reason=reason)
 
 
-def _opened(session: Session, claim: Claim, inbox_id: int) -> tuple[Inbox, Experiment | None]:
-    """Returns a message of the claimed campaign, and the experiment that it is about."""
+def _opened(
+    session: Session, claim: Claim, inbox_id: int
+) -> tuple[Inbox, Experiment | None, int | None]:
+    """Returns a message of the claimed campaign, the experiment that it is about, the attempt."""
     campaign = fenced(session, claim)
     message = session.get(Inbox, inbox_id)
     if message is None or message.campaign_id != campaign.id:
@@ -198,12 +202,7 @@ def _opened(session: Session, claim: Claim, inbox_id: int) -> tuple[Inbox, Exper
             hint="Settle what `unprocessed` returns.",
             inbox_id=inbox_id,
         )
-    experiment = session.scalar(
-        select(Experiment).where(
-            Experiment.campaign_id == campaign.id, Experiment.idem_key == message.idem_key
-        )
-    )
-    return message, experiment
+    return message, *about(session, campaign.id, message.idem_key)
 
 
 def _mark_read(
@@ -257,8 +256,29 @@ def measurements(session: Session, campaign_id: int) -> list[MeasurementRow]:
     return [MeasurementRow(*row) for row in session.execute(query)]
 
 
-def _outcome(experiment: Experiment | None, state: ExperimentState | None) -> MessageOutcome:
-    """Says what a message does, given the experiment that it is about."""
+def about(
+    session: Session, campaign_id: int, key: str
+) -> tuple[Experiment, int | None] | tuple[None, None]:
+    """Returns the experiment that a message is about, and the attempt; None where it names none.
+
+    A message bears the key of an attempt, "KEY-N", or that of the experiment, "KEY".
+    """
+    stem, _, number = key.rpartition("-")
+    query = select(Experiment).where(
+        Experiment.campaign_id == campaign_id, Experiment.idem_key.in_([key, stem])
+    )
+    found = {e.idem_key: e for e in session.scalars(query)}
+    if key in found:
+        return found[key], None
+    if stem in found and number.isdecimal():
+        return found[stem], int(number)
+    return None, None
+
+
+def _outcome(
+    experiment: Experiment | None, state: ExperimentState | None, attempt: int | None
+) -> MessageOutcome:
+    """Says what a message does, given the experiment and the attempt that it is about."""
     if experiment is None:
         return MessageOutcome.STRANGER
     if state is None or state is experiment.state:
@@ -266,6 +286,8 @@ def _outcome(experiment: Experiment | None, state: ExperimentState | None) -> Me
     if state is _S.RETRACTED and not experiment.state.terminal:
         return MessageOutcome.EARLY
     if experiment.state.terminal and state not in experiment.state.successors:
+        return MessageOutcome.LATE
+    if attempt is not None and attempt < experiment.attempt and state not in _OF_THE_MATERIAL:
         return MessageOutcome.LATE
     return MessageOutcome.APPLIED
 
@@ -307,7 +329,7 @@ def _was_retracted_before(session: Session, message: Inbox) -> bool:
     """Whether a retraction overtook the result it is about."""
     query = select(Inbox.id).where(
         Inbox.campaign_id == message.campaign_id,
-        Inbox.idem_key == message.idem_key,
+        Inbox.idem_key.in_([message.idem_key, message.idem_key.rpartition("-")[0]]),
         Inbox.outcome == MessageOutcome.EARLY.value,
     )
     return session.scalars(query.limit(1)).first() is not None

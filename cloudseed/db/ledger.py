@@ -131,7 +131,7 @@ class SqlLedger:
 
     def heartbeat(self, claim: Claim, stage: str = "") -> None:
         """Leaves a sign of life and renews the lease."""
-        with self._database.writing() as session:
+        with self._database.writing("heartbeat") as session:
             leases.renew(session, claim, stage)
 
     def lease(self, campaign_id: int) -> LeaseRow:
@@ -175,12 +175,12 @@ class SqlLedger:
 
     def set_status(self, claim: Claim, status: str, reason: str = "") -> None:
         """Sets the campaign's status."""
-        with self._database.writing() as session:
+        with self._database.writing("status") as session:
             campaigns.set_status(session, claim, status, reason)
 
     def add_candidates(self, claim: Claim, new: Iterable[NewCandidate]) -> int:
         """Records candidates whose keys are new, in order, as they come; returns how many were."""
-        with self._database.writing() as session:
+        with self._database.writing("candidates") as session:
             return candidates.add(session, claim, new)
 
     def candidates(self, campaign_id: int, *, tried_only: bool = False) -> list[CandidateRow]:
@@ -224,7 +224,7 @@ class SqlLedger:
 
     def record_decision(self, claim: Claim, decision: NewDecision) -> DecisionRow:
         """Commits a decision, its proposals and experiments, all or nothing."""
-        with self._database.writing() as session:
+        with self._database.writing("decide") as session:
             return decisions.record(session, claim, decision)
 
     def decisions(self, campaign_id: int) -> list[DecisionRow]:
@@ -253,7 +253,7 @@ class SqlLedger:
         reserve: Sequence[NewCharge] = (),
     ) -> OutboxItem | None:
         """Takes the oldest planned experiment, moves it to `sending`, opens an attempt."""
-        with self._database.writing() as session:
+        with self._database.writing("take") as session:
             return experiments.next_to_send(session, claim, experiment_id, lab=lab, reserve=reserve)
 
     def unacknowledged(self, claim: Claim) -> list[OutboxItem]:
@@ -263,7 +263,7 @@ class SqlLedger:
 
     def acknowledge(self, claim: Claim, item: OutboxItem, handle: str) -> None:
         """Records the lab's handle: `sending` or `in_doubt` becomes `running`."""
-        with self._database.writing() as session:
+        with self._database.writing("acknowledge") as session:
             experiments.acknowledge(session, claim, item, handle)
 
     def transition(
@@ -277,14 +277,14 @@ class SqlLedger:
         unsent: bool = False,
     ) -> None:
         """Moves an experiment to another state; an open attempt closes where it must."""
-        with self._database.writing() as session:
+        with self._database.writing("transition") as session:
             experiments.transition(
                 session, claim, experiment_id, state, reason, delay=delay, unsent=unsent
             )
 
     def receive(self, claim: Claim, lab: str, message_id: str, key: str, raw: bytes) -> bool:
         """Commits a raw message to the inbox; False if it was there before."""
-        with self._database.writing() as session:
+        with self._database.writing("receive") as session:
             return inbox.receive(session, claim, lab=lab, message_id=message_id, key=key, raw=raw)
 
     def tell(self, campaign_id: int, message_id: str, key: str, raw: bytes) -> int:
@@ -317,7 +317,7 @@ class SqlLedger:
         delay: float = 0.0,
     ) -> None:
         """Turns one inbox message into a state and measurements, in one transaction."""
-        with self._database.writing() as session:
+        with self._database.writing("settle") as session:
             inbox.settle(
                 session,
                 claim,

@@ -69,7 +69,7 @@ def next_due(session: Session, campaign_id: int) -> dict[int, datetime]:
         Outbox.claimed_at.is_(None),
         Outbox.withdrawn_at.is_(None),
     )
-    return dict(session.execute(query).tuples().all())
+    return {row.experiment_id: row.due_at for row in session.execute(query)}
 
 
 def withdraw(session: Session, experiment: Experiment, at: datetime) -> None:

@@ -646,7 +646,8 @@ class Ledger(Protocol):
     def receive(self, claim: Claim, lab: str, message_id: str, key: str, raw: bytes) -> bool:
         """Commits a raw message to the inbox; False if it was there before.
 
-        The same id with other bytes is kept aside as a conflict, and the first stands.
+        `key` is the experiment's, or that of one attempt: the same, a hyphen, its number. The same
+        id with other bytes is kept aside as a conflict, and the first stands.
         """
         ...
 

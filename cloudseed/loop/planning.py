@@ -247,7 +247,7 @@ def _experiment(context: Context, candidate: CandidateRow) -> NewExperiment:
         cell=cell,
         properties=context.spec.problem.properties,
     )
-    return NewExperiment(candidate.id, key, context.lab.describe().name, request.to_json())
+    return NewExperiment(candidate.id, key, next(iter(context.labs)), request.to_json())
 
 
 def kept_ranks(scored: int) -> int:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cloudseed.errors import EncoderError, UsageError
-from cloudseed.loop.alarm import EXPLORED
 from cloudseed.loop.amending import doubts
 from cloudseed.loop.fingerprints import Arguments, scores_sha, training_sha, versions
 from cloudseed.loop.planning import ALARM, choose, kept_ranks, situation_of
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
     from cloudseed.surrogate import Choice
 
 __all__ = ["TOLERANCE", "Replay", "Replayer", "find_decision"]
+
+_ALARMED = 0.5
+"""Share of a batch that explored under the alarm when decisions did not record it."""
 
 TOLERANCE = 1e-6
 """Largest relative difference of scores that counts as none: other processors round otherwise."""
@@ -219,7 +221,7 @@ class Replayer:
         chosen = [e for e in self._experiments if e.decision_id == decision.id]
         earlier = [e for e in self._experiments if chosen and e.id < chosen[0].id]
         alarm = ALARM.format(self._spec.decide.alarm) in decision.notes
-        exploration = max(self._spec.decide.exploration, EXPLORED if alarm else 0.0)
+        exploration = max(self._spec.decide.exploration, _ALARMED if alarm else 0.0)
         concluded: Arguments = {
             "batch": max(len(chosen), 1),
             "asked": len(earlier),

@@ -8,12 +8,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.db import ExperimentState
+from cloudseed.loop.budgets import limits
 from cloudseed.loop.results import best, hits, in_order_of_arrival, last_gain, load_results
+from cloudseed.loop.waiting import why_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cloudseed.db import CampaignRow, Ledger
+    from cloudseed.db import CampaignRow, Ledger, Spending
+    from cloudseed.loop.amounts import Amount
     from cloudseed.loop.results import Result
     from cloudseed.loop.spec import CampaignSpec
 
@@ -48,6 +51,9 @@ class Snapshot:
         waiting: Why nothing else happens right now; one clause.
         alive: Whether an engine has given a sign of life lately.
         results: Every experiment, in the order of planning.
+        spending: What is spent and reserved, by resource.
+        limits: What may be spent, by resource.
+        stage: What the engine does, in a few words.
     """
 
     name: str
@@ -70,6 +76,9 @@ class Snapshot:
     waiting: str
     alive: bool
     results: Sequence[Result] = field(repr=False)
+    spending: Mapping[str, Spending] = field(default_factory=dict)
+    limits: Mapping[str, Amount] = field(default_factory=dict)
+    stage: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values."""
@@ -101,6 +110,16 @@ class Snapshot:
             "remaining_s": None if self.remaining is None else round(self.remaining, 1),
             "waiting": self.waiting,
             "alive": self.alive,
+            "stage": self.stage,
+            "spending": {
+                name: {
+                    "unit": spent.unit,
+                    "settled": spent.settled,
+                    "reserved": spent.reserved,
+                    "limit": self.limits[name].value if name in self.limits else None,
+                }
+                for name, spent in self.spending.items()
+            },
         }
 
 
@@ -139,9 +158,12 @@ def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> 
         outlooks={d.step: d.model["outlook"] for d in decisions if "outlook" in d.model},
         elapsed=max(elapsed, 0.0),
         remaining=None if ended else _remaining(results, now, spec.budget.experiments),
-        waiting=_waiting(campaign, states),
+        waiting=why_waiting(ledger, campaign, spec, states),
         alive=not ended and beat is not None and (now - beat).total_seconds() < _ALIVE,
         results=results,
+        spending=ledger.spent(campaign.id),
+        limits=limits(spec.budget),
+        stage=ledger.lease(campaign.id).stage,
     )
 
 
@@ -153,16 +175,3 @@ def _remaining(results: Sequence[Result], now: datetime, budget: int) -> float |
     began = min(r.experiment.created_at for r in results)
     pace = (now - began).total_seconds() / len(done)
     return max(budget - len(done), 0) * pace
-
-
-def _waiting(campaign: CampaignRow, states: Counter[ExperimentState]) -> str:
-    if campaign.status in {"finished", "stopped"}:
-        return campaign.stop_reason
-    if states[ExperimentState.RUNNING]:
-        count = states[ExperimentState.RUNNING]
-        return f"for {count} experiment{'s' * (count > 1)} in the lab"
-    if states[ExperimentState.IN_DOUBT]:
-        return "for a person: experiments are in doubt"
-    if states[ExperimentState.SENDING] or states[ExperimentState.PLANNED]:
-        return "for the lab to take planned experiments"
-    return "for the first decision" if not states else "for the next decision"

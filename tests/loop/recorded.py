@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cloudseed.lab_adapters import Outcome, OutcomeKind
-from cloudseed.loop import Campaign, CampaignSpec
+from cloudseed.loop import Campaign, CampaignSpec, collecting
 from cloudseed.loop import campaign as module
 from cloudseed.loop.context import Context
 from cloudseed.loop.pool import CrystalShelf, Pool, record_pool
@@ -63,6 +63,7 @@ def run(ledger, spec, generation):
         opened(ledger, spec, InstantLab(answer), generation) as campaign,
     ):
         patch.setattr(module, "POLL_INTERVAL", 0.001)
+        patch.setattr(collecting, "RETRY_PAUSE", 0.0)
         return campaign.run()
 
 
