@@ -45,6 +45,7 @@ NAMES = {
         "NewExperiment",
         "NewMeasurement",
         "OutboxItem",
+        "Overview",
         "ProposalRow",
         "SchemaState",
         "Spending",

@@ -132,13 +132,14 @@ def _show_end(workspace: Workspace, end: Snapshot) -> None:
 def status(campaign: str | None, *, as_json: bool) -> None:
     """Shows where a campaign stands."""
     from cloudseed.cli.tables import status_table
-    from cloudseed.loop import Workspace, campaign_of, take_snapshot
+    from cloudseed.loop import Workspace, campaign_of
+    from cloudseed.loop.overview import overview
     from cloudseed.loop.workspace import reading
 
     workspace = Workspace.find(campaign)
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
-        now = take_snapshot(ledger, row, spec)
+        now = overview(ledger, row, spec)
     if as_json:
         print_json({"run": str(workspace.path), **now.to_json()})
     else:

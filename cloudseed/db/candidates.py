@@ -129,9 +129,11 @@ def _row(row: Any) -> CandidateRow:
 
 
 def count(session: Session, campaign_id: int) -> int:
-    """Returns the size of the pool."""
-    query = select(func.count()).where(Candidate.campaign_id == campaign_id)
-    return session.scalars(query).one()
+    """Returns the size of the pool: its positions have no gaps, and counting a million is slow."""
+    last = session.scalar(
+        select(func.max(Candidate.position)).where(Candidate.campaign_id == campaign_id)
+    )
+    return 0 if last is None else last + 1
 
 
 def papers(session: Session, candidate_id: int) -> Mapping[str, Any]:

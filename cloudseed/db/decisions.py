@@ -17,14 +17,14 @@ from cloudseed.db.protocols import DecisionRow, ExperimentState, ProposalRow
 from cloudseed.errors import LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session
 
     from cloudseed.db.protocols import Claim, NewDecision, NewExperiment
 
-__all__ = ["observed_by", "proposals", "record", "rows"]
+__all__ = ["by_id", "observed_by", "proposals", "record", "rows"]
 
 
 def record(session: Session, claim: Claim, new: NewDecision) -> DecisionRow:
@@ -78,6 +78,17 @@ def rows(session: Session, campaign_id: int) -> list[DecisionRow]:
     """Returns decisions in order of step."""
     query = select(Decision).where(Decision.campaign_id == campaign_id).order_by(Decision.step)
     return [_row(d) for d in session.scalars(query)]
+
+
+def by_id(
+    session: Session, campaign_id: int, ids: Iterable[int], *, newest: int
+) -> list[DecisionRow]:
+    """Returns decisions by id, and so many of the newest, in order of step."""
+    mine = select(Decision).where(Decision.campaign_id == campaign_id)
+    last = mine.order_by(Decision.step.desc()).limit(newest)
+    found = {d.id: d for d in session.scalars(mine.where(Decision.id.in_(list(ids))))}
+    found |= {d.id: d for d in session.scalars(last)}
+    return sorted(map(_row, found.values()), key=lambda row: row.step)
 
 
 def proposals(session: Session, decision_id: int, *, chosen_only: bool) -> list[ProposalRow]:

@@ -15,7 +15,7 @@ from cloudseed.db.protocols import ExperimentRow, ExperimentState, OutboxItem
 from cloudseed.errors import LedgerError, TransitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "acknowledge",
+    "by_id",
     "details",
     "move",
     "next_to_send",
@@ -44,6 +45,12 @@ def rows(
     query = _with_attempt().where(Experiment.campaign_id == campaign_id)
     if states is not None:
         query = query.where(Experiment.state.in_(states))
+    return [_row(experiment, attempt) for experiment, attempt in session.execute(query)]
+
+
+def by_id(session: Session, ids: Iterable[int]) -> list[ExperimentRow]:
+    """Returns experiments by id, in order of planning."""
+    query = _with_attempt().where(Experiment.id.in_(list(ids)))
     return [_row(experiment, attempt) for experiment, attempt in session.execute(query)]
 
 

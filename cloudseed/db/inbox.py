@@ -24,9 +24,10 @@ from cloudseed.errors import LedgerError, TransitionError, UnitError
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from cloudseed.db.protocols import Claim, NewMeasurement
@@ -36,6 +37,7 @@ __all__ = [
     "MessageOutcome",
     "correct",
     "measurements",
+    "measurements_of",
     "receive",
     "settle",
     "tell",
@@ -231,6 +233,15 @@ def _mark_read(
 
 def measurements(session: Session, campaign_id: int) -> list[MeasurementRow]:
     """Returns the measurements that stand, in order of recording."""
+    return _standing(session, Experiment.campaign_id == campaign_id)
+
+
+def measurements_of(session: Session, experiment_ids: Iterable[int]) -> list[MeasurementRow]:
+    """Returns the measurements of some experiments that stand, in order of recording."""
+    return _standing(session, Experiment.id.in_(list(experiment_ids)))
+
+
+def _standing(session: Session, which: ColumnElement[bool]) -> list[MeasurementRow]:
     newer = aliased(Measurement)
     query = (
         select(
@@ -246,7 +257,7 @@ def measurements(session: Session, campaign_id: int) -> list[MeasurementRow]:
         )
         .join(Experiment, Experiment.id == Measurement.experiment_id)
         .where(
-            Experiment.campaign_id == campaign_id,
+            which,
             Experiment.state != _S.RETRACTED,
             ~exists().where(newer.supersedes == Measurement.id),
             ~exists().where(Withdrawal.measurement_id == Measurement.id),

@@ -19,6 +19,7 @@ from cloudseed.db import (
     inbox,
     leases,
     outbox,
+    overview,
     schema,
     verify,
     withdrawals,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         NewDecision,
         NewMeasurement,
         OutboxItem,
+        Overview,
         ProposalRow,
         Spending,
         Wish,
@@ -344,6 +346,35 @@ class SqlLedger:
         """Returns the event log, oldest first."""
         with self._database.reading() as session:
             return events.rows(session, campaign_id, after)
+
+    def overview(self, campaign_id: int) -> Overview:
+        """Returns a campaign in a few numbers, fast however many experiments it has."""
+        with self._database.reading() as session:
+            return overview.read(session, campaign_id)
+
+    def values(
+        self, campaign_id: int, properties: Sequence[str]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Returns ids of experiments with values that stand, n in order, and the values, n x m."""
+        with self._database.reading() as session:
+            return overview.values(session, campaign_id, properties)
+
+    def experiments_by_id(self, ids: Iterable[int]) -> list[ExperimentRow]:
+        """Returns experiments by id, in order of planning."""
+        with self._database.reading() as session:
+            return experiments.by_id(session, ids)
+
+    def measurements_of(self, experiment_ids: Iterable[int]) -> list[MeasurementRow]:
+        """Returns the measurements of some experiments that stand, in order of recording."""
+        with self._database.reading() as session:
+            return inbox.measurements_of(session, experiment_ids)
+
+    def decisions_by_id(
+        self, campaign_id: int, ids: Iterable[int], *, newest: int = 0
+    ) -> list[DecisionRow]:
+        """Returns decisions by id, and so many of the newest, in order of step."""
+        with self._database.reading() as session:
+            return decisions.by_id(session, campaign_id, ids, newest=newest)
 
     def events_of(self, experiment_id: int) -> list[EventRow]:
         """Returns the lines of the log that tell of one experiment, oldest first."""

@@ -38,6 +38,7 @@ __all__ = [
     "NewExperiment",
     "NewMeasurement",
     "OutboxItem",
+    "Overview",
     "ProposalRow",
     "Spending",
     "Wish",
@@ -465,6 +466,23 @@ class AmendmentRow:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A campaign in a few numbers.
+
+    Attributes:
+        states: Experiments in each state that any is in.
+        decisions: How many were made.
+        began_at: When the first experiment was planned, UTC; None before.
+        ended_at: When the last one that has ended did, UTC; None before.
+    """
+
+    states: Mapping[ExperimentState, int]
+    decisions: int
+    began_at: datetime | None
+    ended_at: datetime | None
+
+
 class Ledger(Protocol):
     """The record of campaigns. Reading methods may be called by anyone at any time."""
 
@@ -706,6 +724,33 @@ class Ledger(Protocol):
 
     def events(self, campaign_id: int, after: int = 0) -> list[EventRow]:
         """Returns the event log, oldest first."""
+        ...
+
+    def overview(self, campaign_id: int) -> Overview:
+        """Returns a campaign in a few numbers, fast however many experiments it has."""
+        ...
+
+    def values(
+        self, campaign_id: int, properties: Sequence[str]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Returns ids of experiments with values that stand, n in order, and the values, n x m.
+
+        NaN where a property has none; the newest where it has several.
+        """
+        ...
+
+    def experiments_by_id(self, ids: Iterable[int]) -> list[ExperimentRow]:
+        """Returns experiments by id, in order of planning."""
+        ...
+
+    def measurements_of(self, experiment_ids: Iterable[int]) -> list[MeasurementRow]:
+        """Returns the measurements of some experiments that stand, in order of recording."""
+        ...
+
+    def decisions_by_id(
+        self, campaign_id: int, ids: Iterable[int], *, newest: int = 0
+    ) -> list[DecisionRow]:
+        """Returns decisions by id, and so many of the newest, in order of step."""
         ...
 
     def events_of(self, experiment_id: int) -> list[EventRow]:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from cloudseed.loop.results import Result
     from cloudseed.loop.spec import CampaignSpec
 
-__all__ = ["Snapshot", "take_snapshot"]
+__all__ = ["UNSUCCESSFUL", "Snapshot", "take_snapshot"]
 
-_UNSUCCESSFUL = (ExperimentState.INFEASIBLE, ExperimentState.REFUSED, ExperimentState.FAILED)
+UNSUCCESSFUL = (ExperimentState.INFEASIBLE, ExperimentState.REFUSED, ExperimentState.FAILED)
 _ALIVE = 15.0
 
 
@@ -149,7 +149,7 @@ def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> 
         states={state.value: count for state, count in states.items()},
         measured=measured,
         budget=spec.budget.experiments,
-        unsuccessful=sum(states[s] for s in _UNSUCCESSFUL),
+        unsuccessful=sum(states[s] for s in UNSUCCESSFUL),
         in_flight=[r.candidate.formula for r in running],
         best=found,
         objective=problem.objective.property,
