@@ -26,6 +26,7 @@ __all__ = [
     "acknowledge",
     "details",
     "move",
+    "newest",
     "next_to_send",
     "rows",
     "transition",
@@ -92,6 +93,19 @@ def unacknowledged(session: Session, claim: Claim) -> list[OutboxItem]:
         for experiment, attempt in session.execute(query)
         if attempt is not None
     ]
+
+
+def newest(session: Session, experiment_id: int) -> OutboxItem:
+    """Returns an experiment with its newest sending."""
+    found = session.execute(_with_attempt().where(Experiment.id == experiment_id)).one_or_none()
+    if found is None or found[1] is None:
+        raise LedgerError(
+            f"No experiment with id {experiment_id} was ever sent.",
+            hint="`cloudseed experiments list` shows the experiments.",
+            experiment_id=experiment_id,
+        )
+    experiment, attempt = found
+    return OutboxItem(_row(experiment, attempt), attempt.id, attempt.epoch)
 
 
 def acknowledge(session: Session, claim: Claim, item: OutboxItem, handle: str) -> None:

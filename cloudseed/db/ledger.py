@@ -252,6 +252,11 @@ class SqlLedger:
         with self._database.writing() as session:
             return experiments.unacknowledged(session, claim)
 
+    def attempt(self, experiment_id: int) -> OutboxItem:
+        """Returns an experiment with its newest sending."""
+        with self._database.reading() as session:
+            return experiments.newest(session, experiment_id)
+
     def acknowledge(self, claim: Claim, item: OutboxItem, handle: str) -> None:
         """Records the lab's handle: `sending` or `in_doubt` becomes `running`."""
         with self._database.writing("acknowledge") as session:

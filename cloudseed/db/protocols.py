@@ -589,6 +589,14 @@ class Ledger(Protocol):
         """Returns what is in state `sending`: sent or not, a crash hides which."""
         ...
 
+    def attempt(self, experiment_id: int) -> OutboxItem:
+        """Returns an experiment with its newest sending.
+
+        Raises:
+            LedgerError: If it was never sent.
+        """
+        ...
+
     def acknowledge(self, claim: Claim, item: OutboxItem, handle: str) -> None:
         """Records the lab's handle: `sending` or `in_doubt` becomes `running`."""
         ...
