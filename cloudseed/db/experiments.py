@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, select
 
 from cloudseed.db import charges, events, outbox
-from cloudseed.db.campaigns import fenced
+from cloudseed.db.campaigns import fenced, locked
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
-from cloudseed.db.models import Attempt, Experiment, Outbox
+from cloudseed.db.models import Attempt, Campaign, Experiment, Outbox
 from cloudseed.db.protocols import ExperimentRow, ExperimentState, OutboxItem
 from cloudseed.errors import LedgerError, TransitionError
 
@@ -26,8 +26,8 @@ __all__ = [
     "acknowledge",
     "details",
     "move",
-    "newest",
     "next_to_send",
+    "resolve",
     "rows",
     "transition",
     "unacknowledged",
@@ -95,17 +95,33 @@ def unacknowledged(session: Session, claim: Claim) -> list[OutboxItem]:
     ]
 
 
-def newest(session: Session, experiment_id: int) -> OutboxItem:
-    """Returns an experiment with its newest sending."""
-    found = session.execute(_with_attempt().where(Experiment.id == experiment_id)).one_or_none()
-    if found is None or found[1] is None:
-        raise LedgerError(
-            f"No experiment with id {experiment_id} was ever sent.",
-            hint="`cloudseed experiments list` shows the experiments.",
+def resolve(
+    session: Session,
+    campaign_id: int,
+    experiment_id: int,
+    state: ExperimentState,
+    *,
+    handle: str | None,
+    reason: str,
+) -> None:
+    """Ends a doubt by what a person has seen; no engine touches what is in doubt."""
+    experiment = _of(session, locked(session, campaign_id), experiment_id)
+    if experiment.state is not _S.IN_DOUBT:
+        raise TransitionError(
+            f"Experiment {experiment_id} is {experiment.state}, not in doubt.",
+            hint="`cloudseed experiments list --state in_doubt` shows those that are.",
             experiment_id=experiment_id,
         )
-    experiment, attempt = found
-    return OutboxItem(_row(experiment, attempt), attempt.id, attempt.epoch)
+    if (handle is not None) != (state is _S.RUNNING):
+        raise TransitionError(
+            "The handle of an experiment is needed where the lab has it, and only there.",
+            hint="Give the handle and `running`, or no handle and `planned` or `cancelled`.",
+            experiment_id=experiment_id,
+        )
+    attempt = open_attempt(session, experiment)
+    if handle is not None and attempt is not None:
+        _record_handle(session, experiment, attempt, handle)
+    move(session, experiment, state, reason=reason, unsent=state is _S.PLANNED, by="a person")
 
 
 def acknowledge(session: Session, claim: Claim, item: OutboxItem, handle: str) -> None:
@@ -163,7 +179,11 @@ def owned(session: Session, claim: Claim, experiment_id: int) -> Experiment:
         StaleWorkerError: If the claim is not the newest.
         LedgerError: If the campaign has no such experiment.
     """
-    campaign = fenced(session, claim)
+    return _of(session, fenced(session, claim), experiment_id)
+
+
+def _of(session: Session, campaign: Campaign, experiment_id: int) -> Experiment:
+    """Returns an experiment of a locked campaign."""
     experiment = session.get(Experiment, experiment_id)
     if experiment is None or experiment.campaign_id != campaign.id:
         raise LedgerError(

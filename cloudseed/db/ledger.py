@@ -252,11 +252,6 @@ class SqlLedger:
         with self._database.writing() as session:
             return experiments.unacknowledged(session, claim)
 
-    def attempt(self, experiment_id: int) -> OutboxItem:
-        """Returns an experiment with its newest sending."""
-        with self._database.reading() as session:
-            return experiments.newest(session, experiment_id)
-
     def acknowledge(self, claim: Claim, item: OutboxItem, handle: str) -> None:
         """Records the lab's handle: `sending` or `in_doubt` becomes `running`."""
         with self._database.writing("acknowledge") as session:
@@ -276,6 +271,21 @@ class SqlLedger:
         with self._database.writing("transition") as session:
             experiments.transition(
                 session, claim, experiment_id, state, reason, delay=delay, unsent=unsent
+            )
+
+    def resolve(
+        self,
+        campaign_id: int,
+        experiment_id: int,
+        state: ExperimentState,
+        *,
+        handle: str | None = None,
+        reason: str,
+    ) -> None:
+        """Ends a doubt by what a person has seen; needs no claim."""
+        with self._database.writing("resolve") as session:
+            experiments.resolve(
+                session, campaign_id, experiment_id, state, handle=handle, reason=reason
             )
 
     def receive(self, claim: Claim, lab: str, message_id: str, key: str, raw: bytes) -> bool:

@@ -589,14 +589,6 @@ class Ledger(Protocol):
         """Returns what is in state `sending`: sent or not, a crash hides which."""
         ...
 
-    def attempt(self, experiment_id: int) -> OutboxItem:
-        """Returns an experiment with its newest sending.
-
-        Raises:
-            LedgerError: If it was never sent.
-        """
-        ...
-
     def acknowledge(self, claim: Claim, item: OutboxItem, handle: str) -> None:
         """Records the lab's handle: `sending` or `in_doubt` becomes `running`."""
         ...
@@ -623,6 +615,30 @@ class Ledger(Protocol):
 
         Raises:
             TransitionError: If the lifecycle does not allow it.
+        """
+        ...
+
+    def resolve(
+        self,
+        campaign_id: int,
+        experiment_id: int,
+        state: ExperimentState,
+        *,
+        handle: str | None = None,
+        reason: str,
+    ) -> None:
+        """Ends a doubt by what a person has seen; needs no claim, for engines leave doubts alone.
+
+        Args:
+            campaign_id: The campaign.
+            experiment_id: An experiment in doubt.
+            state: `running` if the lab has it, `planned` if it surely has not, `cancelled` to give
+                it up.
+            handle: The lab's handle where it has it.
+            reason: How the person knows.
+
+        Raises:
+            TransitionError: If it is not in doubt, or the handle does not fit the state.
         """
         ...
 

@@ -131,6 +131,7 @@ class Campaign:
                 pulse.stage("looking around")
                 if (why := self._told_to_stop()) is not None:
                     self._ledger.set_status(self._claim, "stopped", why)
+                    self._ledger.wish(self._id, Wish.RUN, "done as wished")
                     return self.snapshot()
                 try:
                     moved = self.step()

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cloudseed.db import ExperimentState, open_ledger
-from cloudseed.loop.resolving import resolve
 from tests.oracle.engine import NAME
 from tests.oracle.lab import Run, fails, read_runs, value_of
 
@@ -172,9 +171,11 @@ class Scene:
     def settle_doubts(self) -> None:
         """Does what a person does: looks in the lab's journal, and says whether it arrived."""
         runs = {run.key: run.handle for run in self.runs()}
-        with open_ledger(self.url, create=False) as ledger, ledger.claim(1) as claim:
+        with open_ledger(self.url, create=False) as ledger:
             for e in ledger.experiments(1, [ExperimentState.IN_DOUBT]):
-                resolve(ledger, claim, e.id, arrived=runs.get(_key(e)), reason="seen in the lab")
+                handle = runs.get(_key(e))
+                state = ExperimentState.PLANNED if handle is None else ExperimentState.RUNNING
+                ledger.resolve(1, e.id, state, handle=handle, reason="seen in the lab")
 
     def runs(self) -> list[Run]:
         return read_runs(self._journal)
