@@ -15,7 +15,7 @@ from cloudseed.db.protocols import ExperimentRow, ExperimentState, OutboxItem
 from cloudseed.errors import LedgerError, TransitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
@@ -27,6 +27,7 @@ __all__ = [
     "details",
     "move",
     "next_to_send",
+    "of_keys",
     "resolve",
     "rows",
     "transition",
@@ -46,6 +47,17 @@ def rows(
     if states is not None:
         query = query.where(Experiment.state.in_(states))
     return [_row(experiment, attempt) for experiment, attempt in session.execute(query)]
+
+
+def of_keys(session: Session, campaign_id: int, keys: Collection[str]) -> dict[str, ExperimentRow]:
+    """Returns the experiments that have these keys, by key."""
+    wanted, found = list(keys), {}
+    for i in range(0, len(wanted), 500):
+        query = _with_attempt().where(
+            Experiment.campaign_id == campaign_id, Experiment.idem_key.in_(wanted[i : i + 500])
+        )
+        found |= {e.idem_key: _row(e, attempt) for e, attempt in session.execute(query)}
+    return found
 
 
 def next_to_send(

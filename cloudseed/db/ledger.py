@@ -23,7 +23,7 @@ from cloudseed.db import (
 from cloudseed.db.engine import Database, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
 
@@ -234,6 +234,11 @@ class SqlLedger:
         """Returns experiments in order of planning."""
         with self._database.reading() as session:
             return experiments.rows(session, campaign_id, states)
+
+    def experiments_of(self, campaign_id: int, keys: Collection[str]) -> dict[str, ExperimentRow]:
+        """Returns the experiments that have these idempotency keys, by key."""
+        with self._database.reading() as session:
+            return experiments.of_keys(session, campaign_id, keys)
 
     def next_to_send(
         self,

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -565,6 +565,10 @@ class Ledger(Protocol):
         self, campaign_id: int, states: Sequence[ExperimentState] | None = None
     ) -> list[ExperimentRow]:
         """Returns experiments in order of planning."""
+        ...
+
+    def experiments_of(self, campaign_id: int, keys: Collection[str]) -> dict[str, ExperimentRow]:
+        """Returns the experiments that have these idempotency keys, by key."""
         ...
 
     def next_to_send(
