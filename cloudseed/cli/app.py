@@ -9,7 +9,7 @@ import typer
 
 from cloudseed import __version__
 from cloudseed.cli import backtest as backtesting
-from cloudseed.cli import commands
+from cloudseed.cli import commands, driving
 from cloudseed.cli import predict as predicting
 from cloudseed.cli import scope as scoping
 from cloudseed.cli.candidates import candidates
@@ -39,6 +39,8 @@ app.add_typer(encoder, name="encoder")
 app.add_typer(candidates, name="candidates")
 app.add_typer(decision, name="decision")
 app.add_typer(experiments, name="experiments")
+experiments.command("list", epilog=driving.EPILOGS["list"])(driving.list_experiments)
+experiments.command(epilog=driving.EPILOGS["resolve"])(driving.resolve)
 
 Where = Annotated[
     str | None,
@@ -93,8 +95,13 @@ def run(
 
 @app.command(epilog=_example("cloudseed resume runs/stiff-perovskites"))
 def resume(campaign: Where = None, json: AsJson = False) -> None:
-    """Go on with a campaign that was stopped or killed."""
+    """Go on with a campaign that was stopped, paused or killed."""
     commands.resume(campaign, as_json=json)
+
+
+app.command(epilog=driving.EPILOGS["worker"])(driving.worker)
+app.command(epilog=driving.EPILOGS["pause"])(driving.pause)
+app.command(epilog=driving.EPILOGS["stop"])(driving.stop)
 
 
 @app.command(epilog=_example("cloudseed status runs/stiff-perovskites --json"))

@@ -60,10 +60,14 @@ def run(spec_path: Path, out: Path | None, *, as_json: bool) -> None:
 
 
 def resume(campaign: str | None, *, as_json: bool) -> None:
-    """Goes on with a campaign."""
+    """Goes on with a campaign; where an engine is there and waits, it is only told."""
+    from cloudseed.cli.driving import go_on
     from cloudseed.loop import Workspace
 
     workspace = Workspace.find(campaign)
+    if go_on(workspace):
+        _console.print(f"{workspace.campaign}: its engine goes on", markup=False)
+        return
     _drive(lambda _: workspace, workspace.campaign, as_json=as_json)
 
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["experiments"]
 
 experiments = typer.Typer(
-    no_args_is_help=True, help="Take back or correct what an experiment measured."
+    no_args_is_help=True,
+    help="List a campaign's experiments; settle those in doubt, take back or correct results.",
 )
 
 _console = Console(highlight=False)

@@ -83,7 +83,7 @@ def spent(session: Session, campaign_id: int) -> dict[str, Spending]:
         .order_by(Charge.resource)
     )
     return {
-        resource: Spending(unit, float(settled), float(reserved))
+        resource: Spending(unit, float(settled or 0.0), float(reserved or 0.0))
         for resource, unit, settled, reserved in session.execute(query)
     }
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, select
 
 from cloudseed.db import charges, events, outbox
-from cloudseed.db.campaigns import fenced
+from cloudseed.db.campaigns import fenced, locked
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
-from cloudseed.db.models import Attempt, Experiment, Outbox
+from cloudseed.db.models import Attempt, Campaign, Experiment, Outbox
 from cloudseed.db.protocols import ExperimentRow, ExperimentState, OutboxItem
 from cloudseed.errors import LedgerError, TransitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
@@ -28,6 +28,8 @@ __all__ = [
     "details",
     "move",
     "next_to_send",
+    "of_keys",
+    "resolve",
     "rows",
     "transition",
     "unacknowledged",
@@ -52,6 +54,17 @@ def by_id(session: Session, ids: Iterable[int]) -> list[ExperimentRow]:
     """Returns experiments by id, in order of planning."""
     query = _with_attempt().where(Experiment.id.in_(list(ids)))
     return [_row(experiment, attempt) for experiment, attempt in session.execute(query)]
+
+
+def of_keys(session: Session, campaign_id: int, keys: Collection[str]) -> dict[str, ExperimentRow]:
+    """Returns the experiments that have these keys, by key."""
+    wanted, found = list(keys), {}
+    for i in range(0, len(wanted), 500):
+        query = _with_attempt().where(
+            Experiment.campaign_id == campaign_id, Experiment.idem_key.in_(wanted[i : i + 500])
+        )
+        found |= {e.idem_key: _row(e, attempt) for e, attempt in session.execute(query)}
+    return found
 
 
 def next_to_send(
@@ -99,6 +112,35 @@ def unacknowledged(session: Session, claim: Claim) -> list[OutboxItem]:
         for experiment, attempt in session.execute(query)
         if attempt is not None
     ]
+
+
+def resolve(
+    session: Session,
+    campaign_id: int,
+    experiment_id: int,
+    state: ExperimentState,
+    *,
+    handle: str | None,
+    reason: str,
+) -> None:
+    """Ends a doubt by what a person has seen; no engine touches what is in doubt."""
+    experiment = _of(session, locked(session, campaign_id), experiment_id)
+    if experiment.state is not _S.IN_DOUBT:
+        raise TransitionError(
+            f"Experiment {experiment_id} is {experiment.state}, not in doubt.",
+            hint="`cloudseed experiments list --state in_doubt` shows those that are.",
+            experiment_id=experiment_id,
+        )
+    if (handle is not None) != (state is _S.RUNNING):
+        raise TransitionError(
+            "The handle of an experiment is needed where the lab has it, and only there.",
+            hint="Give the handle and `running`, or no handle and `planned` or `cancelled`.",
+            experiment_id=experiment_id,
+        )
+    attempt = open_attempt(session, experiment)
+    if handle is not None and attempt is not None:
+        _record_handle(session, experiment, attempt, handle)
+    move(session, experiment, state, reason=reason, unsent=state is _S.PLANNED, by="a person")
 
 
 def acknowledge(session: Session, claim: Claim, item: OutboxItem, handle: str) -> None:
@@ -156,7 +198,11 @@ def owned(session: Session, claim: Claim, experiment_id: int) -> Experiment:
         StaleWorkerError: If the claim is not the newest.
         LedgerError: If the campaign has no such experiment.
     """
-    campaign = fenced(session, claim)
+    return _of(session, fenced(session, claim), experiment_id)
+
+
+def _of(session: Session, campaign: Campaign, experiment_id: int) -> Experiment:
+    """Returns an experiment of a locked campaign."""
     experiment = session.get(Experiment, experiment_id)
     if experiment is None or experiment.campaign_id != campaign.id:
         raise LedgerError(

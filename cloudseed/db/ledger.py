@@ -27,7 +27,7 @@ from cloudseed.db import (
 from cloudseed.db.engine import Database, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
 
@@ -246,6 +246,11 @@ class SqlLedger:
         with self._database.reading() as session:
             return experiments.rows(session, campaign_id, states)
 
+    def experiments_of(self, campaign_id: int, keys: Collection[str]) -> dict[str, ExperimentRow]:
+        """Returns the experiments that have these idempotency keys, by key."""
+        with self._database.reading() as session:
+            return experiments.of_keys(session, campaign_id, keys)
+
     def next_to_send(
         self,
         claim: Claim,
@@ -282,6 +287,21 @@ class SqlLedger:
         with self._database.writing("transition") as session:
             experiments.transition(
                 session, claim, experiment_id, state, reason, delay=delay, unsent=unsent
+            )
+
+    def resolve(
+        self,
+        campaign_id: int,
+        experiment_id: int,
+        state: ExperimentState,
+        *,
+        handle: str | None = None,
+        reason: str,
+    ) -> None:
+        """Ends a doubt by what a person has seen; needs no claim."""
+        with self._database.writing("resolve") as session:
+            experiments.resolve(
+                session, campaign_id, experiment_id, state, handle=handle, reason=reason
             )
 
     def receive(self, claim: Claim, lab: str, message_id: str, key: str, raw: bytes) -> bool:

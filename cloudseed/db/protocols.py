@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -610,6 +610,10 @@ class Ledger(Protocol):
         """Returns experiments in order of planning."""
         ...
 
+    def experiments_of(self, campaign_id: int, keys: Collection[str]) -> dict[str, ExperimentRow]:
+        """Returns the experiments that have these idempotency keys, by key."""
+        ...
+
     def next_to_send(
         self,
         claim: Claim,
@@ -658,6 +662,30 @@ class Ledger(Protocol):
 
         Raises:
             TransitionError: If the lifecycle does not allow it.
+        """
+        ...
+
+    def resolve(
+        self,
+        campaign_id: int,
+        experiment_id: int,
+        state: ExperimentState,
+        *,
+        handle: str | None = None,
+        reason: str,
+    ) -> None:
+        """Ends a doubt by what a person has seen; needs no claim, for engines leave doubts alone.
+
+        Args:
+            campaign_id: The campaign.
+            experiment_id: An experiment in doubt.
+            state: `running` if the lab has it, `planned` if it surely has not, `cancelled` to give
+                it up.
+            handle: The lab's handle where it has it.
+            reason: How the person knows.
+
+        Raises:
+            TransitionError: If it is not in doubt, or the handle does not fit the state.
         """
         ...
 

@@ -25,6 +25,7 @@ from cloudseed.loop.proposing import propose_from
 from cloudseed.loop.pulse import Pulse
 from cloudseed.loop.recipe import Recipe
 from cloudseed.loop.regrowing import observers_of, regrown
+from cloudseed.loop.review import Review, Shown
 from cloudseed.loop.snapshot import Snapshot, take_snapshot
 from cloudseed.loop.spec import CampaignSpec, validate_spec
 from cloudseed.loop.stopping import room, stop_reason, wants_more
@@ -65,6 +66,7 @@ class Campaign:
         self._claim = context.claim
         self._id = context.campaign.id
         self._beat = 0.0
+        self._review = Review()
         self._stage: Callable[[str], None] = lambda _: None
 
     def snapshot(self) -> Snapshot:
@@ -107,7 +109,8 @@ class Campaign:
         """Steps until the campaign is finished or told to stop.
 
         Args:
-            on_step: Called with the state of affairs after each step in which something happened.
+            on_step: Called with the state of affairs after steps in which something happened; as
+                often as it takes little of the time.
             stopping: Asked before each step; True leaves what is in flight to a later `resume`.
             on_trouble: Told when no lab can be reached and they are tried again; "" when one
                 answers.
@@ -120,7 +123,8 @@ class Campaign:
         if self.context.campaign.status == "finished":
             return self.snapshot()
         self._ledger.set_status(self._claim, "running")
-        on_step(self.snapshot())
+        shown = Shown(on_step, self.snapshot)
+        shown.now()
         pulse = Pulse(
             self._ledger, self._claim, deadline=self.spec.step_deadline, on_overdue=on_overdue
         )
@@ -131,6 +135,7 @@ class Campaign:
                 pulse.stage("looking around")
                 if (why := self._told_to_stop()) is not None:
                     self._ledger.set_status(self._claim, "stopped", why)
+                    self._ledger.wish(self._id, Wish.RUN, "done as wished")
                     return self.snapshot()
                 try:
                     moved = self.step()
@@ -147,11 +152,11 @@ class Campaign:
                     _wait(pause(failures, longest=_LONGEST_WAIT), stopping)
                     continue
                 if moved:
-                    on_step(self.snapshot())
+                    shown.perhaps()
                 elif (reason := self._finished()) is not None:
                     status, why = reason
                     self._ledger.set_status(self._claim, status, why)
-                    return self.snapshot()
+                    return shown.now()
                 else:
                     time.sleep(POLL_INTERVAL)
         self._ledger.set_status(self._claim, "stopped", "asked by the user")
@@ -163,7 +168,9 @@ class Campaign:
 
     def _collect(self) -> int:
         self._stage("asking the labs")
-        return collect(self.context)
+        heard = collect(self.context)
+        self._review.news += heard
+        return heard
 
     def _dispatch(self) -> int:
         self._stage("sending experiments")
@@ -191,11 +198,13 @@ class Campaign:
         The pool grows first, where that is due.
         """
         self._stage("planning")
-        planned = self._ledger.experiments(self._id, [ExperimentState.PLANNED])
-        running = self._ledger.experiments(self._id, [ExperimentState.RUNNING])
-        if len(running) >= self.context.in_flight:
+        busy = [ExperimentState.RUNNING, ExperimentState.SENDING]
+        if len(self._ledger.experiments(self._id, busy)) >= self.context.in_flight:
             return 0
-        now = self.snapshot()
+        planned = self._ledger.experiments(self._id, [ExperimentState.PLANNED])
+        if planned and not self._review.due():
+            return 0
+        now = self._review.taken(self.snapshot)
         if not planned and wants_more(self.spec, now):
             self.context = regrown(self.context, now)
             now = replace(now, pool=len(self.context.pool.rows))
@@ -213,7 +222,7 @@ class Campaign:
 
     def _finished(self) -> tuple[str, str] | None:
         """Returns the final status and the reason, or None while there is something to wait for."""
-        opened = [e for e in self._ledger.experiments(self._id) if not e.state.terminal]
+        opened = self._ledger.experiments(self._id, [s for s in ExperimentState if not s.terminal])
         doubtful = [e for e in opened if e.state is ExperimentState.IN_DOUBT]
         if opened and len(doubtful) == len(opened):
             return "stopped", f"{len(doubtful)} experiments are in doubt and wait for a person"

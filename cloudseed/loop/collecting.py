@@ -66,10 +66,10 @@ def collect(context: Context) -> int:
             trouble = trouble or error
     messages = ledger.unprocessed(campaign)
     if messages:
-        by_key = {e.idem_key: e for e in ledger.experiments(campaign)}
-        for inbox_id, key, raw in messages:
-            known = by_key.get(key) or by_key.get(key.rpartition("-")[0])
-            _settle(context, inbox_id, known, raw)
+        stems = [key.rpartition("-")[0] for _, key, _ in messages]
+        known = ledger.experiments_of(campaign, {*stems, *(key for _, key, _ in messages)})
+        for (inbox_id, key, raw), stem in zip(messages, stems, strict=True):
+            _settle(context, inbox_id, known.get(key) or known.get(stem), raw)
     if trouble is not None and not messages:
         raise trouble
     return len(messages)
