@@ -29,7 +29,7 @@ def read(session: Session, campaign_id: int) -> Overview:
         select(func.max(Decision.step)).where(Decision.campaign_id == campaign_id)
     )
     return Overview(
-        states=dict(session.execute(counted).all()),  # type: ignore[arg-type]
+        states=dict(session.execute(counted).all()),
         decisions=0 if newest is None else newest + 1,
         began_at=session.scalar(first),
         ended_at=session.scalar(last),

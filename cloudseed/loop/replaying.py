@@ -264,6 +264,7 @@ def _compare(pool: Pool, choice: Choice, proposals: Sequence[ProposalRow]) -> tu
         rank = proposal.rank
         if rank >= len(scores.rows) or pool.rows[scores.rows[rank]].id != proposal.candidate_id:
             return len(scored), np.inf
+        assert proposal.acquisition is not None, "only scored ones are compared"
         pairs = [(proposal.acquisition, scores.acquisition[rank])]
         if proposal.feasible is not None:
             pairs.append((proposal.feasible, scores.feasible[rank]))
