@@ -51,7 +51,8 @@ def rows(
 
 def of_keys(session: Session, campaign_id: int, keys: Collection[str]) -> dict[str, ExperimentRow]:
     """Returns the experiments that have these keys, by key."""
-    wanted, found = list(keys), {}
+    wanted = list(keys)
+    found: dict[str, ExperimentRow] = {}
     for i in range(0, len(wanted), 500):
         query = _with_attempt().where(
             Experiment.campaign_id == campaign_id, Experiment.idem_key.in_(wanted[i : i + 500])
