@@ -9,11 +9,13 @@ import typer
 
 from cloudseed import __version__
 from cloudseed.cli import backtest as backtesting
-from cloudseed.cli import commands
+from cloudseed.cli import commands, driving
 from cloudseed.cli import predict as predicting
 from cloudseed.cli import scope as scoping
 from cloudseed.cli.candidates import candidates
+from cloudseed.cli.decisions import EXPLAIN_EPILOG, decision, explain
 from cloudseed.cli.encoder import encoder
+from cloudseed.cli.experiments import experiments
 from cloudseed.cli.propose import propose
 
 __all__ = ["app"]
@@ -35,6 +37,10 @@ database = typer.Typer(
 app.add_typer(database, name="db")
 app.add_typer(encoder, name="encoder")
 app.add_typer(candidates, name="candidates")
+app.add_typer(decision, name="decision")
+app.add_typer(experiments, name="experiments")
+experiments.command("list", epilog=driving.EPILOGS["list"])(driving.list_experiments)
+experiments.command(epilog=driving.EPILOGS["resolve"])(driving.resolve)
 
 Where = Annotated[
     str | None,
@@ -89,8 +95,13 @@ def run(
 
 @app.command(epilog=_example("cloudseed resume runs/stiff-perovskites"))
 def resume(campaign: Where = None, json: AsJson = False) -> None:
-    """Go on with a campaign that was stopped or killed."""
+    """Go on with a campaign that was stopped, paused or killed."""
     commands.resume(campaign, as_json=json)
+
+
+app.command(epilog=driving.EPILOGS["worker"])(driving.worker)
+app.command(epilog=driving.EPILOGS["pause"])(driving.pause)
+app.command(epilog=driving.EPILOGS["stop"])(driving.stop)
 
 
 @app.command(epilog=_example("cloudseed status runs/stiff-perovskites --json"))
@@ -176,18 +187,22 @@ def report(
 def export(
     campaign: Where = None,
     format: Annotated[  # noqa: A002  the option's name
-        Literal["csv", "json", "cif"], typer.Option(help="One of the three.")
+        Literal["csv", "json", "jsonl", "parquet", "cif", "extxyz", "ro-crate"],
+        typer.Option(help="Table, structures, or everything with its provenance (ro-crate)."),
     ] = "csv",
     out: Annotated[
         Path | None,
-        typer.Option(help="A file, or a folder for cif; default: standard output for csv, json."),
+        typer.Option(
+            help="A new file, or folder for cif, ro-crate; default: standard output for csv, json."
+        ),
     ] = None,
 ) -> None:
-    """Export every experiment: CSV or JSON, or the measured structures as CIF files."""
+    """Export every experiment as a table, its structures, or an RO-Crate; overwrites nothing."""
     commands.export(campaign, format, out)
 
 
 app.command(epilog=scoping.EPILOG)(scoping.scope)
+app.command(epilog=EXPLAIN_EPILOG)(explain)
 
 
 @database.command(epilog=_example("cloudseed db upgrade runs/stiff-perovskites"))
@@ -195,17 +210,35 @@ def upgrade(
     target: Annotated[
         str | None, typer.Argument(help="A run folder or a database URL.", show_default=False)
     ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Try it, take it back, and say what it would do.")
+    ] = False,
 ) -> None:
     """Bring a ledger to this program's schema version."""
-    commands.db_upgrade(target)
+    commands.db_upgrade(target, dry_run=dry_run)
 
 
-@database.command(epilog=_example("cloudseed db check runs/stiff-perovskites"))
-def check(
+@database.command("check", hidden=True, epilog=_example("cloudseed db check runs/my-campaign"))
+@database.command(epilog=_example("cloudseed db verify runs/stiff-perovskites"))
+def verify(
     target: Annotated[
         str | None, typer.Argument(help="A run folder or a database URL.", show_default=False)
     ] = None,
     json: AsJson = False,
 ) -> None:
-    """Check a ledger: schema version, integrity, states against the event log."""
+    """Check a ledger: integrity, references, orphans, states and values against the event log."""
     commands.db_check(target, as_json=json)
+
+
+@database.command(epilog=_example("cloudseed db backup backups/ runs/stiff-perovskites"))
+def backup(
+    destination: Annotated[
+        Path, typer.Argument(help="A new file, or a folder, where it is named by the time.")
+    ],
+    target: Annotated[
+        str | None, typer.Argument(help="A run folder or a database URL.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Copy a ledger while it is in use, read the copy again, and write its SHA-256 beside it."""
+    commands.db_backup(destination, target, as_json=json)

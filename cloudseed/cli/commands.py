@@ -7,11 +7,11 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from cloudseed.errors import InputError, LedgerError, SchemaError
+from cloudseed.errors import InputError, LedgerError, SchemaError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from cloudseed.surrogate import OrderBy
 
 __all__ = [
+    "db_backup",
     "db_check",
     "db_upgrade",
     "export",
@@ -59,10 +60,14 @@ def run(spec_path: Path, out: Path | None, *, as_json: bool) -> None:
 
 
 def resume(campaign: str | None, *, as_json: bool) -> None:
-    """Goes on with a campaign."""
+    """Goes on with a campaign; where an engine is there and waits, it is only told."""
+    from cloudseed.cli.driving import go_on
     from cloudseed.loop import Workspace
 
     workspace = Workspace.find(campaign)
+    if go_on(workspace):
+        _console.print(f"{workspace.campaign}: its engine goes on", markup=False)
+        return
     _drive(lambda _: workspace, workspace.campaign, as_json=as_json)
 
 
@@ -131,13 +136,14 @@ def _show_end(workspace: Workspace, end: Snapshot) -> None:
 def status(campaign: str | None, *, as_json: bool) -> None:
     """Shows where a campaign stands."""
     from cloudseed.cli.tables import status_table
-    from cloudseed.loop import Workspace, campaign_of, take_snapshot
+    from cloudseed.loop import Workspace, campaign_of
+    from cloudseed.loop.overview import overview
     from cloudseed.loop.workspace import reading
 
     workspace = Workspace.find(campaign)
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
-        now = take_snapshot(ledger, row, spec)
+        now = overview(ledger, row, spec)
     if as_json:
         print_json({"run": str(workspace.path), **now.to_json()})
     else:
@@ -198,30 +204,45 @@ def report(campaign: str | None, out: Path | None) -> None:
     _console.print(f"wrote {path}", markup=False)
 
 
-def export(campaign: str | None, form: Literal["csv", "json", "cif"], out: Path | None) -> None:
+def export(campaign: str | None, form: str, out: Path | None) -> None:
     """Exports every experiment."""
+    from cloudseed.cli.progress import progress_bar
     from cloudseed.loop import Workspace
+    from cloudseed.loop.archiving import FORMATS, archive
     from cloudseed.loop.exporting import export_cifs, export_csv, export_json
-    from cloudseed.loop.workspace import write_text
+    from cloudseed.loop.workspace import fresh
 
     workspace = Workspace.find(campaign)
-    if form == "cif":
-        folder = out or workspace.path / "structures"
-        count = export_cifs(workspace, folder)
-        _console.print(f"wrote {count} CIF files to {folder}", markup=False)
+    if form in FORMATS and out is None:
+        raise UsageError(f"{form} needs a place.", hint="Name a new file or folder with --out.")
+    if form == "cif" or form in FORMATS:
+        path = out or workspace.path / "structures"
+        with progress_bar() as progress:
+            if form == "cif":
+                count = export_cifs(workspace, path, progress)
+            else:
+                count = archive(workspace, form, path, progress)
+        what = "structures" if form in {"cif", "extxyz"} else "experiments"
+        _console.print(f"wrote {count} {what} to {path}", markup=False)
         return
     text = export_csv(workspace) if form == "csv" else export_json(workspace)
     if out is None:
         sys.stdout.write(text)
     else:
-        write_text(out, text)
+        with fresh(out) as partial:
+            partial.write_text(text, encoding="utf-8")
         _console.print(f"wrote {out}", markup=False)
 
 
-def db_upgrade(target: str | None) -> None:
-    """Brings a ledger up to date."""
-    from cloudseed.db import upgrade
+def db_upgrade(target: str | None, *, dry_run: bool = False) -> None:
+    """Brings a ledger up to date, or tries whether that would work."""
+    from cloudseed.db import rehearse, upgrade
 
+    if dry_run:
+        lacking = rehearse(_url(target))
+        what = f"would run {', '.join(lacking)}; tried and taken back" if lacking else ""
+        _console.print(what or "nothing to do: the ledger is current", markup=False)
+        return
     before = upgrade(_url(target))
     _console.print(f"the ledger was {before.value} and is current", markup=False)
 
@@ -240,16 +261,45 @@ def db_check(target: str | None, *, as_json: bool) -> None:
     ledger = open_ledger(url, create=False)
     try:
         found = ledger.verify()
+        notices = ledger.notices() if not found else []
     finally:
         ledger.close()
     if as_json:
-        print_json({"schema": state.value, "contradictions": found})
+        print_json({"schema": state.value, "contradictions": found, "notices": notices})
     for line in found if not as_json else ():
         _console.print(f"contradiction: {line}", markup=False)
     if found:
         raise LedgerError(f"The ledger contradicts itself in {len(found)} places.")
     if not as_json:
+        for line in notices:
+            _console.print(f"note: {line}", markup=False)
         _console.print("the ledger is sound", markup=False)
+
+
+def db_backup(destination: Path, target: str | None, *, as_json: bool) -> None:
+    """Copies a ledger and reads the copy."""
+    from cloudseed.db import backup
+
+    with _console.status("copying the ledger"):
+        made = backup(_url(target), destination)
+    if as_json:
+        print_json(
+            {
+                "path": str(made.path),
+                "sha256": made.sha256,
+                "bytes": made.size,
+                "contradictions": list(made.contradictions),
+            }
+        )
+    else:
+        _console.print(f"wrote {made.path}, {made.size:,} bytes", markup=False, soft_wrap=True)
+        _console.print(f"sha256 {made.sha256}", markup=False, soft_wrap=True)
+    if made.contradictions:
+        raise LedgerError(
+            f"The copy is faithful, but the ledger contradicts itself in"
+            f" {len(made.contradictions)} places.",
+            hint="`cloudseed db verify` lists them.",
+        )
 
 
 def _url(target: str | None) -> str:

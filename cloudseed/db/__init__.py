@@ -1,7 +1,9 @@
 """What was known, decided, sent and measured, in SQL; `protocols.py` tells this part."""
 
+from cloudseed.db.backups import Backup, backup
 from cloudseed.db.ledger import SqlLedger, open_ledger
 from cloudseed.db.protocols import (
+    AmendmentRow,
     CampaignRow,
     CandidateRow,
     Claim,
@@ -9,18 +11,26 @@ from cloudseed.db.protocols import (
     EventRow,
     ExperimentRow,
     ExperimentState,
+    LabHealthRow,
+    LeaseRow,
     Ledger,
     MeasurementRow,
     NewCandidate,
+    NewCharge,
     NewDecision,
     NewExperiment,
     NewMeasurement,
     OutboxItem,
+    Overview,
     ProposalRow,
+    Spending,
+    Wish,
 )
-from cloudseed.db.schema import SchemaState, check, upgrade
+from cloudseed.db.schema import SchemaState, check, rehearse, upgrade
 
 __all__ = [
+    "AmendmentRow",
+    "Backup",
     "CampaignRow",
     "CandidateRow",
     "Claim",
@@ -28,17 +38,25 @@ __all__ = [
     "EventRow",
     "ExperimentRow",
     "ExperimentState",
+    "LabHealthRow",
+    "LeaseRow",
     "Ledger",
     "MeasurementRow",
     "NewCandidate",
+    "NewCharge",
     "NewDecision",
     "NewExperiment",
     "NewMeasurement",
     "OutboxItem",
+    "Overview",
     "ProposalRow",
     "SchemaState",
+    "Spending",
     "SqlLedger",
+    "Wish",
+    "backup",
     "check",
     "open_ledger",
+    "rehearse",
     "upgrade",
 ]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-__all__ = ["all_rows", "by_id", "by_name", "create", "fenced", "heartbeat", "set_status", "take"]
+__all__ = ["all_rows", "by_id", "by_name", "create", "fenced", "locked", "set_status"]
 
 STATUSES = ("new", "running", "stopped", "finished")
 
@@ -71,22 +71,13 @@ def all_rows(session: Session) -> list[CampaignRow]:
     return [_row(c) for c in session.scalars(select(Campaign).order_by(Campaign.id))]
 
 
-def take(session: Session, campaign_id: int) -> Claim:
-    """Begins a new epoch, which makes every earlier claim stale."""
-    campaign = _locked(session, campaign_id)
-    campaign.epoch += 1
-    campaign.heartbeat_at = now()
-    events.append(session, campaign_id, EventKind.CLAIMED, epoch=campaign.epoch)
-    return Claim(campaign_id, campaign.epoch)
-
-
 def fenced(session: Session, claim: Claim) -> Campaign:
     """Locks a campaign for the rest of the transaction, if the claim is its newest.
 
     Raises:
         StaleWorkerError: If it is not.
     """
-    campaign = _locked(session, claim.campaign_id)
+    campaign = locked(session, claim.campaign_id)
     if campaign.epoch != claim.epoch:
         raise StaleWorkerError(
             f"Another engine has taken over the campaign {campaign.name!r}.",
@@ -96,11 +87,6 @@ def fenced(session: Session, claim: Claim) -> Campaign:
             current=campaign.epoch,
         )
     return campaign
-
-
-def heartbeat(session: Session, claim: Claim) -> None:
-    """Leaves a sign of life; no event, for there would be millions."""
-    fenced(session, claim).heartbeat_at = now()
 
 
 def set_status(session: Session, claim: Claim, status: str, reason: str) -> None:
@@ -123,7 +109,7 @@ def set_status(session: Session, claim: Claim, status: str, reason: str) -> None
     campaign.status, campaign.stop_reason = status, reason
 
 
-def _locked(session: Session, campaign_id: int) -> Campaign:
+def locked(session: Session, campaign_id: int) -> Campaign:
     """Reads a campaign and, on PostgreSQL, locks its row (SQLite's writers are alone anyway)."""
     # FOR NO KEY UPDATE: a stronger lock would make other campaigns' foreign keys wait.
     found = session.get(Campaign, campaign_id, with_for_update={"key_share": True})

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
     import numpy as np
     import numpy.typing as npt
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
     from cloudseed.db.protocols import Claim, NewCandidate
 
-__all__ = ["add", "count", "get_embeddings", "papers", "put_embeddings", "root", "rows"]
+__all__ = ["add", "by_id", "count", "get_embeddings", "papers", "put_embeddings", "root", "rows"]
 
 _T = TypeVar("_T")
 
@@ -92,42 +93,54 @@ def rows(
 
     The order is that of positions.
     """
-    query = (
-        select(
-            Candidate.id,
-            Candidate.position,
-            Candidate.key,
-            Candidate.formula,
-            Candidate.scope,
-            Candidate.root_sha,
-            Candidate.colouring,
-        )
-        .where(Candidate.campaign_id == campaign_id)
-        .order_by(Candidate.position)
-    )
+    query = _columns().where(Candidate.campaign_id == campaign_id).order_by(Candidate.position)
     if tried_only:
         tried = select(Experiment.candidate_id).where(Experiment.campaign_id == campaign_id)
         query = query.where(Candidate.id.in_(tried))
     if named is not None:
         query = query.where(or_(Candidate.key == named, Candidate.formula == named))
-    return [
-        CandidateRow(
-            id=row.id,
-            position=row.position,
-            key=row.key,
-            formula=row.formula,
-            scope=row.scope,
-            root_sha=row.root_sha,
-            colouring=tuple(row.colouring),
-        )
-        for row in session.execute(query)
-    ]
+    return [_row(row) for row in session.execute(query)]
+
+
+def by_id(session: Session, ids: Iterable[int]) -> list[CandidateRow]:
+    """Returns candidates by id, in order of id."""
+    found: list[CandidateRow] = []
+    for chunk in _chunks(sorted(set(ids))):
+        query = _columns().where(Candidate.id.in_(chunk)).order_by(Candidate.id)
+        found.extend(_row(row) for row in session.execute(query))
+    return found
+
+
+def _columns() -> Select[Any]:
+    return select(
+        Candidate.id,
+        Candidate.position,
+        Candidate.key,
+        Candidate.formula,
+        Candidate.scope,
+        Candidate.root_sha,
+        Candidate.colouring,
+    )
+
+
+def _row(row: Any) -> CandidateRow:
+    return CandidateRow(
+        id=row.id,
+        position=row.position,
+        key=row.key,
+        formula=row.formula,
+        scope=row.scope,
+        root_sha=row.root_sha,
+        colouring=tuple(row.colouring),
+    )
 
 
 def count(session: Session, campaign_id: int) -> int:
-    """Returns the size of the pool."""
-    query = select(func.count()).where(Candidate.campaign_id == campaign_id)
-    return session.scalars(query).one()
+    """Returns the size of the pool: its positions have no gaps, and counting a million is slow."""
+    last = session.scalar(
+        select(func.max(Candidate.position)).where(Candidate.campaign_id == campaign_id)
+    )
+    return 0 if last is None else last + 1
 
 
 def papers(session: Session, candidate_id: int) -> Mapping[str, Any]:

@@ -22,7 +22,19 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Dialect
     from sqlalchemy.types import TypeEngine
 
-__all__ = ["Flag", "Id", "Json", "Moment", "Real", "Seed", "State", "Words", "canonical", "now"]
+__all__ = [
+    "Flag",
+    "Id",
+    "Json",
+    "Moment",
+    "Real",
+    "Seed",
+    "State",
+    "Words",
+    "canonical",
+    "now",
+    "storable",
+]
 
 Id = BigInteger().with_variant(Integer, "sqlite")
 """Row ids and counters."""
@@ -54,6 +66,13 @@ def canonical(value: Any) -> str:
         ) from error
 
 
+def storable(text: str) -> str:
+    """Returns text as both databases hold it, see `Words`."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)
+
+
 class Words(TypeDecorator[str]):
     """Text from anywhere, also from a lab.
 
@@ -65,9 +84,7 @@ class Words(TypeDecorator[str]):
     cache_ok = True
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
-        if value is None or (value.isascii() and "\0" not in value):
-            return value
-        return "".join("\ufffd" if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in value)
+        return None if value is None else storable(value)
 
 
 class Json(TypeDecorator[Any]):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func, insert, select, true
 
-from cloudseed.db import events
+from cloudseed.db import events, outbox
 from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
@@ -17,18 +17,18 @@ from cloudseed.db.protocols import DecisionRow, ExperimentState, ProposalRow
 from cloudseed.errors import LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from sqlalchemy.orm import Session
 
     from cloudseed.db.protocols import Claim, NewDecision, NewExperiment
 
-__all__ = ["proposals", "record", "rows"]
+__all__ = ["by_id", "observed_by", "proposals", "record", "rows"]
 
 
 def record(session: Session, claim: Claim, new: NewDecision) -> DecisionRow:
-    """Commits a decision with its proposals and experiments."""
+    """Commits a decision with its proposals, experiments and outbox rows."""
     campaign = fenced(session, claim)
     _check_step(session, campaign.id, new.step)
     _check_experiments(session, new.experiments)
@@ -40,7 +40,7 @@ def record(session: Session, claim: Claim, new: NewDecision) -> DecisionRow:
         seed=new.seed,
         pool_sha=new.pool_sha,
         pending=[int(i) for i in new.pending],
-        observed=[int(i) for i in new.observed],
+        observed=_packed(new.observed),
         encoder_id=new.encoder_id,
         model=dict(new.model),
         notes=list(new.notes),
@@ -53,6 +53,8 @@ def record(session: Session, claim: Claim, new: NewDecision) -> DecisionRow:
     planned = [_experiment(decision, e, at) for e in new.experiments]
     session.add_all(planned)
     session.flush()
+    for experiment in planned:
+        outbox.put(session, experiment, at)
     _check_campaign(session, decision)
     events.append(
         session,
@@ -76,6 +78,17 @@ def rows(session: Session, campaign_id: int) -> list[DecisionRow]:
     """Returns decisions in order of step."""
     query = select(Decision).where(Decision.campaign_id == campaign_id).order_by(Decision.step)
     return [_row(d) for d in session.scalars(query)]
+
+
+def by_id(
+    session: Session, campaign_id: int, ids: Iterable[int], *, newest: int
+) -> list[DecisionRow]:
+    """Returns decisions by id, and so many of the newest, in order of step."""
+    mine = select(Decision).where(Decision.campaign_id == campaign_id)
+    last = mine.order_by(Decision.step.desc()).limit(newest)
+    found = {d.id: d for d in session.scalars(mine.where(Decision.id.in_(list(ids))))}
+    found |= {d.id: d for d in session.scalars(last)}
+    return sorted(map(_row, found.values()), key=lambda row: row.step)
 
 
 def proposals(session: Session, decision_id: int, *, chosen_only: bool) -> list[ProposalRow]:
@@ -198,6 +211,32 @@ def _experiment(decision: Decision, new: NewExperiment, at: datetime) -> Experim
     )
 
 
+def _packed(ids: Sequence[int]) -> Any:
+    """Returns ids as runs where they ascend, else as they are.
+
+    Each decision is made on all measurements so far: written out, a campaign's decisions would take
+    space by the square of its length.
+    """
+    whole = [int(i) for i in ids]
+    runs: list[list[int]] = []
+    for i in whole:
+        if runs and i <= runs[-1][1]:
+            return whole
+        if runs and i == runs[-1][1] + 1:
+            runs[-1][1] = i
+        else:
+            runs.append([i, i])
+    return {"runs": runs} if 2 * len(runs) < len(whole) else whole
+
+
+def observed_by(decision: Decision) -> tuple[int, ...]:
+    """Returns the ids of the measurements that a decision was made on."""
+    stored = decision.observed
+    if isinstance(stored, dict):
+        return tuple(i for first, last in stored["runs"] for i in range(first, last + 1))
+    return tuple(stored)
+
+
 def _row(d: Decision) -> DecisionRow:
     return DecisionRow(
         id=d.id,
@@ -206,7 +245,7 @@ def _row(d: Decision) -> DecisionRow:
         seed=d.seed,
         pool_sha=d.pool_sha,
         pending=tuple(d.pending),
-        observed=tuple(d.observed),
+        observed=observed_by(d),
         encoder_id=d.encoder_id,
         model=d.model,
         notes=tuple(d.notes),

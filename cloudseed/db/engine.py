@@ -22,6 +22,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
+from cloudseed._failpoints import passing
 from cloudseed.db.failures import translated
 from cloudseed.errors import LedgerError, MissingDependencyError, StorageError
 
@@ -164,14 +165,13 @@ class Database:
             yield session
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A transaction that commits if its block ends well."""
-        with (
-            translated(self.name),
-            Session(self._writer, expire_on_commit=False) as session,
-            session.begin(),
-        ):
-            yield session
+    def writing(self, deed: str = "") -> Iterator[Session]:
+        """A transaction that commits if its block ends well; `deed` names it to failpoints."""
+        with translated(self.name), Session(self._writer, expire_on_commit=False) as session:
+            with session.begin():
+                yield session
+                passing(f"{deed}.before")
+            passing(f"{deed}.after")
 
     @contextmanager
     def migrating(self) -> Iterator[Connection]:

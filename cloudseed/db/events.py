@@ -37,6 +37,11 @@ class EventKind(StrEnum):
     CONFLICT = "message_conflict"
     READ = "message_read"
     MEASURED = "measurement_recorded"
+    CHARGED = "charge_settled"
+    WISHED = "wish_recorded"
+    LAB = "lab_health_changed"
+    WITHDRAWN = "measurement_withdrawn"
+    MARKED = "decision_marked"
 
 
 def append(

@@ -6,27 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, select
 
-from cloudseed.db import events
-from cloudseed.db.campaigns import fenced
+from cloudseed.db import charges, events, outbox
+from cloudseed.db.campaigns import fenced, locked
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
-from cloudseed.db.models import Attempt, Experiment, Outbox
+from cloudseed.db.models import Attempt, Campaign, Experiment, Outbox
 from cloudseed.db.protocols import ExperimentRow, ExperimentState, OutboxItem
 from cloudseed.errors import LedgerError, TransitionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim
+    from cloudseed.db.protocols import Claim, NewCharge
 
 __all__ = [
     "acknowledge",
+    "by_id",
     "details",
     "move",
     "next_to_send",
+    "of_keys",
+    "resolve",
     "rows",
     "transition",
     "unacknowledged",
@@ -47,21 +50,42 @@ def rows(
     return [_row(experiment, attempt) for experiment, attempt in session.execute(query)]
 
 
-def next_to_send(session: Session, claim: Claim) -> OutboxItem | None:
-    """Takes the oldest planned experiment, moves it to `sending`, opens an attempt."""
+def by_id(session: Session, ids: Iterable[int]) -> list[ExperimentRow]:
+    """Returns experiments by id, in order of planning."""
+    query = _with_attempt().where(Experiment.id.in_(list(ids)))
+    return [_row(experiment, attempt) for experiment, attempt in session.execute(query)]
+
+
+def of_keys(session: Session, campaign_id: int, keys: Collection[str]) -> dict[str, ExperimentRow]:
+    """Returns the experiments that have these keys, by key."""
+    wanted = list(keys)
+    found: dict[str, ExperimentRow] = {}
+    for i in range(0, len(wanted), 500):
+        query = _with_attempt().where(
+            Experiment.campaign_id == campaign_id, Experiment.idem_key.in_(wanted[i : i + 500])
+        )
+        found |= {e.idem_key: _row(e, attempt) for e, attempt in session.execute(query)}
+    return found
+
+
+def next_to_send(
+    session: Session,
+    claim: Claim,
+    experiment_id: int | None = None,
+    *,
+    lab: str | None = None,
+    reserve: Sequence[NewCharge] = (),
+) -> OutboxItem | None:
+    """Takes a waiting outbox row, moves its experiment to `sending`, opens an attempt."""
     campaign = fenced(session, claim)
-    experiment = session.scalar(
-        select(Experiment)
-        .where(Experiment.campaign_id == campaign.id, Experiment.state == _S.PLANNED)
-        .order_by(Experiment.id)
-        .limit(1)
-    )
-    if experiment is None:
+    intent = outbox.waiting(session, campaign.id, experiment_id)
+    if intent is None:
         return None
+    experiment = session.get_one(Experiment, intent.experiment_id)
     at = now()
     attempt = Attempt(
         experiment_id=experiment.id,
-        n=experiment.attempt + 1,
+        n=intent.n,
         epoch=claim.epoch,
         handle=None,
         opened_at=at,
@@ -69,12 +93,13 @@ def next_to_send(session: Session, claim: Claim) -> OutboxItem | None:
     )
     session.add(attempt)
     session.flush()
-    session.add(
-        Outbox(attempt_id=attempt.id, epoch=claim.epoch, created_at=at, acknowledged_at=None)
-    )
+    intent.attempt_id, intent.epoch, intent.claimed_at = attempt.id, claim.epoch, at
     experiment.attempt = attempt.n
-    move(session, experiment, _S.SENDING)
-    return OutboxItem(_row(experiment, attempt), attempt.id)
+    if lab is not None:
+        intent.lab = experiment.lab = lab
+    charges.reserve(session, experiment, reserve)
+    move(session, experiment, _S.SENDING, lab=experiment.lab)
+    return OutboxItem(_row(experiment, attempt), attempt.id, attempt.epoch)
 
 
 def unacknowledged(session: Session, claim: Claim) -> list[OutboxItem]:
@@ -84,10 +109,39 @@ def unacknowledged(session: Session, claim: Claim) -> list[OutboxItem]:
         Experiment.campaign_id == campaign.id, Experiment.state == _S.SENDING
     )
     return [
-        OutboxItem(_row(experiment, attempt), attempt.id)
+        OutboxItem(_row(experiment, attempt), attempt.id, attempt.epoch)
         for experiment, attempt in session.execute(query)
         if attempt is not None
     ]
+
+
+def resolve(
+    session: Session,
+    campaign_id: int,
+    experiment_id: int,
+    state: ExperimentState,
+    *,
+    handle: str | None,
+    reason: str,
+) -> None:
+    """Ends a doubt by what a person has seen; no engine touches what is in doubt."""
+    experiment = _of(session, locked(session, campaign_id), experiment_id)
+    if experiment.state is not _S.IN_DOUBT:
+        raise TransitionError(
+            f"Experiment {experiment_id} is {experiment.state}, not in doubt.",
+            hint="`cloudseed experiments list --state in_doubt` shows those that are.",
+            experiment_id=experiment_id,
+        )
+    if (handle is not None) != (state is _S.RUNNING):
+        raise TransitionError(
+            "The handle of an experiment is needed where the lab has it, and only there.",
+            hint="Give the handle and `running`, or no handle and `planned` or `cancelled`.",
+            experiment_id=experiment_id,
+        )
+    attempt = open_attempt(session, experiment)
+    if handle is not None and attempt is not None:
+        _record_handle(session, experiment, attempt, handle)
+    move(session, experiment, state, reason=reason, unsent=state is _S.PLANNED, by="a person")
 
 
 def acknowledge(session: Session, claim: Claim, item: OutboxItem, handle: str) -> None:
@@ -118,7 +172,14 @@ def acknowledge(session: Session, claim: Claim, item: OutboxItem, handle: str) -
 
 
 def transition(
-    session: Session, claim: Claim, experiment_id: int, state: ExperimentState, reason: str
+    session: Session,
+    claim: Claim,
+    experiment_id: int,
+    state: ExperimentState,
+    reason: str,
+    *,
+    delay: float = 0.0,
+    unsent: bool = False,
 ) -> None:
     """Moves an experiment to another state."""
     experiment = owned(session, claim, experiment_id)
@@ -128,7 +189,7 @@ def transition(
             hint="Call `next_to_send`.",
             experiment_id=experiment_id,
         )
-    move(session, experiment, state, reason=reason)
+    move(session, experiment, state, reason=reason, delay=delay, unsent=unsent)
 
 
 def owned(session: Session, claim: Claim, experiment_id: int) -> Experiment:
@@ -138,7 +199,11 @@ def owned(session: Session, claim: Claim, experiment_id: int) -> Experiment:
         StaleWorkerError: If the claim is not the newest.
         LedgerError: If the campaign has no such experiment.
     """
-    campaign = fenced(session, claim)
+    return _of(session, fenced(session, claim), experiment_id)
+
+
+def _of(session: Session, campaign: Campaign, experiment_id: int) -> Experiment:
+    """Returns an experiment of a locked campaign."""
     experiment = session.get(Experiment, experiment_id)
     if experiment is None or experiment.campaign_id != campaign.id:
         raise LedgerError(
@@ -155,9 +220,14 @@ def move(
     state: ExperimentState,
     *,
     reason: str = "",
+    delay: float = 0.0,
+    unsent: bool = False,
     **data: Any,
 ) -> None:
     """Changes a state and logs it; closes the attempt unless the lab may still have it.
+
+    What becomes `planned` again gets an outbox row, due after `delay` seconds; what leaves
+    `planned` unsent loses its own.
 
     Raises:
         TransitionError: If the lifecycle does not allow it.
@@ -176,6 +246,11 @@ def move(
         attempt = open_attempt(session, experiment)
         if attempt is not None:
             attempt.closed_at = at
+        charges.release(session, experiment, at, unused=unsent)
+    if before is _S.PLANNED and state is not _S.SENDING:
+        outbox.withdraw(session, experiment, at)
+    if state is _S.PLANNED:
+        outbox.put(session, experiment, at, delay=delay)
     experiment.state = state
     experiment.reason = reason
     if state.terminal and experiment.finished_at is None:
@@ -203,8 +278,8 @@ def open_attempt(session: Session, experiment: Experiment) -> Attempt | None:
 def _record_handle(session: Session, experiment: Experiment, attempt: Attempt, handle: str) -> None:
     """Notes under which name the lab has an attempt."""
     attempt.handle = handle
-    outbox = session.scalars(select(Outbox).where(Outbox.attempt_id == attempt.id)).one()
-    outbox.acknowledged_at = now()
+    intent = session.scalars(select(Outbox).where(Outbox.attempt_id == attempt.id)).one()
+    intent.acknowledged_at = now()
     events.append(
         session,
         experiment.campaign_id,

@@ -14,26 +14,43 @@ from typing import TYPE_CHECKING
 from sqlalchemy import exists, select
 from sqlalchemy.orm import aliased
 
-from cloudseed.db import events, experiments
+from cloudseed.db import charges, events, experiments, withdrawals
 from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
-from cloudseed.db.models import Attempt, Experiment, Inbox, InboxConflict, Measurement
+from cloudseed.db.models import Attempt, Experiment, Inbox, InboxConflict, Measurement, Withdrawal
 from cloudseed.db.protocols import ExperimentState, MeasurementRow
 from cloudseed.errors import LedgerError, TransitionError, UnitError
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from cloudseed.db.protocols import Claim, NewMeasurement
 
-__all__ = ["MessageOutcome", "measurements", "receive", "settle", "unprocessed"]
+__all__ = [
+    "PERSON",
+    "MessageOutcome",
+    "correct",
+    "measurements",
+    "measurements_of",
+    "receive",
+    "settle",
+    "tell",
+    "unprocessed",
+]
+
+PERSON = "a person"
+"""Who a message is from that no lab sent, in the place of the lab's name."""
+
 
 _S = ExperimentState
+_OF_THE_MATERIAL = frozenset({_S.MEASURED, _S.INFEASIBLE, _S.RETRACTED})
+"""Outcomes that count whichever attempt they come from."""
 
 
 class MessageOutcome(StrEnum):
@@ -41,7 +58,7 @@ class MessageOutcome(StrEnum):
 
     applied    it moved its experiment
     noted      it was read and changes nothing: it was to, or it repeats what is so already
-    late       its experiment had ended
+    late       its experiment had ended, or it tells of a failed attempt that another followed
     early      it retracts a result that has not come; that result is retracted when it comes
     stranger   no experiment of this campaign has its key
     """
@@ -58,18 +75,31 @@ def receive(
 ) -> bool:
     """Commits a raw message; False if it was there before."""
     campaign = fenced(session, claim)
+    return _take_in(session, campaign.id, lab=lab, message_id=message_id, key=key, raw=raw)[1]
+
+
+def tell(session: Session, campaign_id: int, *, message_id: str, key: str, raw: bytes) -> int:
+    """Commits what a person says, without a claim; returns its inbox id."""
+    message, _ = _take_in(session, campaign_id, lab=PERSON, message_id=message_id, key=key, raw=raw)
+    return message.id
+
+
+def _take_in(
+    session: Session, campaign_id: int, *, lab: str, message_id: str, key: str, raw: bytes
+) -> tuple[Inbox, bool]:
+    """Returns the message of an id, and whether it is new."""
     sha = hashlib.sha256(raw).hexdigest()
     first = session.scalar(
         select(Inbox).where(
-            Inbox.campaign_id == campaign.id, Inbox.lab == lab, Inbox.message_id == message_id
+            Inbox.campaign_id == campaign_id, Inbox.lab == lab, Inbox.message_id == message_id
         )
     )
     if first is not None:
         if (first.sha, first.idem_key) != (sha, key):
             _keep_aside(session, first, key, raw, sha)
-        return False
+        return first, False
     message = Inbox(
-        campaign_id=campaign.id,
+        campaign_id=campaign_id,
         lab=lab,
         message_id=message_id,
         idem_key=key,
@@ -83,7 +113,7 @@ def receive(
     session.flush()
     events.append(
         session,
-        campaign.id,
+        campaign_id,
         EventKind.RECEIVED,
         inbox_id=message.id,
         lab=lab,
@@ -91,7 +121,7 @@ def receive(
         key=key,
         sha=sha,
     )
-    return True
+    return message, True
 
 
 def unprocessed(session: Session, campaign_id: int) -> list[tuple[int, str, bytes]]:
@@ -113,8 +143,59 @@ def settle(
     measured: Sequence[NewMeasurement],
     reason: str,
     details: Mapping[str, Any] | None,
+    costs: Mapping[str, float] | None = None,
+    delay: float = 0.0,
 ) -> None:
     """Turns one message into a state and measurements."""
+    message, experiment, attempt = _opened(session, claim, inbox_id)
+    if message.processed_at is not None:
+        return
+    outcome = _outcome(experiment, state, attempt)
+    if outcome is MessageOutcome.APPLIED:
+        assert experiment is not None
+        assert state is not None
+        charges.settle(session, experiment, costs or {})
+        _apply(session, experiment, message, state, measured=measured, reason=reason, delay=delay)
+        if state is not _S.RETRACTED:
+            experiment.details = dict(details or {})
+    _mark_read(session, message, experiment, outcome, state=state, reason=reason)
+
+
+def correct(
+    session: Session,
+    claim: Claim,
+    inbox_id: int,
+    measured: Sequence[NewMeasurement],
+    *,
+    reason: str,
+) -> None:
+    """Turns one message into values that replace those of the same properties."""
+    message, experiment, _ = _opened(session, claim, inbox_id)
+    if message.processed_at is not None:
+        return
+    outcome = MessageOutcome.STRANGER if experiment is None else MessageOutcome.LATE
+    if experiment is not None and experiment.state is _S.MEASURED:
+        old = [withdrawals.standing(session, experiment.id, m.property)[-1:] for m in measured]
+        outcome = MessageOutcome.APPLIED if measured and all(old) else MessageOutcome.NOTED
+        if outcome is MessageOutcome.APPLIED:
+            for ordinal, (new, (row,)) in enumerate(zip(measured, old, strict=True)):
+                source = (message.id, ordinal)
+                made = _record(
+                    session,
+                    experiment,
+                    new,
+                    attempt_id=row.attempt_id,
+                    source=source,
+                    supersedes=row.id,
+                )
+                withdrawals.withdraw(session, experiment, row, reason=reason, superseded_by=made)
+    _mark_read(session, message, experiment, outcome, state=None, reason=reason)
+
+
+def _opened(
+    session: Session, claim: Claim, inbox_id: int
+) -> tuple[Inbox, Experiment | None, int | None]:
+    """Returns a message of the claimed campaign, the experiment that it is about, the attempt."""
     campaign = fenced(session, claim)
     message = session.get(Inbox, inbox_id)
     if message is None or message.campaign_id != campaign.id:
@@ -123,28 +204,27 @@ def settle(
             hint="Settle what `unprocessed` returns.",
             inbox_id=inbox_id,
         )
-    if message.processed_at is not None:
-        return
-    experiment = session.scalar(
-        select(Experiment).where(
-            Experiment.campaign_id == campaign.id, Experiment.idem_key == message.idem_key
-        )
-    )
-    outcome = _outcome(experiment, state)
-    if outcome is MessageOutcome.APPLIED:
-        assert experiment is not None
-        assert state is not None
-        _apply(session, experiment, message, state, measured=measured, reason=reason)
-        if state is not _S.RETRACTED:
-            experiment.details = dict(details or {})
+    return message, *about(session, campaign.id, message.idem_key)
+
+
+def _mark_read(
+    session: Session,
+    message: Inbox,
+    experiment: Experiment | None,
+    outcome: MessageOutcome,
+    *,
+    state: ExperimentState | None,
+    reason: str,
+) -> None:
+    """Notes what became of a message."""
     message.processed_at = now()
     message.outcome = outcome.value
     events.append(
         session,
-        campaign.id,
+        message.campaign_id,
         EventKind.READ,
         experiment_id=None if experiment is None else experiment.id,
-        inbox_id=inbox_id,
+        inbox_id=message.id,
         outcome=outcome.value,
         state=None if state is None else state.value,
         reason=reason,
@@ -153,6 +233,15 @@ def settle(
 
 def measurements(session: Session, campaign_id: int) -> list[MeasurementRow]:
     """Returns the measurements that stand, in order of recording."""
+    return _standing(session, Experiment.campaign_id == campaign_id)
+
+
+def measurements_of(session: Session, experiment_ids: Iterable[int]) -> list[MeasurementRow]:
+    """Returns the measurements of some experiments that stand, in order of recording."""
+    return _standing(session, Experiment.id.in_(list(experiment_ids)))
+
+
+def _standing(session: Session, which: ColumnElement[bool]) -> list[MeasurementRow]:
     newer = aliased(Measurement)
     query = (
         select(
@@ -168,17 +257,39 @@ def measurements(session: Session, campaign_id: int) -> list[MeasurementRow]:
         )
         .join(Experiment, Experiment.id == Measurement.experiment_id)
         .where(
-            Experiment.campaign_id == campaign_id,
+            which,
             Experiment.state != _S.RETRACTED,
             ~exists().where(newer.supersedes == Measurement.id),
+            ~exists().where(Withdrawal.measurement_id == Measurement.id),
         )
         .order_by(Measurement.id)
     )
     return [MeasurementRow(*row) for row in session.execute(query)]
 
 
-def _outcome(experiment: Experiment | None, state: ExperimentState | None) -> MessageOutcome:
-    """Says what a message does, given the experiment that it is about."""
+def about(
+    session: Session, campaign_id: int, key: str
+) -> tuple[Experiment, int | None] | tuple[None, None]:
+    """Returns the experiment that a message is about, and the attempt; None where it names none.
+
+    A message bears the key of an attempt, "KEY-N", or that of the experiment, "KEY".
+    """
+    stem, _, number = key.rpartition("-")
+    query = select(Experiment).where(
+        Experiment.campaign_id == campaign_id, Experiment.idem_key.in_([key, stem])
+    )
+    found = {e.idem_key: e for e in session.scalars(query)}
+    if key in found:
+        return found[key], None
+    if stem in found and number.isdecimal():
+        return found[stem], int(number)
+    return None, None
+
+
+def _outcome(
+    experiment: Experiment | None, state: ExperimentState | None, attempt: int | None
+) -> MessageOutcome:
+    """Says what a message does, given the experiment and the attempt that it is about."""
     if experiment is None:
         return MessageOutcome.STRANGER
     if state is None or state is experiment.state:
@@ -186,6 +297,8 @@ def _outcome(experiment: Experiment | None, state: ExperimentState | None) -> Me
     if state is _S.RETRACTED and not experiment.state.terminal:
         return MessageOutcome.EARLY
     if experiment.state.terminal and state not in experiment.state.successors:
+        return MessageOutcome.LATE
+    if attempt is not None and attempt < experiment.attempt and state not in _OF_THE_MATERIAL:
         return MessageOutcome.LATE
     return MessageOutcome.APPLIED
 
@@ -198,6 +311,7 @@ def _apply(
     *,
     measured: Sequence[NewMeasurement],
     reason: str,
+    delay: float,
 ) -> None:
     """Moves the experiment and records what was measured."""
     if state is _S.SENDING:
@@ -207,7 +321,7 @@ def _apply(
             Attempt.experiment_id == experiment.id, Attempt.n == experiment.attempt
         )
     )
-    experiments.move(session, experiment, state, reason=reason, inbox_id=message.id)
+    experiments.move(session, experiment, state, reason=reason, delay=delay, inbox_id=message.id)
     for ordinal, m in enumerate(measured):
         _record(session, experiment, m, attempt_id=attempt_id, source=(message.id, ordinal))
     if _S.RETRACTED in state.successors and _was_retracted_before(session, message):
@@ -218,13 +332,15 @@ def _apply(
             reason="Retracted before it came.",
             inbox_id=message.id,
         )
+    if experiment.state is _S.RETRACTED:
+        withdrawals.withdraw_all(session, experiment, experiment.reason)
 
 
 def _was_retracted_before(session: Session, message: Inbox) -> bool:
     """Whether a retraction overtook the result it is about."""
     query = select(Inbox.id).where(
         Inbox.campaign_id == message.campaign_id,
-        Inbox.idem_key == message.idem_key,
+        Inbox.idem_key.in_([message.idem_key, message.idem_key.rpartition("-")[0]]),
         Inbox.outcome == MessageOutcome.EARLY.value,
     )
     return session.scalars(query.limit(1)).first() is not None
@@ -237,8 +353,9 @@ def _record(
     *,
     attempt_id: int | None,
     source: tuple[int, int],
-) -> None:
-    """Records one value, given the id of its message and its place therein."""
+    supersedes: int | None = None,
+) -> int:
+    """Records one value, given the id of its message and its place therein; returns its id."""
     _check(new)
     inbox_id, ordinal = source
     row = Measurement(
@@ -251,7 +368,7 @@ def _record(
         unit=new.unit,
         sigma=None if new.sigma is None else float(new.sigma),
         method=new.method,
-        supersedes=None,
+        supersedes=supersedes,
         created_at=now(),
     )
     session.add(row)
@@ -267,6 +384,7 @@ def _record(
         unit=row.unit,
         sigma=row.sigma,
     )
+    return row.id
 
 
 def _check(new: NewMeasurement) -> None:

@@ -8,25 +8,34 @@ from typing import TYPE_CHECKING, Any
 from cloudseed.db import (
     campaigns,
     candidates,
+    charges,
+    claiming,
+    consistency,
+    controls,
     decisions,
     events,
     experiments,
+    history,
     inbox,
-    locks,
+    leases,
+    outbox,
+    overview,
     schema,
     verify,
+    withdrawals,
 )
 from cloudseed.db.engine import Database, locate
-from cloudseed.errors import CampaignRunningError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
     from types import TracebackType
 
     import numpy as np
     import numpy.typing as npt
 
     from cloudseed.db.protocols import (
+        AmendmentRow,
         CampaignRow,
         CandidateRow,
         Claim,
@@ -34,12 +43,18 @@ if TYPE_CHECKING:
         EventRow,
         ExperimentRow,
         ExperimentState,
+        LabHealthRow,
+        LeaseRow,
         MeasurementRow,
         NewCandidate,
+        NewCharge,
         NewDecision,
         NewMeasurement,
         OutboxItem,
+        Overview,
         ProposalRow,
+        Spending,
+        Wish,
     )
 
 __all__ = ["SqlLedger", "open_ledger"]
@@ -113,33 +128,61 @@ class SqlLedger:
     @contextmanager
     def claim(self, campaign_id: int) -> Iterator[Claim]:
         """Excludes other engines for as long as the context lasts."""
-        with self._database.reading() as session:
-            campaign = campaigns.by_id(session, campaign_id)
-        with locks.exclusive(self._database, campaign_id) as free:
-            if not free:
-                raise CampaignRunningError(
-                    f"Another engine drives the campaign {campaign.name!r}.",
-                    hint="Stop it first; `cloudseed status` shows what it does.",
-                    campaign_id=campaign_id,
-                    heartbeat_at=campaign.heartbeat_at,
-                )
-            with self._database.writing() as session:
-                claim = campaigns.take(session, campaign_id)
+        with claiming.claimed(self._database, campaign_id) as claim:
             yield claim
 
-    def heartbeat(self, claim: Claim) -> None:
-        """Leaves a sign of life."""
+    def heartbeat(self, claim: Claim, stage: str = "") -> None:
+        """Leaves a sign of life and renews the lease."""
+        with self._database.writing("heartbeat") as session:
+            leases.renew(session, claim, stage)
+
+    def lease(self, campaign_id: int) -> LeaseRow:
+        """Returns who drives a campaign."""
+        with self._database.reading() as session:
+            return leases.read(session, campaign_id)
+
+    def wish(self, campaign_id: int, wish: Wish, reason: str = "") -> None:
+        """Tells the campaign's engine, now or later, what is wished of it."""
         with self._database.writing() as session:
-            campaigns.heartbeat(session, claim)
+            controls.wish(session, campaign_id, wish, reason)
+
+    def wished(self, campaign_id: int) -> tuple[Wish, str]:
+        """Returns what is wished, and why."""
+        with self._database.reading() as session:
+            return controls.wished(session, campaign_id)
+
+    def record_health(
+        self, claim: Claim, lab: str, *, failures: int, error: str = "", closed_for: float = 0.0
+    ) -> None:
+        """Records how a lab answers."""
+        with self._database.writing() as session:
+            controls.record_health(
+                session, claim, lab, failures=failures, error=error, closed_for=closed_for
+            )
+
+    def health(self, campaign_id: int) -> dict[str, LabHealthRow]:
+        """Returns the health of each lab that has ever failed, by name."""
+        with self._database.reading() as session:
+            return controls.health(session, campaign_id)
+
+    def spent(self, campaign_id: int) -> dict[str, Spending]:
+        """Returns what is spent and reserved, by resource."""
+        with self._database.reading() as session:
+            return charges.spent(session, campaign_id)
+
+    def due(self, campaign_id: int) -> dict[int, datetime]:
+        """Returns, by experiment id, when each planned one may be sent, UTC."""
+        with self._database.reading() as session:
+            return outbox.next_due(session, campaign_id)
 
     def set_status(self, claim: Claim, status: str, reason: str = "") -> None:
         """Sets the campaign's status."""
-        with self._database.writing() as session:
+        with self._database.writing("status") as session:
             campaigns.set_status(session, claim, status, reason)
 
     def add_candidates(self, claim: Claim, new: Iterable[NewCandidate]) -> int:
         """Records candidates whose keys are new, in order, as they come; returns how many were."""
-        with self._database.writing() as session:
+        with self._database.writing("candidates") as session:
             return candidates.add(session, claim, new)
 
     def candidates(self, campaign_id: int, *, tried_only: bool = False) -> list[CandidateRow]:
@@ -151,6 +194,11 @@ class SqlLedger:
         """Returns what has this key or this formula, in order of position."""
         with self._database.reading() as session:
             return candidates.rows(session, campaign_id, named=what)
+
+    def candidates_by_id(self, ids: Iterable[int]) -> list[CandidateRow]:
+        """Returns candidates by id, in order of id."""
+        with self._database.reading() as session:
+            return candidates.by_id(session, ids)
 
     def count_candidates(self, campaign_id: int) -> int:
         """Returns the size of the pool."""
@@ -183,7 +231,7 @@ class SqlLedger:
 
     def record_decision(self, claim: Claim, decision: NewDecision) -> DecisionRow:
         """Commits a decision, its proposals and experiments, all or nothing."""
-        with self._database.writing() as session:
+        with self._database.writing("decide") as session:
             return decisions.record(session, claim, decision)
 
     def decisions(self, campaign_id: int) -> list[DecisionRow]:
@@ -203,10 +251,22 @@ class SqlLedger:
         with self._database.reading() as session:
             return experiments.rows(session, campaign_id, states)
 
-    def next_to_send(self, claim: Claim) -> OutboxItem | None:
+    def experiments_of(self, campaign_id: int, keys: Collection[str]) -> dict[str, ExperimentRow]:
+        """Returns the experiments that have these idempotency keys, by key."""
+        with self._database.reading() as session:
+            return experiments.of_keys(session, campaign_id, keys)
+
+    def next_to_send(
+        self,
+        claim: Claim,
+        experiment_id: int | None = None,
+        *,
+        lab: str | None = None,
+        reserve: Sequence[NewCharge] = (),
+    ) -> OutboxItem | None:
         """Takes the oldest planned experiment, moves it to `sending`, opens an attempt."""
-        with self._database.writing() as session:
-            return experiments.next_to_send(session, claim)
+        with self._database.writing("take") as session:
+            return experiments.next_to_send(session, claim, experiment_id, lab=lab, reserve=reserve)
 
     def unacknowledged(self, claim: Claim) -> list[OutboxItem]:
         """Returns what is in state `sending`: sent or not, a crash hides which."""
@@ -215,20 +275,56 @@ class SqlLedger:
 
     def acknowledge(self, claim: Claim, item: OutboxItem, handle: str) -> None:
         """Records the lab's handle: `sending` or `in_doubt` becomes `running`."""
-        with self._database.writing() as session:
+        with self._database.writing("acknowledge") as session:
             experiments.acknowledge(session, claim, item, handle)
 
     def transition(
-        self, claim: Claim, experiment_id: int, state: ExperimentState, reason: str = ""
+        self,
+        claim: Claim,
+        experiment_id: int,
+        state: ExperimentState,
+        reason: str = "",
+        *,
+        delay: float = 0.0,
+        unsent: bool = False,
     ) -> None:
         """Moves an experiment to another state; an open attempt closes where it must."""
-        with self._database.writing() as session:
-            experiments.transition(session, claim, experiment_id, state, reason)
+        with self._database.writing("transition") as session:
+            experiments.transition(
+                session, claim, experiment_id, state, reason, delay=delay, unsent=unsent
+            )
+
+    def resolve(
+        self,
+        campaign_id: int,
+        experiment_id: int,
+        state: ExperimentState,
+        *,
+        handle: str | None = None,
+        reason: str,
+    ) -> None:
+        """Ends a doubt by what a person has seen; needs no claim."""
+        with self._database.writing("resolve") as session:
+            experiments.resolve(
+                session, campaign_id, experiment_id, state, handle=handle, reason=reason
+            )
 
     def receive(self, claim: Claim, lab: str, message_id: str, key: str, raw: bytes) -> bool:
         """Commits a raw message to the inbox; False if it was there before."""
-        with self._database.writing() as session:
+        with self._database.writing("receive") as session:
             return inbox.receive(session, claim, lab=lab, message_id=message_id, key=key, raw=raw)
+
+    def tell(self, campaign_id: int, message_id: str, key: str, raw: bytes) -> int:
+        """Commits what a person says of an experiment; needs no claim; returns its inbox id."""
+        with self._database.writing() as session:
+            return inbox.tell(session, campaign_id, message_id=message_id, key=key, raw=raw)
+
+    def correct(
+        self, claim: Claim, inbox_id: int, measurements: Sequence[NewMeasurement], reason: str
+    ) -> None:
+        """Turns one inbox message into values that replace those of the same properties."""
+        with self._database.writing() as session:
+            inbox.correct(session, claim, inbox_id, measurements, reason=reason)
 
     def unprocessed(self, campaign_id: int) -> list[tuple[int, str, bytes]]:
         """Returns (inbox id, idempotency key, raw) of messages not yet turned into outcomes."""
@@ -244,9 +340,11 @@ class SqlLedger:
         measurements: Sequence[NewMeasurement] = (),
         reason: str = "",
         details: Mapping[str, Any] | None = None,
+        costs: Mapping[str, float] | None = None,
+        delay: float = 0.0,
     ) -> None:
         """Turns one inbox message into a state and measurements, in one transaction."""
-        with self._database.writing() as session:
+        with self._database.writing("settle") as session:
             inbox.settle(
                 session,
                 claim,
@@ -255,6 +353,8 @@ class SqlLedger:
                 measured=measurements,
                 reason=reason,
                 details=details,
+                costs=costs,
+                delay=delay,
             )
 
     def measurements(self, campaign_id: int) -> list[MeasurementRow]:
@@ -272,10 +372,69 @@ class SqlLedger:
         with self._database.reading() as session:
             return events.rows(session, campaign_id, after)
 
+    def overview(self, campaign_id: int) -> Overview:
+        """Returns a campaign in a few numbers, fast however many experiments it has."""
+        with self._database.reading() as session:
+            return overview.read(session, campaign_id)
+
+    def values(
+        self, campaign_id: int, properties: Sequence[str]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Returns ids of experiments with values that stand, n in order, and the values, n x m."""
+        with self._database.reading() as session:
+            return overview.values(session, campaign_id, properties)
+
+    def experiments_by_id(self, ids: Iterable[int]) -> list[ExperimentRow]:
+        """Returns experiments by id, in order of planning."""
+        with self._database.reading() as session:
+            return experiments.by_id(session, ids)
+
+    def measurements_of(self, experiment_ids: Iterable[int]) -> list[MeasurementRow]:
+        """Returns the measurements of some experiments that stand, in order of recording."""
+        with self._database.reading() as session:
+            return inbox.measurements_of(session, experiment_ids)
+
+    def decisions_by_id(
+        self, campaign_id: int, ids: Iterable[int], *, newest: int = 0
+    ) -> list[DecisionRow]:
+        """Returns decisions by id, and so many of the newest, in order of step."""
+        with self._database.reading() as session:
+            return decisions.by_id(session, campaign_id, ids, newest=newest)
+
+    def events_of(self, experiment_id: int) -> list[EventRow]:
+        """Returns the lines of the log that tell of one experiment, oldest first."""
+        with self._database.reading() as session:
+            return history.events_of(session, experiment_id)
+
+    def states_before(self, decision_id: int) -> dict[int, ExperimentState]:
+        """Returns the state of every experiment planned before a decision, as it was then."""
+        with self._database.reading() as session:
+            return history.states_before(session, decision_id)
+
+    def pool_before(self, decision_id: int) -> int:
+        """Returns how many candidates the pool held when a decision was made."""
+        with self._database.reading() as session:
+            return history.pool_before(session, decision_id)
+
+    def measured(self, ids: Sequence[int]) -> list[MeasurementRow]:
+        """Returns measurements by id, in order of recording, whether or not they still stand."""
+        with self._database.reading() as session:
+            return history.measured(session, ids)
+
+    def amendments(self, campaign_id: int) -> list[AmendmentRow]:
+        """Returns what was retracted or corrected, oldest first."""
+        with self._database.reading() as session:
+            return withdrawals.amendments(session, campaign_id)
+
     def verify(self) -> list[str]:
         """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""
         with self._database.reading() as session:
             return list(verify.contradictions(session))
+
+    def notices(self) -> list[str]:
+        """Returns what is no contradiction but may want a look, one sentence each."""
+        with self._database.reading() as session:
+            return list(consistency.notices(session))
 
     def close(self) -> None:
         """Lets go of the database."""

@@ -3,8 +3,11 @@
     campaign ──┬── candidate ── structure            what could be made
                ├── decision ── proposal              what was thought of it
                ├── experiment ── attempt ── outbox   what was asked for, and each sending of it
+               ├── charge                            what each sending may cost, and did
                ├── inbox ── inbox_conflict           what labs said, byte for byte
-               ├── measurement                       what it means
+               ├── measurement ── withdrawal         what it means, and what no longer stands
+               ├── decision_mark                     decisions that rest on what no longer stands
+               ├── lease, control, lab_health        who drives it, what is wished, who answers
                └── event                             everything that happened, append-only
     embedding                                        a cache, of no campaign
 
@@ -29,23 +32,29 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from cloudseed.db.columns import Flag, Id, Json, Moment, Real, Seed, State, Words
-from cloudseed.db.protocols import ExperimentState
+from cloudseed.db.protocols import ExperimentState, Wish
 
 __all__ = [
     "Attempt",
     "Base",
     "Campaign",
     "Candidate",
+    "Charge",
+    "Control",
     "Decision",
+    "DecisionMark",
     "Embedding",
     "Event",
     "Experiment",
     "Inbox",
     "InboxConflict",
+    "LabHealth",
+    "Lease",
     "Measurement",
     "Outbox",
     "Proposal",
     "Structure",
+    "Withdrawal",
 ]
 
 REPLANNABLE = ("cancelled", "failed", "refused", "retracted")
@@ -53,6 +62,8 @@ REPLANNABLE = ("cancelled", "failed", "refused", "retracted")
 
 _STRICT = {"sqlite_strict": True}
 _LIVE_SQL = text("state NOT IN ({})".format(", ".join(f"'{s}'" for s in REPLANNABLE)))
+_WAITING_SQL = text("claimed_at IS NULL AND withdrawn_at IS NULL")
+_WISHES_SQL = "wish IN ({})".format(", ".join(f"'{w.value}'" for w in Wish))
 _STATES_SQL = "state IN ({})".format(", ".join(f"'{s.value}'" for s in ExperimentState))
 
 
@@ -235,16 +246,107 @@ class Attempt(Base):
 
 
 class Outbox(Base):
-    """The intent to send an attempt, committed before the sending."""
+    """The intent to send an experiment, committed with what asks for it: a decision or a failure.
+
+    Taken, it has an attempt; withdrawn, it never gets one. `n` is the attempt's number.
+    """
 
     __tablename__ = "outbox"
-    __table_args__ = _STRICT
+    __table_args__ = (
+        UniqueConstraint("experiment_id", "n"),
+        Index(
+            "ix_outbox_waiting",
+            "campaign_id",
+            "experiment_id",
+            sqlite_where=_WAITING_SQL,
+            postgresql_where=_WAITING_SQL,
+        ),
+        _STRICT,
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    attempt_id: Mapped[int] = mapped_column(ForeignKey("attempt.id"), unique=True)
-    epoch: Mapped[int]
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id"))
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiment.id"))
+    n: Mapped[int]
+    lab: Mapped[str]
+    attempt_id: Mapped[int | None] = mapped_column(ForeignKey("attempt.id"), unique=True)
+    epoch: Mapped[int | None]
     created_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    claimed_at: Mapped[datetime | None]
     acknowledged_at: Mapped[datetime | None]
+    withdrawn_at: Mapped[datetime | None]
+
+
+class Charge(Base):
+    """What a sending may cost of one resource, and what it did cost once that is known."""
+
+    __tablename__ = "charge"
+    __table_args__ = (
+        UniqueConstraint("experiment_id", "n", "resource"),
+        Index(None, "campaign_id", "resource"),
+        _STRICT,
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    campaign_id: Mapped[int] = mapped_column(ForeignKey("campaign.id"))
+    experiment_id: Mapped[int] = mapped_column(ForeignKey("experiment.id"))
+    n: Mapped[int]
+    resource: Mapped[str]
+    unit: Mapped[str]
+    reserved: Mapped[float]
+    settled: Mapped[float | None]
+    reserved_at: Mapped[datetime]
+    settled_at: Mapped[datetime | None]
+
+
+class Lease(Base):
+    """Who drives a campaign, and until when that holds without another sign of life.
+
+    `until` is by the database's clock. `unproven` is the newest epoch whose engine may still live.
+    """
+
+    __tablename__ = "lease"
+    __table_args__ = _STRICT
+
+    campaign_id: Mapped[int] = mapped_column(
+        ForeignKey("campaign.id"), primary_key=True, autoincrement=False
+    )
+    epoch: Mapped[int]
+    holder: Mapped[str]
+    until: Mapped[datetime | None]
+    unproven: Mapped[int]
+    stage: Mapped[str]
+
+
+class Control(Base):
+    """What people wish of a campaign's engine; they need no claim to say it."""
+
+    __tablename__ = "control"
+    __table_args__ = (CheckConstraint(_WISHES_SQL, "wish"), _STRICT)
+
+    campaign_id: Mapped[int] = mapped_column(
+        ForeignKey("campaign.id"), primary_key=True, autoincrement=False
+    )
+    wish: Mapped[str]
+    reason: Mapped[str]
+    asked_at: Mapped[datetime]
+
+
+class LabHealth(Base):
+    """How a lab has answered lately; until `closed_until` nothing is asked of it."""
+
+    __tablename__ = "lab_health"
+    __table_args__ = _STRICT
+
+    campaign_id: Mapped[int] = mapped_column(
+        ForeignKey("campaign.id"), primary_key=True, autoincrement=False
+    )
+    lab: Mapped[str] = mapped_column(primary_key=True)
+    failures: Mapped[int]
+    error: Mapped[str]
+    failed_at: Mapped[datetime | None]
+    closed_until: Mapped[datetime | None]
 
 
 class Inbox(Base):
@@ -311,6 +413,32 @@ class Measurement(Base):
     method: Mapped[str]
     supersedes: Mapped[int | None] = mapped_column(ForeignKey("measurement.id"), unique=True)
     created_at: Mapped[datetime]
+
+
+class Withdrawal(Base):
+    """A measurement that no longer stands, and why; the row itself stays as it came."""
+
+    __tablename__ = "withdrawal"
+    __table_args__ = _STRICT
+
+    measurement_id: Mapped[int] = mapped_column(
+        ForeignKey("measurement.id"), primary_key=True, autoincrement=False
+    )
+    superseded_by: Mapped[int | None] = mapped_column(ForeignKey("measurement.id"))
+    reason: Mapped[str]
+    retracted_at: Mapped[datetime]
+
+
+class DecisionMark(Base):
+    """A decision that was made on a measurement which no longer stands."""
+
+    __tablename__ = "decision_mark"
+    __table_args__ = _STRICT
+
+    decision_id: Mapped[int] = mapped_column(ForeignKey("decision.id"), primary_key=True)
+    measurement_id: Mapped[int] = mapped_column(ForeignKey("measurement.id"), primary_key=True)
+    reason: Mapped[str]
+    marked_at: Mapped[datetime]
 
 
 class Event(Base):

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
+    "AmendmentRow",
     "CampaignRow",
     "CandidateRow",
     "Claim",
@@ -27,14 +28,20 @@ __all__ = [
     "EventRow",
     "ExperimentRow",
     "ExperimentState",
+    "LabHealthRow",
+    "LeaseRow",
     "Ledger",
     "MeasurementRow",
     "NewCandidate",
+    "NewCharge",
     "NewDecision",
     "NewExperiment",
     "NewMeasurement",
     "OutboxItem",
+    "Overview",
     "ProposalRow",
+    "Spending",
+    "Wish",
 ]
 
 
@@ -76,6 +83,21 @@ class ExperimentState(StrEnum):
     def successors(self) -> frozenset[ExperimentState]:
         """The states that may come next."""
         return _NEXT[self]
+
+
+class Wish(StrEnum):
+    """What people wish of a campaign's engine.
+
+    run     go on
+    pause   plan and send nothing; collect what comes
+    drain   plan and send nothing, and stop once the labs are done
+    stop    stop after this step; what is in the labs goes on there
+    """
+
+    RUN = "run"
+    PAUSE = "pause"
+    DRAIN = "drain"
+    STOP = "stop"
 
 
 _S = ExperimentState
@@ -129,10 +151,13 @@ class Claim:
     Attributes:
         campaign_id: The campaign.
         epoch: The number of this claim; only the newest may write.
+        unproven: The newest epoch whose engine may still live; 0 if all have surely ended. Such an
+            engine cannot write, but it may still send what it had taken.
     """
 
     campaign_id: int
     epoch: int
+    unproven: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,10 +317,96 @@ class ExperimentRow:
 
 @dataclass(frozen=True, slots=True)
 class OutboxItem:
-    """Something to be sent, claimed by this engine."""
+    """Something to be sent, claimed by an engine.
+
+    Attributes:
+        experiment: What is sent.
+        attempt_id: The attempt.
+        epoch: Of the claim under which it was taken.
+    """
 
     experiment: ExperimentRow
     attempt_id: int
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewCharge:
+    """What a sending may cost of one resource.
+
+    Attributes:
+        resource: For instance "money", "instrument_time" or a consumable's name.
+        amount: How much, in `unit`; finite and not negative.
+        unit: For instance "EUR", "h" or "mg".
+    """
+
+    resource: str
+    amount: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What a campaign has used of one resource, in `unit`.
+
+    Attributes:
+        unit: The unit.
+        settled: What ended experiments did cost.
+        reserved: What open ones may cost.
+    """
+
+    unit: str
+    settled: float
+    reserved: float
+
+    @property
+    def committed(self) -> float:
+        """What is spent if every open experiment costs what was reserved."""
+        return self.settled + self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class LabHealthRow:
+    """How a lab has answered lately.
+
+    Attributes:
+        lab: Its name.
+        failures: Failures in a row.
+        error: What it said last.
+        failed_at: When, UTC; None if never.
+        closed_until: Until when nothing is asked of it, UTC; None if it may be asked.
+    """
+
+    lab: str
+    failures: int
+    error: str
+    failed_at: datetime | None
+    closed_until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """Who drives a campaign.
+
+    Attributes:
+        epoch: Of the newest claim.
+        holder: Host and process; "" if nobody does.
+        until: When the lease ends unless it is renewed, by the database's clock; None if nobody
+            holds it.
+        at: The database's clock when this was read.
+        stage: What the engine does, in a few words.
+    """
+
+    epoch: int
+    holder: str
+    until: datetime | None
+    at: datetime
+    stage: str
+
+    @property
+    def held(self) -> bool:
+        """Whether an engine has renewed it in time."""
+        return self.until is not None and self.until > self.at
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +446,43 @@ class EventRow:
     data: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class AmendmentRow:
+    """A measurement, or the end of an experiment, that was taken back or replaced.
+
+    Attributes:
+        experiment_id: The experiment.
+        measurement_id: What no longer stands; None where an end without a measurement was
+            retracted.
+        replaced_by: The measurement that stands instead; None for a retraction.
+        reason: Why, in the words of whoever asked for it.
+        at: When it took effect, UTC.
+    """
+
+    experiment_id: int
+    measurement_id: int | None
+    replaced_by: int | None
+    reason: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A campaign in a few numbers.
+
+    Attributes:
+        states: Experiments in each state that any is in.
+        decisions: How many were made.
+        began_at: When the first experiment was planned, UTC; None before.
+        ended_at: When the last one that has ended did, UTC; None before.
+    """
+
+    states: Mapping[ExperimentState, int]
+    decisions: int
+    began_at: datetime | None
+    ended_at: datetime | None
+
+
 class Ledger(Protocol):
     """The record of campaigns. Reading methods may be called by anyone at any time."""
 
@@ -357,15 +505,51 @@ class Ledger(Protocol):
     def claim(self, campaign_id: int) -> AbstractContextManager[Claim]:
         """Excludes other engines for as long as the context lasts, also across processes.
 
-        A claim of a killed process is free at once.
+        A claim of a killed process is free at once. One of an engine that has not renewed its lease
+        in time, because its process is stopped or its machine out of reach, can be taken over; what
+        that engine writes later is refused.
 
         Raises:
             CampaignRunningError: If another engine holds it.
         """
         ...
 
-    def heartbeat(self, claim: Claim) -> None:
-        """Leaves a sign of life."""
+    def heartbeat(self, claim: Claim, stage: str = "") -> None:
+        """Leaves a sign of life and renews the lease; `stage` says what the engine does.
+
+        Raises:
+            StaleWorkerError: If another engine has taken over.
+        """
+        ...
+
+    def lease(self, campaign_id: int) -> LeaseRow:
+        """Returns who drives a campaign."""
+        ...
+
+    def wish(self, campaign_id: int, wish: Wish, reason: str = "") -> None:
+        """Tells the campaign's engine, now or later, what is wished of it; needs no claim."""
+        ...
+
+    def wished(self, campaign_id: int) -> tuple[Wish, str]:
+        """Returns what is wished, and why."""
+        ...
+
+    def record_health(
+        self, claim: Claim, lab: str, *, failures: int, error: str = "", closed_for: float = 0.0
+    ) -> None:
+        """Records how a lab answers, and for how many seconds it is left alone."""
+        ...
+
+    def health(self, campaign_id: int) -> dict[str, LabHealthRow]:
+        """Returns the health of each lab that has ever failed, by name."""
+        ...
+
+    def spent(self, campaign_id: int) -> dict[str, Spending]:
+        """Returns what is spent and reserved, by resource."""
+        ...
+
+    def due(self, campaign_id: int) -> dict[int, datetime]:
+        """Returns, by experiment id, when each planned one may be sent, UTC."""
         ...
 
     def set_status(self, claim: Claim, status: str, reason: str = "") -> None:
@@ -382,6 +566,10 @@ class Ledger(Protocol):
 
     def candidates_named(self, campaign_id: int, what: str) -> list[CandidateRow]:
         """Returns what has this key or this formula, in order of position."""
+        ...
+
+    def candidates_by_id(self, ids: Iterable[int]) -> list[CandidateRow]:
+        """Returns candidates by id, in order of id."""
         ...
 
     def count_candidates(self, campaign_id: int) -> int:
@@ -426,8 +614,26 @@ class Ledger(Protocol):
         """Returns experiments in order of planning."""
         ...
 
-    def next_to_send(self, claim: Claim) -> OutboxItem | None:
-        """Takes the oldest planned experiment, moves it to `sending`, opens an attempt."""
+    def experiments_of(self, campaign_id: int, keys: Collection[str]) -> dict[str, ExperimentRow]:
+        """Returns the experiments that have these idempotency keys, by key."""
+        ...
+
+    def next_to_send(
+        self,
+        claim: Claim,
+        experiment_id: int | None = None,
+        *,
+        lab: str | None = None,
+        reserve: Sequence[NewCharge] = (),
+    ) -> OutboxItem | None:
+        """Takes the oldest planned experiment, moves it to `sending`, opens an attempt.
+
+        Args:
+            claim: The right to do so.
+            experiment_id: This one instead of the oldest; None if it is not due.
+            lab: Where it goes; by default where it was planned.
+            reserve: What it may cost.
+        """
         ...
 
     def unacknowledged(self, claim: Claim) -> list[OutboxItem]:
@@ -439,19 +645,78 @@ class Ledger(Protocol):
         ...
 
     def transition(
-        self, claim: Claim, experiment_id: int, state: ExperimentState, reason: str = ""
+        self,
+        claim: Claim,
+        experiment_id: int,
+        state: ExperimentState,
+        reason: str = "",
+        *,
+        delay: float = 0.0,
+        unsent: bool = False,
     ) -> None:
         """Moves an experiment to another state; an open attempt closes where it must.
+
+        Args:
+            claim: The right to do so.
+            experiment_id: Which.
+            state: Where to.
+            reason: Why.
+            delay: Seconds before it may be sent, where it is planned again.
+            unsent: Whether the lab surely never got the attempt, so that it cost nothing.
 
         Raises:
             TransitionError: If the lifecycle does not allow it.
         """
         ...
 
+    def resolve(
+        self,
+        campaign_id: int,
+        experiment_id: int,
+        state: ExperimentState,
+        *,
+        handle: str | None = None,
+        reason: str,
+    ) -> None:
+        """Ends a doubt by what a person has seen; needs no claim, for engines leave doubts alone.
+
+        Args:
+            campaign_id: The campaign.
+            experiment_id: An experiment in doubt.
+            state: `running` if the lab has it, `planned` if it surely has not, `cancelled` to give
+                it up.
+            handle: The lab's handle where it has it.
+            reason: How the person knows.
+
+        Raises:
+            TransitionError: If it is not in doubt, or the handle does not fit the state.
+        """
+        ...
+
     def receive(self, claim: Claim, lab: str, message_id: str, key: str, raw: bytes) -> bool:
         """Commits a raw message to the inbox; False if it was there before.
 
-        The same id with other bytes is kept aside as a conflict, and the first stands.
+        `key` is the experiment's, or that of one attempt: the same, a hyphen, its number. The same
+        id with other bytes is kept aside as a conflict, and the first stands.
+        """
+        ...
+
+    def tell(self, campaign_id: int, message_id: str, key: str, raw: bytes) -> int:
+        """Commits what a person says of an experiment; needs no claim; returns its inbox id.
+
+        Whoever holds the claim settles it like any other message. The same id again changes
+        nothing.
+        """
+        ...
+
+    def correct(
+        self, claim: Claim, inbox_id: int, measurements: Sequence[NewMeasurement], reason: str
+    ) -> None:
+        """Turns one inbox message into values that replace those of the same properties.
+
+        What is replaced stays in the ledger, withdrawn. If the experiment is not `measured`, or a
+        property has no value that stands, the message is only marked as read, with the reason in
+        the event log.
         """
         ...
 
@@ -468,8 +733,13 @@ class Ledger(Protocol):
         measurements: Sequence[NewMeasurement] = (),
         reason: str = "",
         details: Mapping[str, Any] | None = None,
+        costs: Mapping[str, float] | None = None,
+        delay: float = 0.0,
     ) -> None:
         """Turns one inbox message into a state and measurements, in one transaction.
+
+        `costs` says what it did cost, by resource, as far as that is known; `delay` how many
+        seconds pass before it may be sent, where it is planned again.
 
         With `state` None, or if the experiment has already ended, the message is only marked as
         read, with the reason in the event log.
@@ -488,8 +758,59 @@ class Ledger(Protocol):
         """Returns the event log, oldest first."""
         ...
 
+    def overview(self, campaign_id: int) -> Overview:
+        """Returns a campaign in a few numbers, fast however many experiments it has."""
+        ...
+
+    def values(
+        self, campaign_id: int, properties: Sequence[str]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Returns ids of experiments with values that stand, n in order, and the values, n x m.
+
+        NaN where a property has none; the newest where it has several.
+        """
+        ...
+
+    def experiments_by_id(self, ids: Iterable[int]) -> list[ExperimentRow]:
+        """Returns experiments by id, in order of planning."""
+        ...
+
+    def measurements_of(self, experiment_ids: Iterable[int]) -> list[MeasurementRow]:
+        """Returns the measurements of some experiments that stand, in order of recording."""
+        ...
+
+    def decisions_by_id(
+        self, campaign_id: int, ids: Iterable[int], *, newest: int = 0
+    ) -> list[DecisionRow]:
+        """Returns decisions by id, and so many of the newest, in order of step."""
+        ...
+
+    def events_of(self, experiment_id: int) -> list[EventRow]:
+        """Returns the lines of the log that tell of one experiment, oldest first."""
+        ...
+
+    def states_before(self, decision_id: int) -> dict[int, ExperimentState]:
+        """Returns the state of every experiment planned before a decision, as it was then."""
+        ...
+
+    def pool_before(self, decision_id: int) -> int:
+        """Returns how many candidates the pool held when a decision was made."""
+        ...
+
+    def measured(self, ids: Sequence[int]) -> list[MeasurementRow]:
+        """Returns measurements by id, in order of recording, whether or not they still stand."""
+        ...
+
+    def amendments(self, campaign_id: int) -> list[AmendmentRow]:
+        """Returns what was retracted or corrected, oldest first."""
+        ...
+
     def verify(self) -> list[str]:
         """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""
+        ...
+
+    def notices(self) -> list[str]:
+        """Returns what is no contradiction but may want a look, one sentence each."""
         ...
 
     def close(self) -> None:

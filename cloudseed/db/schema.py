@@ -6,6 +6,7 @@ Nothing is changed in any other: it may be somebody's.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy.engine import Connection
 
-__all__ = ["HEAD", "VERSION_TABLE", "SchemaState", "alembic_config", "check", "upgrade"]
+__all__ = ["HEAD", "VERSION_TABLE", "SchemaState", "alembic_config", "check", "rehearse", "upgrade"]
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest revision under `migrations/versions`."""
 
-KNOWN = frozenset({HEAD})
+KNOWN = frozenset({"0001", HEAD})
 """All revisions there."""
 
 VERSION_TABLE = "cloudseed_schema"
@@ -75,6 +76,32 @@ def upgrade(url: str) -> SchemaState:
         return bring_to_head(database)
     finally:
         database.close()
+
+
+def rehearse(url: str) -> list[str]:
+    """Tries the migrations that a database lacks and takes them back; returns their numbers.
+
+    Raises:
+        StorageError: If it cannot be reached or written.
+        SchemaError: If there is no ledger, or not one that can be upgraded.
+    """
+    database = Database(locate(url))
+    try:
+        before = state_of(database)
+        _refuse(database.name, before, allowed={SchemaState.OLDER, SchemaState.CURRENT})
+        if before is SchemaState.CURRENT:
+            return []
+        with suppress(_TakenBackError), database.migrating() as connection:
+            (version,) = _versions(connection)
+            _migrate(connection)
+            raise _TakenBackError
+        return _after(version)
+    finally:
+        database.close()
+
+
+class _TakenBackError(Exception):
+    """Ends a rehearsal, and with it its transaction."""
 
 
 def state_of(database: Database) -> SchemaState:
@@ -132,12 +159,25 @@ def _state(connection: Connection) -> SchemaState:
     tables = set(inspect(connection).get_table_names())
     if VERSION_TABLE not in tables:
         return SchemaState.FOREIGN if tables else SchemaState.EMPTY
-    versions = set(connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")))  # noqa: S608
+    versions = _versions(connection)
     if not versions:
         return SchemaState.EMPTY if tables == {VERSION_TABLE} else SchemaState.UNKNOWN
     if versions == {HEAD}:
         return SchemaState.CURRENT
     return SchemaState.OLDER if versions <= KNOWN else SchemaState.UNKNOWN
+
+
+def _versions(connection: Connection) -> set[str]:
+    """Reads which revisions a database is at: one, or none."""
+    return set(connection.scalars(text(f"SELECT version_num FROM {VERSION_TABLE}")))  # noqa: S608
+
+
+def _after(version: str) -> list[str]:
+    """Returns the revisions that follow one, in order."""
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory.from_config(alembic_config())
+    return [s.revision for s in scripts.iterate_revisions(HEAD, version)][::-1]
 
 
 def _refuse(name: str, state: SchemaState, *, allowed: set[SchemaState]) -> None:

@@ -1,13 +1,14 @@
-"""Whether a ledger contradicts itself: what `cloudseed db check` runs."""
+"""Whether a ledger contradicts itself: what `cloudseed db verify` runs."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select, text
+from sqlalchemy import and_, func, select, text
 from sqlalchemy.exc import DatabaseError
 
+from cloudseed.db.consistency import disagreements
 from cloudseed.db.events import EventKind
 from cloudseed.db.experiments import SENT
 from cloudseed.db.models import Attempt, Candidate, Event, Experiment, Inbox, Measurement, Outbox
@@ -34,6 +35,7 @@ def contradictions(session: Session) -> Iterator[str]:
     yield from _attempts(session)
     yield from _messages(session)
     yield from _pools(session)
+    yield from disagreements(session)
 
 
 def _pages(session: Session) -> Iterator[str]:
@@ -102,6 +104,34 @@ def _attempts(session: Session) -> Iterator[str]:
     unsent = select(Attempt.id).outerjoin(Outbox).where(Outbox.id.is_(None))
     for attempt_id in session.scalars(unsent):
         yield f"Attempt {attempt_id} has no row in the outbox."
+    yield from _intents(session)
+
+
+def _intents(session: Session) -> Iterator[str]:
+    """Exactly what is planned waits in the outbox, under the number of its next attempt."""
+    waiting = and_(
+        Outbox.experiment_id == Experiment.id,
+        Outbox.claimed_at.is_(None),
+        Outbox.withdrawn_at.is_(None),
+    )
+    query = (
+        select(Experiment.id, Experiment.state, func.count(Outbox.id))
+        .outerjoin(Outbox, waiting)
+        .group_by(Experiment.id, Experiment.state)
+    )
+    for experiment_id, state, count in session.execute(query):
+        if count != (1 if state is ExperimentState.PLANNED else 0):
+            yield f"Experiment {experiment_id} is {state} and waits {count} times in the outbox."
+    odd = select(Outbox.id).where(Outbox.claimed_at.is_(None) != Outbox.attempt_id.is_(None))
+    for row in session.scalars(odd):
+        yield f"Row {row} of the outbox is claimed without an attempt, or the other way round."
+    wrong = (
+        select(Outbox.id)
+        .join(Attempt, Attempt.id == Outbox.attempt_id)
+        .where((Attempt.n != Outbox.n) | (Attempt.experiment_id != Outbox.experiment_id))
+    )
+    for row in session.scalars(wrong):
+        yield f"Row {row} of the outbox belongs to another attempt."
 
 
 def _messages(session: Session) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 import time
 from contextlib import ExitStack, contextmanager
@@ -10,15 +9,16 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cloudseed import __version__
-from cloudseed.db import ExperimentState, open_ledger
-from cloudseed.errors import LabError, ObjectiveError, SpecError, UsageError
-from cloudseed.lab_adapters import load_lab
+from cloudseed.db import ExperimentState, Wish, open_ledger
+from cloudseed.errors import LabError, UsageError
 from cloudseed.loop.collecting import collect
 from cloudseed.loop.context import Context
 from cloudseed.loop.dispatching import dispatch, recover
+from cloudseed.loop.laboratories import elements_of, opened_labs
+from cloudseed.loop.patience import pause
 from cloudseed.loop.planning import plan
 from cloudseed.loop.pool import (
     RECORDED_TOGETHER,
@@ -28,8 +28,10 @@ from cloudseed.loop.pool import (
     record_pool,
 )
 from cloudseed.loop.proposing import propose_from
+from cloudseed.loop.pulse import Pulse
 from cloudseed.loop.recipe import Recipe
 from cloudseed.loop.regrowing import observers_of, regrown
+from cloudseed.loop.review import Review, Shown
 from cloudseed.loop.snapshot import Snapshot, take_snapshot
 from cloudseed.loop.spec import CampaignSpec, validate_spec
 from cloudseed.loop.stopping import room, stop_reason, wants_more
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from cloudseed.db import CampaignRow, Ledger
-    from cloudseed.lab_adapters import LabAdapter
     from cloudseed.loop.proposing import Proposed
     from cloudseed.proposers import Parent
 
@@ -71,6 +72,8 @@ class Campaign:
         self._claim = context.claim
         self._id = context.campaign.id
         self._beat = 0.0
+        self._review = Review()
+        self._stage: Callable[[str], None] = lambda _: None
 
     def snapshot(self) -> Snapshot:
         """Returns where the campaign stands."""
@@ -81,15 +84,23 @@ class Campaign:
     def step(self) -> bool:
         """Collects, plans and dispatches once; returns whether anything happened.
 
+        While people wish a pause or an orderly end, it only collects.
+
         Raises:
-            LabError: If the lab cannot be reached.
+            LabError: If no lab can be reached; what the others had to say is taken in.
             StorageError: If the ledger cannot be written.
         """
         self._heartbeat()
-        recover(self.context)
-        moved = collect(self.context)
-        moved += self._plan()
-        moved += dispatch(self.context)
+        moved, trouble = 0, None
+        idle = self._ledger.wished(self._id)[0] is not Wish.RUN
+        deeds = [self._recover, self._collect] + ([] if idle else [self._plan, self._dispatch])
+        for deed in deeds:
+            try:
+                moved += deed()
+            except LabError as error:
+                trouble = trouble or error
+        if trouble is not None and not moved and self._all_fail():
+            raise trouble
         return moved > 0
 
     def run(
@@ -97,58 +108,109 @@ class Campaign:
         on_step: Callable[[Snapshot], None] = lambda _: None,
         stopping: Callable[[], bool] = lambda: False,
         on_trouble: Callable[[str], None] = lambda _: None,
+        *,
+        tries: int | None = _LAB_TRIES,
+        on_overdue: Callable[[str], None] = lambda _: None,
     ) -> Snapshot:
         """Steps until the campaign is finished or told to stop.
 
         Args:
-            on_step: Called with the state of affairs after each step in which something happened.
+            on_step: Called with the state of affairs after steps in which something happened; as
+                often as it takes little of the time.
             stopping: Asked before each step; True leaves what is in flight to a later `resume`.
-            on_trouble: Told when the lab cannot be reached and is tried again; "" when it answers.
+            on_trouble: Told when no lab can be reached and they are tried again; "" when one
+                answers.
+            tries: Failures in a row of all labs after which the campaign stops; None for never.
+            on_overdue: Told, in another thread, when a step has missed its deadline.
 
         Raises:
-            LabError: If the lab stays out of reach.
+            LabError: If the labs stay out of reach.
         """
         if self.context.campaign.status == "finished":
             return self.snapshot()
         self._ledger.set_status(self._claim, "running")
-        on_step(self.snapshot())
+        shown = Shown(on_step, self.snapshot)
+        shown.now()
+        pulse = Pulse(
+            self._ledger, self._claim, deadline=self.spec.step_deadline, on_overdue=on_overdue
+        )
         failures = 0
-        while not stopping():
-            try:
-                moved = self.step()
-                if failures:
-                    on_trouble("")
-                failures = 0
-            except LabError as error:
-                failures += 1
-                if failures >= _LAB_TRIES:
-                    self._ledger.set_status(self._claim, "stopped", error.message)
-                    raise
-                log.warning("lab out of reach", extra={"why": error.message, "failures": failures})
-                on_trouble(f"the lab cannot be reached, trying again: {error.message}")
-                time.sleep(min(POLL_INTERVAL * 2.0**failures, _LONGEST_WAIT))
-                continue
-            if moved:
-                on_step(self.snapshot())
-            elif (reason := self._finished()) is not None:
-                status, why = reason
-                self._ledger.set_status(self._claim, status, why)
-                return self.snapshot()
-            else:
-                time.sleep(POLL_INTERVAL)
+        with pulse:
+            while not stopping():
+                self._stage = pulse.stage
+                pulse.stage("looking around")
+                if (why := self._told_to_stop()) is not None:
+                    self._ledger.set_status(self._claim, "stopped", why)
+                    self._ledger.wish(self._id, Wish.RUN, "done as wished")
+                    return self.snapshot()
+                try:
+                    moved = self.step()
+                    if failures:
+                        on_trouble("")
+                    failures = 0
+                except LabError as error:
+                    failures += 1
+                    if tries is not None and failures >= tries:
+                        self._ledger.set_status(self._claim, "stopped", error.message)
+                        raise
+                    on_trouble(f"the lab cannot be reached, trying again: {error.message}")
+                    pulse.stage("waiting to try the lab again")
+                    _wait(pause(failures, longest=_LONGEST_WAIT), stopping)
+                    continue
+                if moved:
+                    shown.perhaps()
+                elif (reason := self._finished()) is not None:
+                    status, why = reason
+                    self._ledger.set_status(self._claim, status, why)
+                    return shown.now()
+                else:
+                    time.sleep(POLL_INTERVAL)
         self._ledger.set_status(self._claim, "stopped", "asked by the user")
         return self.snapshot()
+
+    def _recover(self) -> int:
+        recover(self.context)
+        return 0
+
+    def _collect(self) -> int:
+        self._stage("asking the labs")
+        heard = collect(self.context)
+        self._review.news += heard
+        return heard
+
+    def _dispatch(self) -> int:
+        self._stage("sending experiments")
+        return dispatch(self.context)
+
+    def _all_fail(self) -> bool:
+        """Whether every lab failed when it was last asked."""
+        health = self._ledger.health(self._id)
+        return all(name in health and health[name].failures for name in self.context.labs)
+
+    def _told_to_stop(self) -> str | None:
+        """Returns why people want the engine to end now, or None."""
+        wish, why = self._ledger.wished(self._id)
+        because = f": {why}" if why else ""
+        if wish is Wish.STOP:
+            return f"asked by the user{because}"
+        busy = [ExperimentState.SENDING, ExperimentState.RUNNING]
+        if wish is Wish.DRAIN and not self._ledger.experiments(self._id, busy):
+            return f"asked by the user, once the labs were done{because}"
+        return None
 
     def _plan(self) -> int:
         """Plans the next batch if the lab would be idle without one; cancels it if all is over.
 
         The pool grows first, where that is due.
         """
-        planned = self._ledger.experiments(self._id, [ExperimentState.PLANNED])
-        running = self._ledger.experiments(self._id, [ExperimentState.RUNNING])
-        if len(running) >= self.context.in_flight:
+        self._stage("planning")
+        busy = [ExperimentState.RUNNING, ExperimentState.SENDING]
+        if len(self._ledger.experiments(self._id, busy)) >= self.context.in_flight:
             return 0
-        now = self.snapshot()
+        planned = self._ledger.experiments(self._id, [ExperimentState.PLANNED])
+        if planned and not self._review.due():
+            return 0
+        now = self._review.taken(self.snapshot)
         if not planned and wants_more(self.spec, now):
             self.context = regrown(self.context, now)
             now = replace(now, pool=len(self.context.pool.rows))
@@ -166,7 +228,7 @@ class Campaign:
 
     def _finished(self) -> tuple[str, str] | None:
         """Returns the final status and the reason, or None while there is something to wait for."""
-        opened = [e for e in self._ledger.experiments(self._id) if not e.state.terminal]
+        opened = self._ledger.experiments(self._id, [s for s in ExperimentState if not s.terminal])
         doubtful = [e for e in opened if e.state is ExperimentState.IN_DOUBT]
         if opened and len(doubtful) == len(opened):
             return "stopped", f"{len(doubtful)} experiments are in doubt and wait for a person"
@@ -180,6 +242,13 @@ class Campaign:
         if now - self._beat > _HEARTBEAT:
             self._beat = now
             self._ledger.heartbeat(self._claim)
+
+
+def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
+    """Waits, but not past a wish to stop."""
+    end = time.monotonic() + seconds
+    while not stopping() and (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, POLL_INTERVAL))
 
 
 def create_campaign(
@@ -201,17 +270,15 @@ def create_campaign(
     Workspace.refuse_existing(out, spec.name)
     stage("reading parents")
     parents = _parents(spec)
-    with TemporaryDirectory() as scratch:
-        lab = load_lab(spec.lab.adapter, spec.lab.config, Path(scratch))
-        try:
-            _check_lab(spec, lab)
-            can = lab.describe()
-        finally:
-            lab.close(stop_jobs=True)
+    with TemporaryDirectory() as scratch, opened_labs(spec, Path(scratch)) as labs:
+        elements = elements_of(labs)
+        described = [
+            {"name": name, "simulated": lab.describe().simulated} for name, lab in labs.items()
+        ]
     stage("loading the encoder")
     encoder = _load_encoder(spec.encoder)
     stage("proposing candidates")
-    proposed = _propose(spec, parents, can.elements, encoder)
+    proposed = _propose(spec, parents, elements, encoder)
     workspace = Workspace.create(out, spec.name, spec.ledger)
     config = {
         "spec": spec.model_dump(mode="json"),
@@ -220,7 +287,8 @@ def create_campaign(
             for p in parents
         ],
         "proposed": proposed.summary(),
-        "lab": {"name": can.name, "simulated": can.simulated},
+        "lab": described[0],
+        "labs": described,
         "cloudseed": __version__,
     }
     ledger = open_ledger(workspace.ledger_url)
@@ -260,23 +328,22 @@ def open_campaign(
 
     Raises:
         CampaignRunningError: If another engine drives it.
-        ObjectiveError: If the lab cannot measure what is asked for.
+        ObjectiveError: If no lab can measure what is asked for.
     """
     with ExitStack() as stack:
         ledger = open_ledger(workspace.ledger_url, create=False)
         stack.callback(ledger.close)
         row, spec = campaign_of(ledger, workspace)
         claim = stack.enter_context(ledger.claim(row.id))
-        lab = load_lab(spec.lab.adapter, spec.lab.config, workspace.lab)
-        stack.callback(lab.close, stop_jobs=True)
-        _check_lab(spec, lab)
+        labs = stack.enter_context(opened_labs(spec, workspace.lab))
+        (label, lab), *others = labs.items()
         stage("loading the encoder")
         encoder = _load_encoder(spec.encoder)
         parents = parents_from_config(row.config["parents"], spec.symprec)
         # A kill may have left a part of the pool.
         if ledger.count_candidates(row.id) < row.config.get("proposed", {}).get("kept", 1):
             stage("proposing candidates")
-            proposed = _propose(spec, parents, lab.describe().elements, encoder)
+            proposed = _propose(spec, parents, elements_of(labs), encoder)
             record_pool(ledger, claim, proposed, progress=_recording(stage))
         stage("embedding candidates")
         pool = load_pool(ledger, row.id, encoder, workspace.embeddings)
@@ -293,6 +360,8 @@ def open_campaign(
                 observers_of(spec),
                 encoder,
                 workspace.embeddings,
+                label,
+                dict(others),
             )
         )
 
@@ -329,28 +398,3 @@ def _propose(
 def _load_encoder(name: str) -> CloudEncoder:
     """Loads an encoder; a new campaign needs it to write SCOPE strings and then to read them."""
     return CloudEncoder.load(name)
-
-
-def _check_lab(spec: CampaignSpec, lab: LabAdapter) -> None:
-    """Refuses what the lab cannot do, before anything is spent.
-
-    Raises:
-        ObjectiveError: If a property cannot be measured there.
-        SpecError: If more is to be in flight than the lab takes.
-    """
-    can: Any = lab.describe()
-    for name in spec.problem.measured:
-        if name not in can.properties:
-            near = difflib.get_close_matches(name, list(can.properties), n=1)
-            offer = ", ".join(sorted(can.properties))
-            raise ObjectiveError(
-                f"The lab {can.name!r} cannot measure {name!r}.",
-                hint=f"Did you mean {near[0]!r}?" if near else f"It measures {offer}.",
-                property=name,
-            )
-    if spec.in_flight > can.concurrency:
-        raise SpecError(
-            f"in_flight is {spec.in_flight}, but the lab {can.name!r} takes"
-            f" {can.concurrency} at once.",
-            hint="Lower in_flight, or raise the lab's concurrency.",
-        )

@@ -5,20 +5,28 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from cloudseed._failpoints import passing
 from cloudseed.db import ExperimentState, NewMeasurement
 from cloudseed.errors import LabError, UnitError
 from cloudseed.lab_adapters import Outcome, OutcomeKind
+from cloudseed.loop.amending import Correction
+from cloudseed.loop.budgets import actual
+from cloudseed.loop.patience import asking, is_closed, pause
 from cloudseed.units import convert, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cloudseed.db import ExperimentRow
+    from cloudseed.lab_adapters import LabAdapter
     from cloudseed.loop.context import Context
 
 __all__ = ["attempt_key", "collect"]
 
 log = logging.getLogger(__name__)
+
+RETRY_PAUSE = 2.0
+"""Seconds before an experiment whose instrument failed is tried again the first time."""
 
 _STATES = {
     OutcomeKind.MEASURED: ExperimentState.MEASURED,
@@ -39,24 +47,42 @@ def attempt_key(experiment: ExperimentRow) -> str:
 
 
 def collect(context: Context) -> int:
-    """Takes in what the lab has to say; returns the number of messages turned into outcomes.
+    """Takes in what the labs have to say; returns the number of messages turned into outcomes.
 
     Raises:
-        LabError: If the lab cannot be reached; what it has to say is asked for again later.
+        LabError: If a lab cannot be reached, once the others were heard; what it has to say is
+            asked for again later.
     """
     ledger, campaign = context.ledger, context.campaign.id
     running = ledger.experiments(campaign, [ExperimentState.RUNNING])
-    handles = [e.handle for e in running if e.handle is not None]
-    name = context.lab.describe().name
-    for message in context.lab.poll(handles) if handles else ():
-        key = message.key.rpartition("-")[0] or message.key
-        ledger.receive(context.claim, name, message.message_id, key, message.raw)
+    trouble: LabError | None = None
+    for name, lab in context.labs.items():
+        handles = [e.handle for e in running if e.lab == name and e.handle is not None]
+        if not handles or is_closed(context, name):
+            continue
+        try:
+            _hear(context, name, lab, handles)
+        except LabError as error:
+            trouble = trouble or error
     messages = ledger.unprocessed(campaign)
     if messages:
-        by_key = {e.idem_key: e for e in ledger.experiments(campaign)}
-        for inbox_id, key, raw in messages:
-            _settle(context, inbox_id, by_key.get(key), raw)
+        stems = [key.rpartition("-")[0] for _, key, _ in messages]
+        known = ledger.experiments_of(campaign, {*stems, *(key for _, key, _ in messages)})
+        for (inbox_id, key, raw), stem in zip(messages, stems, strict=True):
+            _settle(context, inbox_id, known.get(key) or known.get(stem), raw)
+    if trouble is not None and not messages:
+        raise trouble
     return len(messages)
+
+
+def _hear(context: Context, name: str, lab: LabAdapter, handles: Sequence[str]) -> None:
+    """Commits what a lab says about its submissions, byte for byte."""
+    passing("poll.before")
+    with asking(context, name):
+        messages = lab.poll(handles)
+    passing("poll.after")
+    for message in messages:
+        context.ledger.receive(context.claim, name, message.message_id, message.key, message.raw)
 
 
 def _settle(context: Context, inbox_id: int, experiment: ExperimentRow | None, raw: bytes) -> None:
@@ -64,9 +90,14 @@ def _settle(context: Context, inbox_id: int, experiment: ExperimentRow | None, r
     if experiment is None:
         ledger.settle(claim, inbox_id, None, reason="a result for an unknown experiment")
         return
+    correction = Correction.read(raw)
+    if correction is not None:
+        ledger.correct(claim, inbox_id, correction.measurements, correction.reason)
+        return
     try:
         outcome = Outcome.from_json(raw)
         measurements = _measurements(outcome, experiment)
+        costs = actual(context.spec, experiment.lab, outcome)
     except (LabError, UnitError) as error:
         ledger.settle(claim, inbox_id, ExperimentState.FAILED, reason=error.message)
         return
@@ -76,7 +107,17 @@ def _settle(context: Context, inbox_id: int, experiment: ExperimentRow | None, r
         details["cell"] = outcome.cell.to_json()
     if outcome.duration is not None:
         details["duration"] = outcome.duration
-    ledger.settle(claim, inbox_id, state, measurements=measurements, reason=reason, details=details)
+    again = state is ExperimentState.PLANNED
+    ledger.settle(
+        claim,
+        inbox_id,
+        state,
+        measurements=measurements,
+        reason=reason,
+        details=details,
+        costs=costs,
+        delay=pause(experiment.attempt, first=RETRY_PAUSE) if again else 0.0,
+    )
     log.info(
         "outcome", extra={"experiment": experiment.id, "kind": outcome.kind.value, "why": reason}
     )

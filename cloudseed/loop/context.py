@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from cloudseed.db import CampaignRow, Claim, Ledger
@@ -35,6 +36,8 @@ class Context:
         observers: Proposers that learn from measurements; none for a pool that never grows.
         encoder: Embeds what a growing pool gains.
         embeddings: Folder of a large pool's embeddings.
+        label: Name of `lab` within the campaign; "" for the one it gives itself.
+        others: Further labs, by name.
     """
 
     ledger: Ledger
@@ -48,8 +51,21 @@ class Context:
     observers: tuple[Choice, ...] = ()
     encoder: Encoder | None = None
     embeddings: Path | None = None
+    label: str = ""
+    others: Mapping[str, LabAdapter] = field(default_factory=dict)
+
+    @property
+    def labs(self) -> dict[str, LabAdapter]:
+        """All labs, by name."""
+        return {self.label or self.lab.describe().name: self.lab, **self.others}
 
     @property
     def in_flight(self) -> int:
-        """How many experiments may run at the same time."""
-        return min(self.spec.in_flight, self.lab.describe().concurrency)
+        """How many experiments may run at the same time, in all labs."""
+        return min(self.spec.in_flight, sum(self.capacity(name) for name in self.labs))
+
+    def capacity(self, lab: str) -> int:
+        """Returns how many experiments may run at the same time in one lab."""
+        most = self.spec.lab_of(lab).in_flight
+        capacity = self.labs[lab].describe().concurrency
+        return capacity if most is None else min(most, capacity)

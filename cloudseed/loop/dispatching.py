@@ -1,40 +1,69 @@
-"""Dispatch: claim what is planned, send it, record the lab's handle."""
+"""Dispatch: claim what is planned, send it where it fits, record the lab's handle."""
 
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cloudseed._failpoints import passing
 from cloudseed.db import ExperimentState
 from cloudseed.errors import LabError
 from cloudseed.lab_adapters import DeliveryClass, ExperimentRequest
 from cloudseed.loop.collecting import attempt_key
+from cloudseed.loop.patience import asking, is_closed
+from cloudseed.loop.routing import choose, traffic
 
 if TYPE_CHECKING:
-    from cloudseed.db import OutboxItem
+    from cloudseed.db import ExperimentRow, OutboxItem
+    from cloudseed.lab_adapters import LabAdapter
     from cloudseed.loop.context import Context
 
 __all__ = ["dispatch", "recover"]
 
 log = logging.getLogger(__name__)
 
+FRESH = 10.0
+"""Seconds after which the claim is looked at again before something is sent on it."""
+
 
 def dispatch(context: Context) -> int:
-    """Sends planned experiments while there is room in the lab; returns how many it took.
+    """Sends planned experiments while there is room in the labs; returns how many it dealt with.
 
     Raises:
-        LabError: If the lab cannot be reached; what was not sent is sent later.
+        LabError: If a lab cannot be reached; what was not sent is sent later.
     """
-    ledger = context.ledger
-    running = len(ledger.experiments(context.campaign.id, [ExperimentState.RUNNING]))
-    sent = 0
-    while running + sent < context.in_flight:
-        item = ledger.next_to_send(context.claim)
-        if item is None:
+    ledger, campaign = context.ledger, context.campaign.id
+    planned = ledger.experiments(campaign, [ExperimentState.PLANNED])
+    if not planned:
+        return 0
+    due, moment = ledger.due(campaign), datetime.now(UTC)
+    now = traffic(context)
+    done = 0
+    for experiment in planned:
+        if now.room <= 0:
             break
-        sent += _send(context, item)
-    return sent
+        if due[experiment.id] > moment:
+            continue
+        request = _request(experiment, experiment.attempt + 1)
+        route = choose(context, request, now)
+        if route.refused:
+            ledger.transition(context.claim, experiment.id, ExperimentState.REFUSED, route.refused)
+            done += 1
+        elif route.lab:
+            began = _clock()
+            item = ledger.next_to_send(
+                context.claim, experiment.id, lab=route.lab, reserve=route.charges
+            )
+            if item is not None:
+                _send(context, item, began)
+                done += 1
+                now.running[route.lab] += 1
+                now.room -= 1
+                now.spending = ledger.spent(campaign)
+    return done
 
 
 def recover(context: Context) -> None:
@@ -42,54 +71,81 @@ def recover(context: Context) -> None:
 
     A lab that honours keys (class A) simply gets the request again; one that can be asked (class B)
     is asked first; with one that can do neither (class C) the experiment is in doubt until a
-    person has looked.
+    person has looked. So it is with class B where the engine that sent it may still live: that the
+    lab has nothing now does not prove that nothing will come.
 
     Raises:
         LabError: If the lab cannot be reached.
     """
-    delivery = context.lab.describe().delivery
     for item in context.ledger.unacknowledged(context.claim):
+        name = item.experiment.lab
+        lab = context.labs.get(name)
+        if lab is None:
+            raise LabError(
+                f"Experiment {item.experiment.id} was sent to the lab {name!r}, which this campaign"
+                " no longer has.",
+                hint="Put the lab back into the campaign until its experiments have ended.",
+            )
+        if is_closed(context, name):
+            continue
+        delivery = lab.describe().delivery
         if delivery is DeliveryClass.A:
-            _send(context, item)
+            _send(context, item, _clock())
         elif delivery is DeliveryClass.B:
-            _ask(context, item)
+            _ask(context, item, lab)
         else:
-            _doubt(context, item)
+            _doubt(context, item, "a crash hides whether the lab got it, and it cannot be asked")
 
 
-def _send(context: Context, item: OutboxItem) -> bool:
-    """Sends one experiment; returns whether the lab took it."""
-    experiment, lab = item.experiment, context.lab
+def _request(experiment: ExperimentRow, attempt: int) -> ExperimentRequest:
     request = ExperimentRequest.from_json(experiment.request)
-    request = replace(request, key=attempt_key(experiment))
-    verdict = lab.validate(request)
-    if not verdict.accepted:
-        _move(context, item, ExperimentState.REFUSED, "; ".join(verdict.reasons))
-        return False
+    return replace(request, key=attempt_key(replace(experiment, attempt=attempt)))
+
+
+def _send(context: Context, item: OutboxItem, began: float) -> None:
+    """Hands an experiment to its lab, under a claim that held at `began`."""
+    experiment = item.experiment
+    lab = context.labs[experiment.lab]
+    if _clock() - began > FRESH:
+        # This process stood still: what it took may be another engine's by now.
+        context.ledger.heartbeat(context.claim)
+    passing("submit.before")
     try:
-        handle = lab.submit(request)
+        with asking(context, experiment.lab):
+            handle = lab.submit(_request(experiment, experiment.attempt))
     except LabError:
         # Classes A and B stay in `sending`, which `recover` clears up.
         if lab.describe().delivery is DeliveryClass.C:
-            _doubt(context, item)
+            _doubt(context, item, "the connection failed, and the lab cannot be asked")
         raise
+    passing("submit.after")
     context.ledger.acknowledge(context.claim, item, handle)
     log.info("sent", extra={"experiment": experiment.id, "handle": handle})
-    return True
 
 
-def _ask(context: Context, item: OutboxItem) -> None:
-    handle = context.lab.lookup(attempt_key(item.experiment))
+def _ask(context: Context, item: OutboxItem, lab: LabAdapter) -> None:
+    passing("lookup.before")
+    with asking(context, item.experiment.lab):
+        handle = lab.lookup(attempt_key(item.experiment))
+    passing("lookup.after")
     if handle is not None:
         context.ledger.acknowledge(context.claim, item, handle)
+    elif item.epoch <= context.claim.unproven:
+        _doubt(context, item, "the lab has it not, but the engine that sent it may still live")
     else:
-        _move(context, item, ExperimentState.PLANNED, "the lab surely has it not")
+        context.ledger.transition(
+            context.claim,
+            item.experiment.id,
+            ExperimentState.PLANNED,
+            "the lab surely has it not",
+            unsent=True,
+        )
 
 
-def _doubt(context: Context, item: OutboxItem) -> None:
-    reason = "a crash hides whether the lab got it, and the lab cannot be asked"
-    _move(context, item, ExperimentState.IN_DOUBT, reason)
+def _doubt(context: Context, item: OutboxItem, reason: str) -> None:
+    context.ledger.transition(context.claim, item.experiment.id, ExperimentState.IN_DOUBT, reason)
 
 
-def _move(context: Context, item: OutboxItem, state: ExperimentState, reason: str) -> None:
-    context.ledger.transition(context.claim, item.experiment.id, state, reason)
+def _clock() -> float:
+    """Returns seconds that also pass while the process is stopped or the machine sleeps."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

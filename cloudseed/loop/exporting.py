@@ -1,30 +1,43 @@
-"""Exports: every experiment as a table, or the measured structures as CIF files."""
+"""Exports as text: every experiment as a table or as JSON, the measured structures as CIF files.
+
+`archiving` writes the other formats.
+"""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.crystal import Cell
 from cloudseed.loop.campaign import campaign_of
 from cloudseed.loop.pool import CrystalShelf
 from cloudseed.loop.results import load_results, ranked
-from cloudseed.loop.workspace import reading, write_text
+from cloudseed.loop.workspace import fresh, reading, write_text
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from cloudseed.db import Ledger
     from cloudseed.loop.results import Result
     from cloudseed.loop.workspace import Workspace
 
-__all__ = ["export_cifs", "export_csv", "export_json", "final_cell", "table_of"]
+__all__ = [
+    "cif_name",
+    "export_cifs",
+    "export_csv",
+    "export_json",
+    "final_cell",
+    "heading",
+    "record_of",
+    "table_of",
+]
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def export_csv(workspace: Workspace) -> str:
@@ -40,7 +53,7 @@ def export_json(workspace: Workspace) -> str:
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
         results = load_results(ledger, row.id, spec.problem)
-        experiments = [_record(ledger, result) for result in results]
+        experiments = [record_of(ledger, result) for result in results]
     data = {
         "campaign": row.name,
         "status": row.status,
@@ -52,15 +65,35 @@ def export_json(workspace: Workspace) -> str:
     return json.dumps(data, indent=1, allow_nan=False) + "\n"
 
 
-def export_cifs(workspace: Workspace, folder: Path) -> int:
-    """Writes the measured structures as CIF files, best first; returns how many."""
-    with reading(workspace) as ledger:
+def export_cifs(
+    workspace: Workspace,
+    folder: Path,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> int:
+    """Writes the measured structures as CIF files, best first; returns how many.
+
+    Args:
+        workspace: The campaign's run folder.
+        folder: A new folder.
+        progress: Told the task, how much is done and how much there is.
+
+    Raises:
+        UsageError: If the folder holds something.
+        StorageError: If it cannot be written.
+    """
+    with reading(workspace) as ledger, fresh(folder, folder=True) as partial:
         row, spec = campaign_of(ledger, workspace)
         results = ranked(load_results(ledger, row.id, spec.problem), spec.problem)
         for place, result in enumerate(results, 1):
-            name = f"{place:03d}_{result.candidate.formula}_sg{result.space_group}.cif"
-            write_text(folder / name, final_cell(ledger, result).to_cif())
+            write_text(partial / cif_name(place, result), final_cell(ledger, result).to_cif())
+            progress("writing structures", place, len(results))
     return len(results)
+
+
+def cif_name(place: int, result: Result) -> str:
+    """Returns the name of a structure's file, given its place among the measured."""
+    formula = re.sub(r"[^A-Za-z0-9.]", "", result.candidate.formula)
+    return f"{place:03d}_{formula}_sg{result.space_group}.cif"
 
 
 def final_cell(ledger: Ledger, result: Result) -> Cell:
@@ -75,7 +108,7 @@ def table_of(results: Sequence[Result], properties: Sequence[str]) -> str:
     """Returns experiments as CSV, with the unit of each value in its heading."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    heads = [f"{p} ({u})" if (u := unit_of(p)) else p for p in properties]
+    heads = [heading(p) for p in properties]
     columns = ["experiment", "formula", "space_group", "key", "round", "state", "feasible"]
     for head in heads:
         columns += [head, f"sigma {head}", f"predicted {head}", f"predicted sd {head}"]
@@ -96,11 +129,18 @@ def table_of(results: Sequence[Result], properties: Sequence[str]) -> str:
     return out.getvalue()
 
 
+def heading(name: str) -> str:
+    """Returns the heading of a property's column, with its unit."""
+    unit = unit_of(name)
+    return _text(f"{name} ({unit})" if unit else name)
+
+
 def _text(value: str) -> str:
     return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
 
 
-def _record(ledger: Ledger, result: Result) -> dict[str, Any]:
+def record_of(ledger: Ledger, result: Result) -> dict[str, Any]:
+    """Returns one experiment with structure and provenance; JSON values."""
     crystal = CrystalShelf(ledger).crystal(result.candidate)
     return {
         "experiment": result.experiment.id,

@@ -13,6 +13,7 @@ from cloudseed.db import ExperimentState, NewDecision, NewExperiment, ProposalRo
 from cloudseed.lab_adapters import ExperimentRequest
 from cloudseed.loop.alarm import misled
 from cloudseed.loop.calibrating import widths
+from cloudseed.loop.fingerprints import Arguments, replay_record
 from cloudseed.loop.results import load_results
 from cloudseed.loop.volumes import volume_of
 from cloudseed.surrogate import (
@@ -31,20 +32,36 @@ from cloudseed.surrogate import (
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cloudseed.db import CampaignRow, CandidateRow, DecisionRow, Ledger
+    from cloudseed.db import (
+        CampaignRow,
+        CandidateRow,
+        DecisionRow,
+        ExperimentRow,
+        Ledger,
+        MeasurementRow,
+    )
     from cloudseed.loop.context import Context
     from cloudseed.loop.pool import Pool
     from cloudseed.loop.spec import CampaignSpec
     from cloudseed.surrogate import Choice, Problem
 
-__all__ = ["Situation", "choose", "idempotency_key", "plan", "situation"]
+__all__ = [
+    "ALARM",
+    "Situation",
+    "choose",
+    "idempotency_key",
+    "kept_ranks",
+    "plan",
+    "situation",
+    "situation_of",
+]
 
 _ALL_RANKS = 5000
 #: Ends that tell of the material: it cannot be made, or the lab will never measure it. What failed
 #: tells of the instrument, what was cancelled of nothing.
 _INFEASIBLE = frozenset({ExperimentState.INFEASIBLE, ExperimentState.REFUSED})
 _TOP_RANKS = 1000
-_ALARM = "alarm: the model had the order of its last {} predictions wrong; half the batch explores"
+ALARM = "alarm: the model had the order of its last {} predictions wrong; half the batch explores"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +85,25 @@ class Situation:
 
 def situation(ledger: Ledger, campaign_id: int, pool: Pool, problem: Problem) -> Situation:
     """Reads from the ledger what the next decision is made on."""
-    experiments = ledger.experiments(campaign_id)
-    measurements = ledger.measurements(campaign_id)
+    return situation_of(
+        ledger.experiments(campaign_id), ledger.measurements(campaign_id), pool, problem
+    )
+
+
+def situation_of(
+    experiments: Sequence[ExperimentRow],
+    measurements: Sequence[MeasurementRow],
+    pool: Pool,
+    problem: Problem,
+) -> Situation:
+    """Returns what a decision is made on, given what is recorded.
+
+    Args:
+        experiments: Every experiment, in the order of planning.
+        measurements: What stands, in the order of recording.
+        pool: The candidates.
+        problem: What is sought.
+    """
     properties = problem.properties
     values: dict[int, dict[str, float]] = {}
     for row in measurements:
@@ -170,19 +204,16 @@ def plan(context: Context, batch: int) -> DecisionRow:
     results = load_results(ledger, campaign.id, spec.problem) if looks_back else []
     alarm = misled(results, spec.problem, spec.decide.alarm)
     exploration = max(spec.decide.exploration, EXPLORED if alarm else 0.0)
-    choice = choose(
-        spec,
-        pool,
-        state,
-        step=step,
-        batch=batch,
-        asked=asked,
-        exploration=exploration,
-        widths=widths(results, earlier, spec.decide.recalibrate),
-    )
+    arguments: Arguments = {
+        "batch": batch,
+        "asked": asked,
+        "exploration": exploration,
+        "widths": widths(results, earlier, spec.decide.recalibrate),
+    }
+    choice = choose(spec, pool, state, step=step, **arguments)
     notes = list(choice.notes)
     if alarm and choice.scores is not None:
-        notes.append(_ALARM.format(spec.decide.alarm))
+        notes.append(ALARM.format(spec.decide.alarm))
     decision = NewDecision(
         step=step,
         method=choice.method,
@@ -191,7 +222,11 @@ def plan(context: Context, batch: int) -> DecisionRow:
         pending=state.pending_ids,
         observed=state.observed,
         encoder_id=pool.encoder_id,
-        model={**choice.model, **_outlook(spec, choice, state.observations)},
+        model={
+            **choice.model,
+            **_outlook(spec, choice, state.observations),
+            "replay": replay_record(pool, state.observations, choice, arguments),
+        },
         notes=tuple(notes),
         proposals=_proposals(pool, choice),
         experiments=[_experiment(context, pool.rows[row]) for row in choice.picks],
@@ -235,7 +270,12 @@ def _experiment(context: Context, candidate: CandidateRow) -> NewExperiment:
         cell=cell,
         properties=context.spec.problem.measured,
     )
-    return NewExperiment(candidate.id, key, context.lab.describe().name, request.to_json())
+    return NewExperiment(candidate.id, key, next(iter(context.labs)), request.to_json())
+
+
+def kept_ranks(scored: int) -> int:
+    """Returns how many ranks of so many scored candidates are recorded besides the chosen."""
+    return scored if scored <= _ALL_RANKS else _TOP_RANKS
 
 
 def _proposals(pool: Pool, choice: Choice) -> Sequence[ProposalRow]:
@@ -247,7 +287,7 @@ def _proposals(pool: Pool, choice: Choice) -> Sequence[ProposalRow]:
             for rank, row in enumerate(choice.picks)
         ]
     scores = choice.scores
-    keep = len(scores.rows) if len(scores.rows) <= _ALL_RANKS else _TOP_RANKS
+    keep = kept_ranks(len(scores.rows))
     rows = []
     for rank, row in enumerate(scores.rows.tolist()):
         if rank >= keep and row not in picks:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cloudseed.errors import EmptyPoolError
+from cloudseed.loop.laboratories import elements_of
 from cloudseed.loop.pool import Pool, embed_all, given_names, record_pool
 from cloudseed.loop.proposing import Past, propose_from
 from cloudseed.loop.recipe import Choice, Recipe
@@ -190,7 +191,7 @@ def _propose(
     return propose_from(
         recipe,
         context.parents,
-        elements=context.lab.describe().elements,
+        elements=elements_of(context.labs),
         dialect=encoder.dialect,
         past=Past(
             observations=[elite.observation for elite in elites],

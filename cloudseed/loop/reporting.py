@@ -13,6 +13,7 @@ from cloudseed import __version__
 from cloudseed.db import ExperimentState
 from cloudseed.errors import CloudseedError
 from cloudseed.loop import figures
+from cloudseed.loop.amending import doubts
 from cloudseed.loop.calibrating import prospective
 from cloudseed.loop.campaign import campaign_of
 from cloudseed.loop.exporting import final_cell, table_of
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cloudseed.db import CampaignRow, DecisionRow, Ledger
+    from cloudseed.db import AmendmentRow, CampaignRow, DecisionRow, Ledger
     from cloudseed.loop.results import Result
     from cloudseed.loop.spec import CampaignSpec
     from cloudseed.loop.workspace import Workspace
@@ -246,6 +247,7 @@ def _header(material: _Material) -> dict[str, Any]:
 def _tables(material: _Material, scores: Scores | None) -> dict[str, Any]:
     problem = material.spec.problem
     best_first = ranked(material.results, problem)
+    amended = material.ledger.amendments(material.campaign.id)
     return {
         "properties": [{"label": figures.label(p)} for p in problem.properties],
         "rows": [_row(material, r) for r in best_first[:_ROWS]],
@@ -262,7 +264,7 @@ def _tables(material: _Material, scores: Scores | None) -> dict[str, Any]:
         "predicted_properties": [figures.label(p) for p in (scores.properties if scores else ())],
         "next_best": _next_best(material, scores),
         "winners": [_winner(material, r) for r in _good(best_first)[:_WINNERS]],
-        "decisions": [_decision(material, d) for d in material.decisions],
+        "decisions": [_decision(material, d, amended) for d in material.decisions],
     }
 
 
@@ -323,7 +325,9 @@ def _winner(material: _Material, result: Result) -> dict[str, str]:
     }
 
 
-def _decision(material: _Material, decision: DecisionRow) -> dict[str, Any]:
+def _decision(
+    material: _Material, decision: DecisionRow, amended: Sequence[AmendmentRow]
+) -> dict[str, Any]:
     chosen = [
         r.candidate.formula for r in material.results if r.experiment.decision_id == decision.id
     ]
@@ -334,5 +338,8 @@ def _decision(material: _Material, decision: DecisionRow) -> dict[str, Any]:
         "known": len(decision.observed),
         "pending": len(decision.pending),
         "seed": decision.seed,
-        "notes": decision.notes,
+        "notes": [
+            *decision.notes,
+            *doubts(decision, amended, [r.experiment for r in material.results]),
+        ],
     }

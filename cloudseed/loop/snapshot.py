@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.db import ExperimentState
+from cloudseed.loop.budgets import limits
 from cloudseed.loop.calibrating import prospective
 from cloudseed.loop.results import (
     best,
@@ -18,18 +19,20 @@ from cloudseed.loop.results import (
     last_gain,
     load_results,
 )
+from cloudseed.loop.waiting import why_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cloudseed.db import CampaignRow, Ledger
+    from cloudseed.db import CampaignRow, Ledger, Spending
+    from cloudseed.loop.amounts import Amount
     from cloudseed.loop.calibrating import Prospective
     from cloudseed.loop.results import Result
     from cloudseed.loop.spec import CampaignSpec
 
-__all__ = ["Snapshot", "take_snapshot"]
+__all__ = ["UNSUCCESSFUL", "Snapshot", "take_snapshot"]
 
-_UNSUCCESSFUL = (ExperimentState.INFEASIBLE, ExperimentState.REFUSED, ExperimentState.FAILED)
+UNSUCCESSFUL = (ExperimentState.INFEASIBLE, ExperimentState.REFUSED, ExperimentState.FAILED)
 _ALIVE = 15.0
 
 
@@ -61,6 +64,9 @@ class Snapshot:
         waiting: Why nothing else happens right now; one clause.
         alive: Whether an engine has given a sign of life lately.
         results: Every experiment, in the order of planning.
+        spending: What is spent and reserved, by resource.
+        limits: What may be spent, by resource.
+        stage: What the engine does, in a few words.
     """
 
     name: str
@@ -86,6 +92,9 @@ class Snapshot:
     results: Sequence[Result] = field(repr=False)
     front: Sequence[Result] | None = None
     hypervolume: float | None = None
+    spending: Mapping[str, Spending] = field(default_factory=dict)
+    limits: Mapping[str, Amount] = field(default_factory=dict)
+    stage: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values."""
@@ -113,6 +122,16 @@ class Snapshot:
             "remaining_s": None if self.remaining is None else round(self.remaining, 1),
             "waiting": self.waiting,
             "alive": self.alive,
+            "stage": self.stage,
+            "spending": {
+                name: {
+                    "unit": spent.unit,
+                    "settled": spent.settled,
+                    "reserved": spent.reserved,
+                    "limit": self.limits[name].value if name in self.limits else None,
+                }
+                for name, spent in self.spending.items()
+            },
         }
 
 
@@ -151,7 +170,7 @@ def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> 
         states={state.value: count for state, count in states.items()},
         measured=measured,
         budget=spec.budget.experiments,
-        unsuccessful=sum(states[s] for s in _UNSUCCESSFUL),
+        unsuccessful=sum(states[s] for s in UNSUCCESSFUL),
         in_flight=[r.candidate.formula for r in running],
         best=found,
         objective=problem.objective.property,
@@ -161,11 +180,14 @@ def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> 
         prospective=prospective(results, decisions, spec.decide.recalibrate),
         elapsed=max(elapsed, 0.0),
         remaining=None if ended else _remaining(results, now, spec.budget.experiments),
-        waiting=_waiting(campaign, states),
+        waiting=why_waiting(ledger, campaign, spec, states),
         alive=not ended and beat is not None and (now - beat).total_seconds() < _ALIVE,
         results=results,
         front=front_of(results, problem) if problem.further else None,
         hypervolume=(improvements(results, problem) or [None])[-1] if problem.further else None,
+        spending=ledger.spent(campaign.id),
+        limits=limits(spec.budget),
+        stage=ledger.lease(campaign.id).stage,
     )
 
 
@@ -177,16 +199,3 @@ def _remaining(results: Sequence[Result], now: datetime, budget: int) -> float |
     began = min(r.experiment.created_at for r in results)
     pace = (now - began).total_seconds() / len(done)
     return max(budget - len(done), 0) * pace
-
-
-def _waiting(campaign: CampaignRow, states: Counter[ExperimentState]) -> str:
-    if campaign.status in {"finished", "stopped"}:
-        return campaign.stop_reason
-    if states[ExperimentState.RUNNING]:
-        count = states[ExperimentState.RUNNING]
-        return f"for {count} experiment{'s' * (count > 1)} in the lab"
-    if states[ExperimentState.IN_DOUBT]:
-        return "for a person: experiments are in doubt"
-    if states[ExperimentState.SENDING] or states[ExperimentState.PLANNED]:
-        return "for the lab to take planned experiments"
-    return "for the first decision" if not states else "for the next decision"

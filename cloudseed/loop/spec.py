@@ -21,6 +21,7 @@ from pydantic import (
 from cloudseed._elements import SYMBOLS
 from cloudseed.crystal import SYMPREC, Disorder
 from cloudseed.errors import ObjectiveError, SpecError
+from cloudseed.loop.amounts import parse_amount
 from cloudseed.proposers import is_path
 from cloudseed.surrogate import (
     ALARM_LEAST,
@@ -79,6 +80,12 @@ def _together(value: object) -> object:
     return value
 
 
+def _amount(value: object) -> str:
+    """Writes "500  EUR" in one way; a bare number has no unit."""
+    return str(parse_amount(value))
+
+
+AmountText = Annotated[str, BeforeValidator(_amount)]
 Duration = Annotated[float, BeforeValidator(_seconds), Field(gt=0)]
 
 
@@ -172,10 +179,18 @@ class LabSpec(_Section):
     Attributes:
         adapter: Entry point in the group `cloudseed.lab_adapters`.
         config: The adapter's own settings; a `path` is relative to the campaign file.
+        name: What the campaign calls it; by default the name that the lab gives itself. Two labs
+            of one adapter need names.
+        costs: What one experiment may cost there, by resource: `money: 12 EUR`,
+            `instrument_time: 2 h`, or a consumable's name.
+        in_flight: Experiments that run there at the same time; None for as many as it takes.
     """
 
     adapter: str = "mlip"
     config: dict[str, Any] = Field(default_factory=dict)
+    name: str = Field(default="", pattern=f"{_NAME}|^$")
+    costs: dict[str, AmountText] = Field(default_factory=dict)
+    in_flight: int | None = Field(default=None, ge=1)
 
 
 class CostSpec(_Section):
@@ -259,11 +274,17 @@ class BudgetSpec(_Section):
         experiments: Measured experiments; infeasible, refused and failed ones count apart.
         unsuccessful: Experiments that may end without a measurement before the campaign gives up.
         wall_clock: Seconds since the campaign began, or a text such as "2 h".
+        money: For instance "500 EUR". What labs cost is given with each lab.
+        instrument_time: For instance "40 h".
+        consumables: By name, for instance `TiO2: 20 g`.
     """
 
     experiments: int = Field(ge=1)
     unsuccessful: int = Field(default=50, ge=0)
     wall_clock: Duration | None = None
+    money: AmountText | None = None
+    instrument_time: AmountText | None = None
+    consumables: dict[str, AmountText] = Field(default_factory=dict)
 
 
 class ExpectedHitsSpec(_Section):
@@ -338,6 +359,8 @@ class CampaignSpec(_Section):
         filters: Which filters judge candidates besides the elements.
         quotas: How much of the pool may come from where.
         lab: Where they are made.
+        labs: Several labs, in place of the one that `lab` names. Each experiment goes to the
+            cheapest that can do it and has room.
         encoder: A shipped name, a folder or a hub id.
         budget: What may be spent.
         stop: When to stop before that.
@@ -348,6 +371,8 @@ class CampaignSpec(_Section):
             `evolution`; None for twice `batch`.
         in_flight: Experiments that run at the same time.
         attempts: How often an experiment whose instrument failed is tried in all.
+        step_deadline: Seconds, or a text such as "2 h", after which a step of the engine counts as
+            hung; its lease then ends, and `cloudseed worker` starts anew.
         seed: Seed of all randomness.
         ledger: Database URL; None for SQLite in the run folder. Never with a password.
     """
@@ -370,6 +395,7 @@ class CampaignSpec(_Section):
     )
     quotas: QuotasSpec = QuotasSpec()
     lab: LabSpec = LabSpec()
+    labs: tuple[LabSpec, ...] = ()
     encoder: str = "cloud-small"
     budget: BudgetSpec
     stop: StopSpec = StopSpec()
@@ -379,6 +405,7 @@ class CampaignSpec(_Section):
     regrow: int | None = Field(default=None, ge=1)
     in_flight: int = Field(default=2, ge=1)
     attempts: int = Field(default=3, ge=1)
+    step_deadline: Duration = 7200.0
     seed: int = Field(default=0, ge=0)
     ledger: str | None = None
 
@@ -386,6 +413,26 @@ class CampaignSpec(_Section):
     def problem(self) -> Problem:
         """The objective and constraints, parsed."""
         return parse_problem(self.objective, self.constraints, self.reference, self.derived)
+
+    @property
+    def all_labs(self) -> tuple[LabSpec, ...]:
+        """Where candidates are made, in order."""
+        return self.labs or (self.lab,)
+
+    @property
+    def lab_labels(self) -> tuple[str, ...]:
+        """What the labs are called; "" for one that names itself."""
+        return tuple(lab.name for lab in self.all_labs)
+
+    def lab_of(self, name: str) -> LabSpec:
+        """Returns a lab's settings, by what the campaign calls it."""
+        found = [lab for lab in self.all_labs if lab.name == name]
+        found += [lab for lab in self.all_labs if not lab.name]
+        return found[0] if found else self.all_labs[0]
+
+    def prices(self, name: str) -> Mapping[str, str]:
+        """Returns what an experiment in a lab may cost, by resource."""
+        return self.lab_of(name).costs
 
     @property
     def all_proposers(self) -> tuple[ProposerChoice, ...]:
@@ -433,6 +480,17 @@ class CampaignSpec(_Section):
                 f"Both 'proposer.name' ({self.proposer.name}) and 'proposers' say who proposes.",
                 hint="Name it among 'proposers' alone; 'proposer' may keep its other keys.",
             )
+        if self.labs and self.lab != LabSpec():
+            raise SpecError(
+                "Both 'lab' and 'labs' say where candidates are made.",
+                hint="Move the one under 'lab' into 'labs'.",
+            )
+        names = [lab.name for lab in self.labs]
+        if len(self.labs) > 1 and (not all(names) or len(set(names)) < len(names)):
+            raise SpecError(
+                "Several labs need a name each, no two the same.",
+                hint="Give each of 'labs' a key 'name'.",
+            )
         sources = [*self.parents, *(p.options.get("path") for p in self.all_proposers)]
         if "-" in sources:
             raise SpecError(
@@ -463,16 +521,27 @@ def load_spec(path: Path, *, parents_optional: bool = False) -> CampaignSpec:
     spec = validate_spec(data, str(path), parents_optional=parents_optional)
     base = path.resolve().parent
     parents = tuple(_resolved(base, p) for p in spec.parents)
-    config = {
-        key: str(base / Path(value).expanduser()) if key == "path" else value
-        for key, value in spec.lab.config.items()
-    }
-    lab = spec.lab.model_copy(update={"config": config})
+    lab = _lab_with_path(base, spec.lab)
+    labs = tuple(_lab_with_path(base, each) for each in spec.labs)
     proposers = tuple(_with_paths(base, choice) for choice in spec.proposers)
     filters = tuple(_with_paths(base, choice) for choice in spec.filters)
     return spec.model_copy(
-        update={"parents": parents, "lab": lab, "proposers": proposers, "filters": filters}
+        update={
+            "parents": parents,
+            "lab": lab,
+            "labs": labs,
+            "proposers": proposers,
+            "filters": filters,
+        }
     )
+
+
+def _lab_with_path(base: Path, lab: LabSpec) -> LabSpec:
+    config = {
+        key: str(base / Path(value).expanduser()) if key == "path" else value
+        for key, value in lab.config.items()
+    }
+    return lab.model_copy(update={"config": config})
 
 
 def _resolved(base: Path, source: str) -> str:
@@ -562,4 +631,8 @@ def _known_keys(location: list[str]) -> list[str]:
     return sorted(model.model_fields)
 
 
-_LISTS: Mapping[str, Any] = {"proposers": ProposerChoice, "filters": FilterChoice}
+_LISTS: Mapping[str, Any] = {
+    "proposers": ProposerChoice,
+    "filters": FilterChoice,
+    "labs": LabSpec,
+}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cloudseed.db import ExperimentState
+from cloudseed.loop.budgets import affordable, overspent
 from cloudseed.loop.results import improvements, in_order_of_arrival, last_gain
 from cloudseed.surrogate import Looked, mended_hits
 
@@ -55,6 +56,8 @@ def _limit(spec: CampaignSpec, now: Snapshot) -> str | None:
         return f"{now.unsuccessful} experiments ended without a measurement"
     if budget.wall_clock is not None and now.elapsed >= budget.wall_clock:
         return f"the wall-clock budget of {budget.wall_clock:g} s is spent"
+    if (spent := overspent(spec, now.spending)) is not None:
+        return spent
     limit = stop.no_improvement_rounds
     top = last_gain(now.results, problem)
     if limit is not None and rounds_without_improvement(now.results, top) >= limit:
@@ -135,4 +138,5 @@ def rounds_without_improvement(results: Sequence[Result], top: Result | None) ->
 def room(spec: CampaignSpec, now: Snapshot) -> int:
     """Returns how many experiments budget and pool still allow beside those that are open."""
     left = min(spec.budget.experiments - now.measured - opened(now), now.pool - tried(now.results))
-    return max(left, 0)
+    payable = affordable(spec, now.spending, now.states.get(ExperimentState.PLANNED, 0))
+    return max(left if payable is None else min(left, payable), 0)

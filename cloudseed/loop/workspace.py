@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
     from cloudseed.db import Ledger
 
-__all__ = ["RUNS", "Workspace", "reading", "unwritable", "write_bytes", "write_text"]
+__all__ = [
+    "RUNS",
+    "Workspace",
+    "fresh",
+    "reading",
+    "unwritable",
+    "write_bytes",
+    "write_text",
+]
 
 RUNS = Path("runs")
 """Where run folders are made, relative to the working folder."""
@@ -165,6 +173,45 @@ def write_bytes(path: Path, data: bytes) -> None:
         partial.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+@contextmanager
+def fresh(path: Path, *, folder: bool = False) -> Iterator[Path]:
+    """Gives a path to write to, and puts what was written in its place, whole or not at all.
+
+    Args:
+        path: A file, or with `folder` a folder, that does not exist; an empty folder may.
+        folder: Whether a folder is written.
+
+    Raises:
+        UsageError: If it exists.
+        StorageError: If it cannot be written.
+    """
+    taken = path.exists() and not (folder and path.is_dir() and not any(path.iterdir()))
+    if taken:
+        raise UsageError(
+            f"{path} exists already.",
+            hint="Name another, or move it away: an export overwrites nothing.",
+            path=str(path),
+        )
+    partial = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if folder:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+        yield partial
+        if not folder:
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        if folder:
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            partial.unlink(missing_ok=True)
 
 
 def _read_marker(path: Path) -> dict[str, Any]:

@@ -101,8 +101,16 @@ COMMANDS = [
     "encoder embed",
     "encoder card",
     "candidates explain",
+    "decision list",
+    "decision show",
+    "decision replay",
+    "explain",
+    "experiments retract",
+    "experiments correct",
     "db upgrade",
     "db check",
+    "db verify",
+    "db backup",
 ]
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloudseed.db import locks
+from cloudseed.db import claiming, locks
 from cloudseed.db.ledger import SqlLedger, open_ledger
 from cloudseed.db.models import Base
 from cloudseed.db.schema import upgrade
@@ -124,6 +124,7 @@ def postgresql_url(postgresql_session_url: str) -> str:
 def _impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refuses a second claim at once."""
     monkeypatch.setattr(locks, "PATIENCE", 0.0)
+    monkeypatch.setattr(claiming, "WATCH", 0.0)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sqlalchemy import event, text
 
+from cloudseed.db import leases
 from cloudseed.db.failures import translated
 from cloudseed.db.ledger import SqlLedger, open_ledger
 from cloudseed.db.protocols import ExperimentState, NewMeasurement
@@ -202,7 +203,10 @@ def test_a_server_that_goes_away_loses_nothing(postgresql_url: str) -> None:
             assert ledger.verify() == []
 
 
-def test_a_claim_lost_with_the_server_is_fenced(postgresql_url: str) -> None:
+def test_a_claim_lost_with_the_server_is_fenced(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LEASE", 0.0)
     with open_ledger(postgresql_url) as ledger, open_ledger(postgresql_url) as killer:
         campaign = ledger.create_campaign("a", {})
         with ledger.claim(campaign.id) as old:

@@ -54,9 +54,13 @@ class Life(RuleBasedStateMachine):
         self.overtaken = [False] * 3
         self.sent: list[tuple[str, int, ExperimentState | None, float]] = []
         self.heard: list[tuple[int, int, ExperimentState | None, float]] = []
+        self.names_heard: set[str] = set()
+        self.contradicted: set[tuple[str, bytes]] = set()
 
     def teardown(self) -> None:
         assert self.ledger.verify() == []
+        log = self.ledger.events(self.campaign.id)
+        assert len([e for e in log if e.kind == "message_conflict"]) == len(self.contradicted)
         self.stack.close()
 
     @rule()
@@ -102,6 +106,7 @@ class Life(RuleBasedStateMachine):
         if self.ledger.receive(self.claim, "lab", name, key, name.encode()):
             (new,) = {m[0] for m in self.ledger.unprocessed(self.campaign.id)} - known
             self.heard.append((new, i, outcome, value))
+            self.names_heard.add(name)
 
     @precondition(lambda self: self.heard)
     @rule(data=st.data())
@@ -130,6 +135,26 @@ class Life(RuleBasedStateMachine):
                 self.values[i].append(value)
             if self.overtaken[i] and S.RETRACTED in outcome.successors:
                 self.state[i] = S.RETRACTED
+
+    @precondition(lambda self: self.heard)
+    @rule(data=st.data(), raw=st.binary(max_size=8))
+    def contradict(self, data: st.DataObject, raw: bytes) -> None:
+        """The id of a message that came, with other bytes: kept aside, and nothing changes."""
+        name, i, _, _ = data.draw(st.sampled_from(self.sent))
+        waiting = self.ledger.unprocessed(self.campaign.id)
+        key = self.rows[i].idem_key
+        if name in self.names_heard and raw != name.encode():
+            assert not self.ledger.receive(self.claim, "lab", name, key, raw)
+            self.contradicted.add((name, raw))
+            assert self.ledger.unprocessed(self.campaign.id) == waiting
+
+    @rule(n=st.integers(0, 3))
+    def speak_of_strangers(self, n: int) -> None:
+        """A result for an experiment that nobody asked for."""
+        name = f"stranger {n}"
+        if self.ledger.receive(self.claim, "lab", name, f"nobody-{n}", b"x"):
+            found = [m for m in self.ledger.unprocessed(self.campaign.id) if m[1] == f"nobody-{n}"]
+            self.ledger.settle(self.claim, found[0][0], S.MEASURED)
 
     @rule()
     def restart(self) -> None:
@@ -160,13 +185,17 @@ def shared(url: str) -> Iterator[SqlLedger]:
         yield ledger
 
 
-def test_every_life_is_a_legal_one(shared: SqlLedger) -> None:
+@pytest.mark.timeout(4 * 3600)
+@pytest.mark.parametrize(
+    ("examples", "steps"), [(8, 20), pytest.param(500, 100, marks=pytest.mark.nightly)]
+)
+def test_every_life_is_a_legal_one(shared: SqlLedger, examples: int, steps: int) -> None:
     kind = type("Life", (Life,), {"ledger": shared})
     run_state_machine_as_test(
         kind,
         settings=settings(
-            max_examples=8,
-            stateful_step_count=20,
+            max_examples=examples,
+            stateful_step_count=steps,
             deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),

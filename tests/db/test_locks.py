@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select
 
-from cloudseed.db import locks
+from cloudseed.db import claiming, leases, locks
 from cloudseed.db.ledger import SqlLedger, open_ledger
 from cloudseed.db.locks import exclusive
 from cloudseed.errors import CampaignRunningError, StaleWorkerError
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 ENGINE = """
 import sys, time
-from cloudseed.db import locks
+from cloudseed.db import claiming, leases, locks
 from cloudseed.db.ledger import open_ledger
 with open_ledger(sys.argv[1]) as ledger, ledger.claim(int(sys.argv[2])) as claim:
     print(claim.epoch, flush=True)
@@ -63,8 +64,11 @@ def test_another_process_is_excluded_until_it_is_killed(
             assert claim.epoch == 2
 
 
-def test_a_worker_that_lost_its_lock_cannot_write(sqlite_url: str) -> None:
+def test_a_worker_that_lost_its_lock_cannot_write(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As when somebody deletes the lock file of a running engine."""
+    monkeypatch.setattr(leases, "LEASE", 0.0)
     with open_ledger(sqlite_url) as ledger, open_ledger(sqlite_url) as second:
         campaign = ledger.create_campaign("a", {})
         with ledger.claim(campaign.id) as old:
@@ -141,3 +145,69 @@ def test_writers_of_two_campaigns_take_turns(ledger: SqlLedger, url: str) -> Non
         thread.join()
     assert [ledger.count_candidates(c.id) for c in ledger.campaigns()] == [10, 10, 10]
     assert ledger.verify() == []
+
+
+def _age(ledger: SqlLedger, seconds: float) -> None:
+    """Moves the end of every lease, as a jump of the clock would."""
+    from datetime import timedelta
+
+    from cloudseed.db.models import Lease
+
+    with ledger._database.writing() as session:
+        for lease in session.scalars(select(Lease)):
+            assert lease.until is not None
+            lease.until -= timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("jump", [86400.0, -86400.0])
+def test_a_clock_that_jumps_by_a_day_costs_a_living_engine_nothing(
+    ledger: SqlLedger, campaign: CampaignRow, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    monkeypatch.setattr(claiming, "WATCH", 5.0)
+    with ledger.claim(campaign.id) as claim:
+        _age(ledger, jump)
+        stop = threading.Event()
+
+        def live() -> None:
+            while not stop.wait(0.05):
+                ledger.heartbeat(claim)
+
+        engine = threading.Thread(target=live)
+        engine.start()
+        with pytest.raises(CampaignRunningError):
+            ledger.claim(campaign.id).__enter__()
+        stop.set()
+        engine.join()
+        ledger.heartbeat(claim, "still here")
+        assert ledger.lease(campaign.id).stage == "still here"
+
+
+@pytest.mark.parametrize("jump", [86400.0, -86400.0])
+def test_an_engine_that_stands_still_is_taken_over_whatever_the_clock_says(
+    ledger: SqlLedger, campaign: CampaignRow, jump: float
+) -> None:
+    with ledger.claim(campaign.id) as old:
+        _age(ledger, jump)
+        with ledger.claim(campaign.id) as new:
+            assert (new.epoch, new.unproven) == (old.epoch + 1, old.epoch)
+            with pytest.raises(StaleWorkerError):
+                ledger.heartbeat(old)
+            # What the old engine lets go of is no longer its own.
+        assert not ledger.lease(campaign.id).held
+
+
+def test_a_holder_of_another_machine_is_not_known_to_have_ended() -> None:
+    here = leases.holder()
+    assert not leases.has_ended(here)
+    machine, process, began = here.rsplit(" ", 2)
+    assert leases.has_ended(f"{machine} {process} {int(began) - 1}"), "the number came again"
+    assert not leases.has_ended(f"elsewhere {process} {int(began) - 1}")
+
+
+def test_a_release_comes_from_the_holder_alone(ledger: SqlLedger, campaign: CampaignRow) -> None:
+    with ledger.claim(campaign.id):
+        lease = ledger.lease(campaign.id)
+        assert lease.held
+        assert lease.holder == leases.holder()
+    after = ledger.lease(campaign.id)
+    assert (after.holder, after.until, after.epoch) == ("", None, 1)

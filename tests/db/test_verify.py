@@ -42,9 +42,45 @@ def busy(ledger: SqlLedger, claim: Claim, lab: Lab) -> SqlLedger:
         ("UPDATE attempt SET closed_at = opened_at", "has 0 open attempts"),
         ("UPDATE attempt SET closed_at = NULL WHERE experiment_id = 1", "has 1 open attempts"),
         ("DELETE FROM outbox WHERE attempt_id = 1", "no row in the outbox"),
+        ("UPDATE outbox SET withdrawn_at = created_at WHERE attempt_id IS NULL", "waits 0 times"),
+        ("UPDATE outbox SET claimed_at = NULL WHERE attempt_id = 1", "waits 1 times"),
+        ("UPDATE outbox SET claimed_at = NULL WHERE attempt_id = 1", "without an attempt"),
+        ("UPDATE outbox SET n = 8 WHERE attempt_id = 1", "belongs to another attempt"),
         ("UPDATE inbox SET sha = 'x'", "not as it was received"),
         ("UPDATE inbox SET processed_at = NULL, outcome = NULL", "not applied"),
         ("UPDATE candidate SET position = 9 WHERE position = 0", "has gaps"),
+        ("UPDATE campaign SET config = '{}'", "not as it was recorded"),
+        ("UPDATE campaign SET status = 'finished'", "its log leads to None"),
+        ("UPDATE campaign SET epoch = 9", "at epoch 9"),
+        ("UPDATE decision SET step = 7 WHERE id = 2", "has number 7 after 0"),
+        ("UPDATE decision SET observed = '[77]' WHERE id = 2", "1 measurements that are not"),
+        ("UPDATE decision SET pending = '[77]' WHERE id = 2", "1 candidates that were never"),
+        ("UPDATE experiment SET decision_id = 1 WHERE id = 4", "other experiments than its log"),
+        ("UPDATE proposal SET candidate_id = 2 WHERE decision_id = 2", "did not ask for it"),
+        ("UPDATE measurement SET value = 2.5 WHERE id = 1", "Measurement 1 is not as it was"),
+        ("DELETE FROM measurement WHERE id = 1", "tells of measurement 1"),
+        (
+            (
+                "INSERT INTO withdrawal (measurement_id, superseded_by, reason, retracted_at) "
+                "SELECT 1, 1, 'x', created_at FROM measurement WHERE id = 1"
+            ),
+            "not of its kind",
+        ),
+        ("UPDATE measurement SET supersedes = 1 WHERE id = 1", "was not withdrawn"),
+        (
+            (
+                "INSERT INTO decision_mark (decision_id, measurement_id, reason, marked_at) "
+                "SELECT 1, 1, 'x', created_at FROM measurement WHERE id = 1"
+            ),
+            "marks of decision 1",
+        ),
+        (
+            (
+                "INSERT INTO structure (sha, body, created_at) "
+                "SELECT 'abc', '{}', created_at FROM measurement WHERE id = 1"
+            ),
+            "1 structures belong to no candidate",
+        ),
         (
             (
                 "INSERT INTO event (campaign_id, experiment_id, at, kind, data) SELECT 1, 1, "
@@ -75,10 +111,12 @@ def test_rows_that_refer_to_none_are_found(sqlite_url: str) -> None:
         connection = ledger._database.engine.raw_connection()
         cursor = connection.cursor()
         cursor.execute("PRAGMA foreign_keys=OFF")
-        cursor.execute("INSERT INTO outbox (attempt_id, epoch, created_at) VALUES (5, 1, '')")
+        cursor.execute("INSERT INTO lab_health VALUES (5, 'lab', 0, '', NULL, NULL)")
         cursor.execute("PRAGMA foreign_keys=ON")
         connection.close()
-        assert ledger.verify() == ["Row 1 of outbox refers to a row of attempt that is not there."]
+        assert ledger.verify() == [
+            "Row 1 of lab_health refers to a row of campaign that is not there."
+        ]
 
 
 def test_a_damaged_page_is_found(sqlite_url: str) -> None:
@@ -105,3 +143,15 @@ def test_a_file_too_damaged_to_open_says_so(sqlite_url: str) -> None:
     path.write_bytes(raw)
     with pytest.raises(StorageError, match="damaged"):
         open_ledger(sqlite_url)
+
+
+def test_what_may_want_a_look_is_no_contradiction(busy: SqlLedger, claim: Claim, lab: Lab) -> None:
+    assert busy.notices() == []
+    lab.hear("nobody's key")
+    inbox_id = lab.hear("somebody's key")
+    busy.settle(claim, inbox_id, S.MEASURED)
+    assert busy.receive(claim, "lab", f"message-{lab.messages}", "other", b"{}") is False
+    told = " ".join(busy.notices())
+    for words in ("1 messages contradict", "1 messages wait", "1 messages are about"):
+        assert words in told
+    assert busy.verify() == []

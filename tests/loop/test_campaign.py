@@ -11,6 +11,7 @@ from cloudseed.db import ExperimentState
 from cloudseed.errors import LabError
 from cloudseed.lab_adapters import DeliveryClass, Measurement, Outcome, OutcomeKind
 from cloudseed.loop import campaign as module
+from cloudseed.loop import collecting, patience
 from cloudseed.loop.results import load_results
 from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab, modulus
@@ -19,6 +20,8 @@ from tests.loop.labs import InstantLab, modulus
 @pytest.fixture(autouse=True)
 def _no_waiting(monkeypatch):
     monkeypatch.setattr(module, "POLL_INTERVAL", 0.001)
+    monkeypatch.setattr(collecting, "RETRY_PAUSE", 0.0)
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 0.001)
 
 
 def states(ledger) -> Counter:

@@ -50,7 +50,7 @@ def test_csv_has_a_row_per_experiment_with_units(finished, ledger):
 
 
 def test_text_cells_are_no_formulas(finished):
-    for cell in ("=1+1", "@x", "-a", "+b", "\tc"):
+    for cell in ("=1+1", "@x", "-a", "+b", "\tc", "\rd", "\ne"):
         assert exporting._text(cell) == f"'{cell}"
     assert exporting._text("SrTiO3") == "SrTiO3"
 

@@ -37,6 +37,8 @@ def old(tmp_path: Path) -> Path:
     lines = [f'"{key}",{60 + sum(map(ord, key)) % 140}' for key in keys]
     (tmp_path / "values.csv").write_text("\n".join(["key,bulk_modulus", *lines]))
     (run / "campaign.json").write_text(json.dumps({"campaign": "old", "ledger": None}))
+    done = CliRunner().invoke(app, ["db", "upgrade", str(run)])
+    assert done.exit_code == 0, done.output
     return run
 
 

@@ -1,0 +1,138 @@
+"""Measurements that no longer stand: retracted or replaced, with a reason; the rows stay.
+
+What is withdrawn is no longer read as measured, and the decisions that were made on it are marked.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import exists, select
+
+from cloudseed.db import decisions, events
+from cloudseed.db.columns import now
+from cloudseed.db.events import EventKind
+from cloudseed.db.models import Decision, DecisionMark, Event, Experiment, Measurement, Withdrawal
+from cloudseed.db.protocols import AmendmentRow, ExperimentState
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+__all__ = ["amendments", "standing", "withdraw", "withdraw_all"]
+
+
+def standing(session: Session, experiment_id: int, name: str | None = None) -> list[Measurement]:
+    """Returns an experiment's measurements that stand, of one property or of all, newest last."""
+    query = (
+        select(Measurement)
+        .where(
+            Measurement.experiment_id == experiment_id,
+            ~exists().where(Withdrawal.measurement_id == Measurement.id),
+        )
+        .order_by(Measurement.id)
+    )
+    if name is not None:
+        query = query.where(Measurement.property == name)
+    return list(session.scalars(query))
+
+
+def withdraw_all(session: Session, experiment: Experiment, reason: str) -> None:
+    """Withdraws all that an experiment measured."""
+    for row in standing(session, experiment.id):
+        withdraw(session, experiment, row, reason=reason)
+
+
+def withdraw(
+    session: Session,
+    experiment: Experiment,
+    measurement: Measurement,
+    *,
+    reason: str,
+    superseded_by: int | None = None,
+) -> None:
+    """Withdraws one measurement and marks the decisions that were made on it."""
+    at = now()
+    session.add(
+        Withdrawal(
+            measurement_id=measurement.id,
+            superseded_by=superseded_by,
+            reason=reason,
+            retracted_at=at,
+        )
+    )
+    session.flush()
+    events.append(
+        session,
+        experiment.campaign_id,
+        EventKind.WITHDRAWN,
+        experiment_id=experiment.id,
+        measurement_id=measurement.id,
+        superseded_by=superseded_by,
+        reason=reason,
+    )
+    made = select(Decision).where(Decision.campaign_id == experiment.campaign_id)
+    for decision in session.scalars(made.execution_options(yield_per=100)):
+        if measurement.id in decisions.observed_by(decision):
+            session.add(
+                DecisionMark(
+                    decision_id=decision.id,
+                    measurement_id=measurement.id,
+                    reason=reason,
+                    marked_at=at,
+                )
+            )
+            events.append(
+                session,
+                experiment.campaign_id,
+                EventKind.MARKED,
+                experiment_id=experiment.id,
+                decision_id=decision.id,
+                step=decision.step,
+                measurement_id=measurement.id,
+            )
+
+
+def amendments(session: Session, campaign_id: int) -> list[AmendmentRow]:
+    """Returns what was retracted or corrected, oldest first."""
+    found = [*_withdrawn(session, campaign_id), *_unmeasured(session, campaign_id)]
+    return sorted(found, key=lambda row: (row.at, row.measurement_id or 0))
+
+
+def _withdrawn(session: Session, campaign_id: int) -> list[AmendmentRow]:
+    query = (
+        select(
+            Measurement.experiment_id,
+            Withdrawal.measurement_id,
+            Withdrawal.superseded_by,
+            Withdrawal.reason,
+            Withdrawal.retracted_at,
+        )
+        .join(Measurement, Measurement.id == Withdrawal.measurement_id)
+        .join(Experiment, Experiment.id == Measurement.experiment_id)
+        .where(Experiment.campaign_id == campaign_id)
+    )
+    return [AmendmentRow(*row) for row in session.execute(query)]
+
+
+def _unmeasured(session: Session, campaign_id: int) -> list[AmendmentRow]:
+    """Returns what was retracted without a withdrawal.
+
+    That is an end without a measurement, or a retraction that an older cloudseed recorded.
+    """
+    query = (
+        select(Experiment.id, Measurement.id, Event.data, Event.at)
+        .join(Event, Event.experiment_id == Experiment.id)
+        .outerjoin(Measurement, Measurement.experiment_id == Experiment.id)
+        .where(
+            Experiment.campaign_id == campaign_id,
+            Experiment.state == ExperimentState.RETRACTED,
+            Event.kind == EventKind.MOVED.value,
+            ~exists().where(Withdrawal.measurement_id == Measurement.id),
+        )
+        .order_by(Event.id)
+    )
+    return [
+        AmendmentRow(experiment_id, measurement_id, None, data["reason"], at)
+        for experiment_id, measurement_id, data, at in session.execute(query)
+        if data["after"] == ExperimentState.RETRACTED.value
+    ]

@@ -1,0 +1,173 @@
+"""Exports to files: Parquet, JSON lines, extended XYZ, RO-Crate. Nothing is overwritten."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from cloudseed.errors import UsageError
+from cloudseed.loop.campaign import campaign_of
+from cloudseed.loop.crates import write_crate
+from cloudseed.loop.exporting import final_cell, heading, record_of
+from cloudseed.loop.results import load_results, ranked
+from cloudseed.loop.workspace import fresh, reading
+from cloudseed.units import unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from cloudseed.db import Ledger
+    from cloudseed.loop.results import Result
+    from cloudseed.loop.workspace import Workspace
+    from cloudseed.surrogate import Problem
+
+    Progress = Callable[[str, int, int], None]
+
+__all__ = ["FORMATS", "archive"]
+
+_ROWS = 10_000
+
+
+def archive(
+    workspace: Workspace,
+    form: str,
+    out: Path,
+    progress: Progress = lambda *_: None,
+) -> int:
+    """Exports a campaign to a new file or folder; returns how many experiments it holds.
+
+    Args:
+        workspace: The campaign's run folder.
+        form: One of `FORMATS`.
+        out: A new file; for "ro-crate" a new folder.
+        progress: Told the task, how much is done and how much there is.
+
+    Raises:
+        UsageError: If the file exists, or the format is unknown.
+        StorageError: If it cannot be written.
+    """
+    if form not in FORMATS:
+        raise UsageError(f"There is no format {form!r}.", hint=f"Use one of {', '.join(FORMATS)}.")
+    with reading(workspace) as ledger:
+        row, spec = campaign_of(ledger, workspace)
+        results = load_results(ledger, row.id, spec.problem)
+        with fresh(out, folder=form == "ro-crate") as partial:
+            if form == "ro-crate":
+                write_crate(ledger, row, spec, results, folder=partial, progress=progress)
+                return len(results)
+            return _WRITERS[form](ledger, results, spec.problem, partial, progress)
+
+
+def _jsonl(
+    ledger: Ledger, results: Sequence[Result], _: Problem, path: Path, progress: Progress
+) -> int:
+    """Writes an object per line and experiment, with structure and provenance."""
+    with path.open("w", encoding="utf-8") as stream:
+        for done, result in enumerate(results, 1):
+            stream.write(json.dumps(record_of(ledger, result), allow_nan=False) + "\n")
+            progress("writing experiments", done, len(results))
+    return len(results)
+
+
+def _parquet(
+    _: Ledger, results: Sequence[Result], problem: Problem, path: Path, progress: Progress
+) -> int:
+    """Writes the table of the CSV with typed columns; units are in the headings."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schema = _schema(problem)
+    with parquet.ParquetWriter(path, schema) as writer:
+        for start in range(0, len(results), _ROWS):
+            rows = [_row(result, problem) for result in results[start : start + _ROWS]]
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            progress("writing experiments", start + len(rows), len(results))
+        if not results:
+            writer.write_table(schema.empty_table())
+    return len(results)
+
+
+def _schema(problem: Problem) -> Any:
+    import pyarrow as pa
+
+    fields = [
+        pa.field("experiment", pa.int64()),
+        pa.field("formula", pa.string()),
+        pa.field("space_group", pa.int16()),
+        pa.field("key", pa.string()),
+        pa.field("round", pa.int64()),
+        pa.field("state", pa.string()),
+        pa.field("feasible", pa.bool_()),
+    ]
+    for name in problem.properties:
+        about = {"property": name, "unit": unit_of(name) or ""}
+        fields += [pa.field(head, pa.float64(), metadata=about) for head in _heads(name)]
+    return pa.schema([*fields, pa.field("reason", pa.string())])
+
+
+def _row(result: Result, problem: Problem) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "experiment": result.experiment.id,
+        "formula": result.candidate.formula,
+        "space_group": result.space_group,
+        "key": result.candidate.key,
+        "round": result.step + 1,
+        "state": result.experiment.state.value,
+        "feasible": result.feasible,
+        "reason": result.experiment.reason,
+    }
+    for name in problem.properties:
+        measured = result.measured.get(name, (None, None))
+        predicted = result.predicted.get(name, (None, None))
+        row |= dict(zip(_heads(name), (*measured, *predicted), strict=True))
+    return row
+
+
+def _heads(name: str) -> tuple[str, str, str, str]:
+    head = heading(name)
+    return head, f"sigma {head}", f"predicted {head}", f"predicted sd {head}"
+
+
+def _extxyz(
+    ledger: Ledger, results: Sequence[Result], problem: Problem, path: Path, progress: Progress
+) -> int:
+    """Writes the measured structures, best first; `units` in each header tells its values'."""
+    from ase.io import write
+
+    found = ranked(results, problem)
+    with path.open("w", encoding="utf-8") as stream:
+        for done, atoms in enumerate(_atoms(ledger, found), 1):
+            write(stream, atoms, format="extxyz")
+            progress("writing structures", done, len(found))
+    return len(found)
+
+
+def _atoms(ledger: Ledger, results: Sequence[Result]) -> Iterator[Any]:
+    for result in results:
+        atoms = final_cell(ledger, result).to_atoms()
+        units = {name: unit_of(name) or "" for name in result.measured}
+        atoms.info = {
+            "experiment": result.experiment.id,
+            "formula": result.candidate.formula,
+            "key": result.candidate.key,
+            "round": result.step + 1,
+            "units": ", ".join(f"{name}: {unit}" for name, unit in units.items()),
+        }
+        if result.feasible is not None:
+            atoms.info["feasible"] = result.feasible
+        for name, (value, sigma) in result.measured.items():
+            atoms.info[name] = value
+            if sigma is not None:
+                atoms.info[f"{name}_sigma"] = sigma
+        yield atoms
+
+
+_WRITERS: dict[str, Callable[[Ledger, Sequence[Result], Problem, Path, Progress], int]] = {
+    "parquet": _parquet,
+    "jsonl": _jsonl,
+    "extxyz": _extxyz,
+}
+
+FORMATS = (*_WRITERS, "ro-crate")
+"""What `archive` writes."""

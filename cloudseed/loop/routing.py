@@ -1,0 +1,114 @@
+"""Routing: which lab gets an experiment, by what it can do, what it costs, and its queue."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cloudseed.db import ExperimentState
+from cloudseed.loop.budgets import charges, exceeds
+from cloudseed.loop.patience import asking, is_closed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cloudseed.db import NewCharge, Spending
+    from cloudseed.lab_adapters import ExperimentRequest, LabDescription
+    from cloudseed.loop.context import Context
+
+__all__ = ["Route", "Traffic", "capable", "choose", "traffic"]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where an experiment goes.
+
+    Attributes:
+        lab: Name of the lab; "" if it cannot go anywhere now.
+        charges: What it may cost there.
+        refused: Why no lab will ever take it; "" if one would.
+    """
+
+    lab: str = ""
+    charges: Sequence[NewCharge] = ()
+    refused: str = ""
+
+
+@dataclass(slots=True)
+class Traffic:
+    """How busy the labs are.
+
+    Attributes:
+        running: Experiments in each lab.
+        room: How many more may run in all.
+        closed: Labs that are left alone for now.
+        spending: What is spent, by resource.
+    """
+
+    running: Counter[str]
+    room: int
+    closed: frozenset[str]
+    spending: Mapping[str, Spending]
+
+
+def traffic(context: Context) -> Traffic:
+    """Reads from the ledger how busy the labs are."""
+    campaign = context.campaign.id
+    busy = context.ledger.experiments(campaign, [ExperimentState.RUNNING, ExperimentState.SENDING])
+    return Traffic(
+        running=Counter(e.lab for e in busy),
+        room=context.in_flight - len(busy),
+        closed=frozenset(name for name in context.labs if is_closed(context, name)),
+        spending=context.ledger.spent(campaign),
+    )
+
+
+def capable(lab: LabDescription, request: ExperimentRequest) -> bool:
+    """Whether a lab measures all that is asked for, on these elements."""
+    species = {s for s in request.cell.species if s.isalpha()}
+    return all(p in lab.properties for p in request.properties) and (
+        lab.elements is None or species <= lab.elements
+    )
+
+
+def choose(context: Context, request: ExperimentRequest, now: Traffic) -> Route:
+    """Returns the cheapest, then the emptiest lab that takes the request.
+
+    Raises:
+        LabError: If a lab cannot be reached.
+    """
+    reasons: list[str] = []
+    waiting = False
+    for name in _in_order(context, request, now):
+        if name in now.closed:
+            waiting = True
+            continue
+        with asking(context, name):
+            verdict = context.labs[name].validate(request)
+        if not verdict.accepted:
+            reasons.extend(verdict.reasons)
+            continue
+        price = charges(context.spec, name)
+        if _free(context, name, now) and exceeds(context.spec, now.spending, price) is None:
+            return Route(name, price)
+        waiting = True
+    if waiting:
+        return Route()
+    return Route(refused="; ".join(reasons) or "no lab can do it")
+
+
+def _in_order(context: Context, request: ExperimentRequest, now: Traffic) -> list[str]:
+    """Returns the labs that could do it, the cheapest first, then the emptiest."""
+
+    def rank(name: str) -> tuple[float, float]:
+        money = sum(c.amount for c in charges(context.spec, name) if c.resource == "money")
+        return money, now.running[name] / context.capacity(name)
+
+    fit = [n for n, lab in context.labs.items() if capable(lab.describe(), request)]
+    # With one lab, `validate` says best what it will not do.
+    return sorted(fit, key=rank) or (list(context.labs) if len(context.labs) == 1 else [])
+
+
+def _free(context: Context, name: str, now: Traffic) -> bool:
+    return now.running[name] < context.capacity(name)
