@@ -20,6 +20,8 @@ embeddings, and `--label` tells its runs from others. Data: the folder in CLOUDS
 | moduli-above | all of at least 295 GPa | 25: one more, as stiff as the 24th |
 
 The shipped encoder has seen nine tenths of these moduli: give another to `--encoder` for `moduli`.
+Its heads are the prior mean where they have seen nothing of the table; `--no-heads` leaves them
+out.
 """
 
 from __future__ import annotations
@@ -43,11 +45,13 @@ from cloudseed.loop.backtesting import Backtest, Job, draw, replays
 from cloudseed.loop.backtesting.records import Records
 from cloudseed.surrogate import (
     CloudEncoder,
+    ModelSettings,
     parse_problem,
     scope_string,
     shell_penalties,
     wants_hints,
 )
+from cloudseed.surrogate import guess as guess_by_heads
 from cloudseed.surrogate.backtesting import HIT_SHARE, Truth
 
 DATA = Path(os.environ.get("CLOUDSEED_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -57,13 +61,18 @@ STARTS, BATCH = 20, 5
 
 @dataclass(frozen=True)
 class Task:
-    """What is sought in which table; `share` None where all that meets the bounds is a hit."""
+    """What is sought in which table.
+
+    `share` is None where all that meets the bounds is a hit; `heads` names the encoder's heads that
+    predict a property and saw none of the table.
+    """
 
     name: str
     table: str
     objective: str
     constraints: tuple[str, ...] = ()
     share: float | None = None
+    heads: tuple[tuple[str, str], ...] = ()
 
     def truth(self, values: dict[str, np.ndarray]) -> Truth:
         problem = parse_problem(self.objective, self.constraints)
@@ -71,6 +80,7 @@ class Task:
 
 
 # Heats have two decimals, so that 0.499 stands for "below 0.5".
+ENERGY = (("formation_energy", "formation_energy"),)
 WINDOW = "dir_gap in [1.5, 3.0]"
 TASKS = {
     task.name: task
@@ -83,8 +93,14 @@ TASKS = {
             "find all",
             ("heat_all <= 0.499", "dir_gap >= 0.501"),
         ),
-        Task("elpasolites", "elpasolites", "min formation_energy", share=HIT_SHARE),
-        Task("elpasolites-below", "elpasolites", "find all", ("formation_energy <= -1.136",)),
+        Task("elpasolites", "elpasolites", "min formation_energy", share=HIT_SHARE, heads=ENERGY),
+        Task(
+            "elpasolites-below",
+            "elpasolites",
+            "find all",
+            ("formation_energy <= -1.136",),
+            heads=ENERGY,
+        ),
         Task("moduli", "moduli", "max bulk_modulus", share=HIT_SHARE),
         Task("moduli-above", "moduli", "find all", ("bulk_modulus >= 295",)),
     )
@@ -102,6 +118,9 @@ def main() -> None:
     arguments.add_argument("--encoder", default="cloud-small")
     arguments.add_argument("--features", type=Path, help="a .npy matrix, for one task")
     arguments.add_argument("--no-hints", action="store_true", help="leave chemistry's prior out")
+    arguments.add_argument("--no-heads", action="store_true", help="leave the heads' prior out")
+    arguments.add_argument("--starts", type=int, default=STARTS, help="random rows to begin with")
+    arguments.add_argument("--kind", default="auto", help="of every property's model")
     arguments.add_argument("--label", default="", help="is appended to the methods' names")
     arguments.add_argument("--out", type=Path, default=BUILD)
     options = arguments.parse_args()
@@ -120,9 +139,26 @@ def search(task: Task, options: argparse.Namespace) -> Backtest:
     left_out = options.no_hints and wants_hints(truth.problem)
     if left_out or not wants_hints(truth.problem):
         hints = None
-    job = Job(features, truth, STARTS, "random", options.budget, BATCH, options.arriving, hints)
-    parts = (task, options.budget, options.arriving, BATCH, STARTS)
+    guesses = {}
+    if task.heads and not (options.no_heads or options.features):
+        encoder = CloudEncoder.load(options.encoder)
+        heads = dict(task.heads)
+        guesses = guess_by_heads(options.encoder, encoder.id, features, heads, heads)
+    job = Job(
+        features,
+        truth,
+        options.starts,
+        "random",
+        options.budget,
+        BATCH,
+        options.arriving,
+        hints,
+        guesses,
+        ModelSettings(options.kind),
+    )
+    parts = (task, options.budget, options.arriving, BATCH, options.starts, options.kind)
     parts += ("no hints",) if left_out else ()
+    parts += ("heads",) if guesses else ()
     digest = hashlib.sha256(repr(parts).encode() + np.ascontiguousarray(features).tobytes())
     kept = options.out / f"{task.name}.jsonl"
     records = Records(kept, digest.hexdigest()[:16], task.name)
@@ -134,7 +170,7 @@ def search(task: Task, options: argparse.Namespace) -> Backtest:
             records.add(method + options.label, seed, run)
     labelled = [m + options.label for m in methods]
     runs = {m: tuple(records.runs[m, s] for s in range(options.seeds)) for m in labelled}
-    return Backtest(task.name, task.table, options.budget, BATCH, STARTS, truth, runs)
+    return Backtest(task.name, task.table, options.budget, BATCH, options.starts, truth, runs)
 
 
 def report(result: Backtest) -> None:

@@ -193,6 +193,11 @@ NAMES = {
         "ranks_worse_than_random",
         "ALARM_LEAST",
         "decision_seed",
+        "Guess",
+        "ModelKind",
+        "ModelSettings",
+        "guess",
+        "start",
     },
     "surrogate.backtesting": {
         "FRACTIONS",

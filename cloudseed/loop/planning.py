@@ -21,7 +21,7 @@ from cloudseed.surrogate import (
     is_feasible,
     merit,
     probability_of_best,
-    space_fill,
+    start,
 )
 
 if TYPE_CHECKING:
@@ -68,10 +68,13 @@ def situation(ledger: Ledger, campaign_id: int, pool: Pool, problem: Problem) ->
     measurements = ledger.measurements(campaign_id)
     properties = problem.properties
     values: dict[int, list[float]] = {}
+    sigmas: dict[int, list[float]] = {}
     for row in measurements:
         if row.property in properties:
-            line = values.setdefault(row.experiment_id, [np.nan] * len(properties))
-            line[properties.index(row.property)] = row.value
+            place = properties.index(row.property)
+            values.setdefault(row.experiment_id, [np.nan] * len(properties))[place] = row.value
+            known = sigmas.setdefault(row.experiment_id, [np.nan] * len(properties))
+            known[place] = np.nan if row.sigma is None else row.sigma
     measured = [e for e in experiments if e.id in values]
     pending = [e.candidate_id for e in experiments if not e.state.terminal]
     gone = {
@@ -87,6 +90,7 @@ def situation(ledger: Ledger, campaign_id: int, pool: Pool, problem: Problem) ->
             [pool.position[e.candidate_id] for e in experiments if e.state in _INFEASIBLE],
             dtype=np.int64,
         ),
+        sigma=np.array([sigmas[e.id] for e in measured]).reshape(-1, len(properties)),
     )
     return Situation(
         observations=observations,
@@ -107,7 +111,7 @@ def choose(
     asked: int,
     exploration: float = 0.0,
 ) -> Choice:
-    """Chooses rows of the pool: by coverage first, by the model once enough was asked for.
+    """Chooses rows of the pool: by coverage and heads first, by the model after `spec.initial`.
 
     Args:
         spec: The campaign.
@@ -120,14 +124,17 @@ def choose(
     """
     available, pending = np.array(state.available), np.array(state.pending, dtype=np.int64)
     seed = decision_seed(spec.seed, step)
+    guesses = pool.guesses(spec)
     if asked < spec.initial:
-        return space_fill(
+        return start(
             pool.features,
             state.observations,
             available=available,
             pending=pending,
+            problem=spec.problem,
             batch=batch,
             seed=seed,
+            guesses=guesses,
         )
     return decide(
         pool.features,
@@ -139,6 +146,8 @@ def choose(
         seed=seed,
         hints=pool.hints(spec.problem),
         exploration=exploration,
+        guesses=guesses,
+        models=spec.surrogate.settings,
     )
 
 
@@ -174,7 +183,9 @@ def plan(context: Context, batch: int) -> DecisionRow:
 
 def _outlook(spec: CampaignSpec, choice: Choice, known: Observations) -> dict[str, object]:
     """Returns what is still expected, as far as the campaign stops by it."""
-    scores, stop, problem = choice.scores, spec.stop, spec.problem
+    stop, problem = spec.stop, spec.problem
+    # What heads alone say of the rest is no reason to stop.
+    scores = choice.scores if choice.model.get("surrogates") else None
     found: dict[str, object] = {}
     if scores is not None and stop.expected_hits is not None:
         found["expected_hits"] = expected_hits(scores, stop.expected_hits.next)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -21,7 +21,7 @@ from pydantic import (
 from cloudseed.crystal import SYMPREC, Disorder
 from cloudseed.errors import SpecError
 from cloudseed.proposers import is_path
-from cloudseed.surrogate import ALARM_LEAST, Problem, parse_problem
+from cloudseed.surrogate import ALARM_LEAST, ModelKind, ModelSettings, Problem, parse_problem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,6 +37,7 @@ __all__ = [
     "ProposerSpec",
     "QuotasSpec",
     "StopSpec",
+    "SurrogateSpec",
     "load_spec",
 ]
 
@@ -178,6 +179,28 @@ class DecideSpec(_Section):
         return value
 
 
+class SurrogateSpec(_Section):
+    """What models the properties.
+
+    Attributes:
+        kind: "auto" for what predicts the data at hand best; "gp", "robust" or "variational".
+        kinds: The same for single properties.
+        prior: Whether predictions by the encoder's own heads are the prior mean of what they
+            predict and lead the first experiments: "heads" or "none".
+        heads: Property -> head, for properties that a head of another name predicts.
+    """
+
+    kind: ModelKind = "auto"
+    kinds: dict[str, ModelKind] = Field(default_factory=dict)
+    prior: Literal["heads", "none"] = "heads"
+    heads: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def settings(self) -> ModelSettings:
+        """What the models are asked for."""
+        return ModelSettings(self.kind, self.kinds)
+
+
 class BudgetSpec(_Section):
     """What may be spent.
 
@@ -263,6 +286,7 @@ class CampaignSpec(_Section):
         budget: What may be spent.
         stop: When to stop before that.
         decide: How experiments are chosen.
+        surrogate: What models the properties.
         batch: Experiments chosen per decision.
         initial: Experiments chosen for coverage before a model chooses.
         regrow: New measurements after which proposers that learn from them are asked again, such as
@@ -293,6 +317,7 @@ class CampaignSpec(_Section):
     budget: BudgetSpec
     stop: StopSpec = StopSpec()
     decide: DecideSpec = DecideSpec()
+    surrogate: SurrogateSpec = SurrogateSpec()
     batch: int = Field(default=4, ge=1, le=1000)
     initial: int = Field(default=8, ge=1)
     regrow: int | None = Field(default=None, ge=1)
@@ -323,6 +348,12 @@ class CampaignSpec(_Section):
             raise SpecError(
                 "The key 'stop.regret' needs an objective with an optimum or a target.",
                 hint="Use stop.expected_hits where all is to be found.",
+            )
+        named = {*self.surrogate.kinds, *self.surrogate.heads}
+        if unknown := sorted(named - set(self.problem.properties)):
+            raise SpecError(
+                f"The key 'surrogate' names {unknown[0]}, which is neither sought nor bounded.",
+                hint=f"Properties of this campaign: {', '.join(self.problem.properties)}.",
             )
         optional = bool(info.context and info.context.get(_PARENTS_OPTIONAL))
         listed = all(p.name == "fixed_list" for p in self.all_proposers)

@@ -4,7 +4,7 @@ torch, transformers and BoTorch load when an encoder or a model is first used.
 """
 
 from cloudseed.surrogate.calibration import ALARM_LEAST, ranks_worse_than_random
-from cloudseed.surrogate.deciding import decide, decision_seed, space_fill
+from cloudseed.surrogate.deciding import decide, decision_seed, space_fill, start
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
 from cloudseed.surrogate.judging import best_so_far, is_feasible, merit, shown
@@ -12,12 +12,15 @@ from cloudseed.surrogate.modelling import wants_hints
 from cloudseed.surrogate.objectives import describe
 from cloudseed.surrogate.objectives import problem as parse_problem
 from cloudseed.surrogate.outlook import expected_hits, probability_of_best
-from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor
+from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor, guess
 from cloudseed.surrogate.prediction import resolve as resolve_property
 from cloudseed.surrogate.protocols import (
     Choice,
     Constraint,
     Encoder,
+    Guess,
+    ModelKind,
+    ModelSettings,
     Objective,
     Observations,
     Problem,
@@ -37,6 +40,9 @@ __all__ = [
     "Constraint",
     "EmbeddingStore",
     "Encoder",
+    "Guess",
+    "ModelKind",
+    "ModelSettings",
     "Objective",
     "Observations",
     "OrderBy",
@@ -55,6 +61,7 @@ __all__ = [
     "expected_hits",
     "expected_random_best",
     "full_string",
+    "guess",
     "is_feasible",
     "merit",
     "parse_problem",
@@ -68,5 +75,6 @@ __all__ = [
     "shipped_encoders",
     "shown",
     "space_fill",
+    "start",
     "wants_hints",
 ]

@@ -9,6 +9,7 @@ import numpy as np
 
 from cloudseed.errors import EmptyPoolError, FitError, InputError
 from cloudseed.surrogate.batch import Baseline, choose_jointly
+from cloudseed.surrogate.cold_start import guessed_scores
 from cloudseed.surrogate.modelling import (
     Space,
     checked_rows,
@@ -22,16 +23,17 @@ from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
 from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
     from cloudseed.surrogate.acquisition import Criterion
+    from cloudseed.surrogate.protocols import Guess, ModelSettings
 
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["MIN_VALUES", "decide", "decision_seed", "space_fill"]
+__all__ = ["MIN_VALUES", "decide", "decision_seed", "space_fill", "start"]
 
 #: With fewer measured values of the objective than this, the choice fills space.
 MIN_VALUES = 3
@@ -52,10 +54,12 @@ def decide(
     seed: int,
     hints: Array | None = None,
     exploration: float = 0.0,
+    guesses: Mapping[str, Guess] | None = None,
+    models: ModelSettings | None = None,
 ) -> Choice:
     """Chooses the next batch.
 
-    With fewer than `MIN_VALUES` measured values of the objective the batch fills space. Otherwise a
+    With fewer than `MIN_VALUES` measured values of the objective, `start` chooses. Otherwise a
     model per property scores every available candidate. For an optimum the best of them compete for
     the batch jointly, pending experiments taken into account; where all that meets the constraints
     is to be found, the likeliest are taken. Once a candidate could not be made, the chance that
@@ -72,6 +76,9 @@ def decide(
         hints: Log odds of a band gap by chemistry, up to offset and weight, N: the prior mean where
             a gap is often zero, for instance minus `shell_penalties`. None for none.
         exploration: Share of the picks that fill space instead, 0 to 1; on average over batches.
+        guesses: Property -> what was predicted of each candidate beforehand: the prior mean of its
+            model, as far as measurements confirm it.
+        models: What models the properties; None for what suits each.
 
     Returns:
         At most `batch` picks. Scores cover all that could be picked; `acquisition` is the log of
@@ -86,17 +93,25 @@ def decide(
     """
     known = int(np.isfinite(column(observations, problem.objective.property)).sum())
     if known < MIN_VALUES:
-        choice = space_fill(
-            features, observations, available=available, pending=pending, batch=batch, seed=seed
+        choice = start(
+            features,
+            observations,
+            available=available,
+            pending=pending,
+            problem=problem,
+            batch=batch,
+            seed=seed,
+            guesses=guesses,
         )
-        note = f"{known} values of the objective are too few to model: the batch fills space"
+        how = "fills space" if choice.scores is None else "goes by what the encoder's heads predict"
+        note = f"{known} values of the objective are too few to model: the batch {how}"
         return replace(choice, notes=(note,))
     pool = _Pool.of(len(features), observations, available, pending, batch)
-    space = Space.of(features, hints)
+    space = Space.of(features, hints, guesses)
     notes: list[str] = []
     rng = np.random.default_rng(seed)
     explored = min(batch, int(exploration * batch + rng.random()))
-    criterion = fit_criterion(space, observations, problem, seed, notes)
+    criterion = fit_criterion(space, observations, problem, seed, notes, models=models)
     scores = score(space, criterion, pool.open)
     chosen, method, facts = _exploited(
         space, criterion, observations, pool, scores, batch=batch - explored, seed=seed, notes=notes
@@ -156,6 +171,63 @@ def decision_seed(seed: int, step: int) -> int:
         step: Number of the decision.
     """
     return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+
+
+def start(
+    features: npt.NDArray[Any],
+    observations: Observations,
+    *,
+    available: Sequence[int] | Rows,
+    pending: Sequence[int] | Rows = (),
+    problem: Problem,
+    batch: int,
+    seed: int,
+    guesses: Mapping[str, Guess] | None = None,
+) -> Choice:
+    """Chooses a batch that no model is asked for.
+
+    Where something was predicted beforehand of what is sought, half of the batch is what that
+    promises most of. The rest fills space, or all of it where nothing was.
+
+    Args:
+        features: Embeddings of everything that may occur, N x d.
+        observations: What was measured, and what could not be; the values play no part.
+        available: Rows that may be chosen; tried and pending ones among them are passed over.
+        pending: Rows that are being measured.
+        problem: What is sought.
+        batch: The most rows to choose, at least 1.
+        seed: Decides all that is random; equal input and seed give equal picks.
+        guesses: Property -> what was predicted of each candidate.
+
+    Raises:
+        EmptyPoolError: If nothing is available that is not tried or pending.
+        InputError: If a row is out of range, an embedding is not finite, or batch is below 1.
+    """
+    asked = {"available": available, "pending": pending, "seed": seed}
+    pool = _Pool.of(len(features), observations, available, pending, batch)
+    scores = guessed_scores(guesses or {}, problem, pool.open)
+    if scores is None:
+        return space_fill(features, observations, batch=batch, **asked)
+    space = Space.of(features)
+    rng = np.random.default_rng(seed)
+    promising = min(batch, int(batch / 2 + rng.random()))
+    picks = scores.rows[:promising].tolist()
+    rest = np.setdiff1d(pool.open, picks)
+    if len(picks) < batch and len(rest):
+        taken = np.concatenate([pool.tried, pool.pending, np.array(picks, dtype=np.int64)])
+        picks += _spread(space, rest, taken, batch - len(picks), rng)
+    return Choice(
+        picks=tuple(picks),
+        scores=scores,
+        method="heads",
+        model={
+            **describe_models(space),
+            "scored": len(pool.open),
+            "guessed": list(scores.properties),
+            "promising": promising,
+            "seed": seed,
+        },
+    )
 
 
 def space_fill(

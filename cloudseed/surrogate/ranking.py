@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from cloudseed.surrogate.protocols import Guess, ModelSettings
+
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
@@ -69,6 +71,8 @@ def rank(
     seed: int,
     order_by: OrderBy = "acquisition",
     hints: Array | None = None,
+    guesses: Mapping[str, Guess] | None = None,
+    models: ModelSettings | None = None,
 ) -> Ranking:
     """Ranks candidates by what is worth measuring next, or by what is predicted best.
 
@@ -83,6 +87,8 @@ def rank(
             predicted objective, candidates first that meet the constraints with probability 1/2 or
             more, then the others by that probability.
         hints: As in `decide`.
+        guesses: As in `decide`.
+        models: As in `decide`.
 
     Raises:
         EmptyPoolError: If there is nothing to rank.
@@ -96,8 +102,8 @@ def rank(
         raise EmptyPoolError("There is no candidate to rank.", hint="Give at least one.")
     require_measured(observations, problem.objective.property)
     notes: list[str] = []
-    space = Space.of(features, hints)
-    criterion = fit_criterion(space, observations, problem, seed, notes)
+    space = Space.of(features, hints, guesses)
+    criterion = fit_criterion(space, observations, problem, seed, notes, models=models)
     scores = score(space, criterion, rows)
     if order_by == "mean":
         scores = _by_mean(scores, problem)

@@ -17,7 +17,7 @@ def data(n=40, d=3, seed=0):
 def test_posterior_agrees_with_botorch():
     x, y = data()
     found = gp.fit(x, y, seed=0)
-    model = gp._botorch_model(x, found.targets)
+    model = gp.botorch_model(x, found.targets)
     model.covar_module.base_kernel.lengthscale = found.hyper.lengthscale
     model.covar_module.outputscale = found.hyper.outputscale
     model.likelihood.noise = found.hyper.noise

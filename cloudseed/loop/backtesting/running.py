@@ -19,7 +19,7 @@ from cloudseed.surrogate import wants_hints
 from cloudseed.surrogate.backtesting import Rules, Run, Truth, load_searcher, replay, start_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from cloudseed.loop.backtesting.settings import BacktestSettings
     from cloudseed.loop.spec import CampaignSpec
+    from cloudseed.surrogate import Guess, ModelSettings
     from cloudseed.surrogate.backtesting import StartKind
 
 __all__ = ["Job", "backtest", "replays"]
@@ -47,6 +48,8 @@ class Job:
         batch: Experiments that run at the same time.
         arriving: Results that come at a time.
         hints: What chemistry says of each candidate's band gap, N; None where it is no matter.
+        guesses: What the encoder's heads predict of each property.
+        models: What models the properties; None for what suits each.
     """
 
     features: npt.NDArray[Any]
@@ -57,10 +60,19 @@ class Job:
     batch: int
     arriving: int
     hints: npt.NDArray[np.float64] | None = None
+    guesses: Mapping[str, Guess] | None = None
+    models: ModelSettings | None = None
 
     def run(self, method: str, seed: int) -> Run:
         """Replays one campaign."""
-        searcher = load_searcher(method, self.features, self.truth.problem, self.hints)
+        searcher = load_searcher(
+            method,
+            self.features,
+            self.truth.problem,
+            self.hints,
+            guesses=self.guesses,
+            models=self.models,
+        )
         first = start_rows(self.features, self.initial, seed, self.start)
         rules = Rules(self.budget, self.batch, self.arriving, seed)
         return replay(searcher, self.truth, first, rules)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cloudseed.surrogate.backtesting.protocols import Rows, Searcher, SearcherFactory
+    from cloudseed.surrogate.protocols import Guess, ModelSettings
 
 __all__ = [
     "SEARCHERS",
@@ -38,11 +39,15 @@ class _Modelling:
         features: Embeddings, N x d.
         problem: What is sought.
         hints: As in `decide`.
+        guesses: As in `decide`.
+        models: As in `decide`.
     """
 
     features: npt.NDArray[Any]
     problem: Problem
     hints: npt.NDArray[np.float64] | None = None
+    guesses: Mapping[str, Guess] | None = None
+    models: ModelSettings | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,8 @@ class CloudSearcher(_Modelling):
             batch=batch,
             seed=seed,
             hints=self.hints,
+            guesses=self.guesses,
+            models=self.models,
         )
 
 
@@ -83,6 +90,8 @@ class GreedySearcher(_Modelling):
                     seed=seed,
                     order_by="mean",
                     hints=self.hints,
+                    guesses=self.guesses,
+                    models=self.models,
                 )
             except ObjectiveError as error:
                 # The objective itself was never measured: the other properties do not help.
@@ -136,6 +145,9 @@ def load_searcher(
     features: npt.NDArray[Any],
     problem: Problem,
     hints: npt.NDArray[np.float64] | None = None,
+    *,
+    guesses: Mapping[str, Guess] | None = None,
+    models: ModelSettings | None = None,
 ) -> Searcher:
     """Makes a searcher.
 
@@ -144,6 +156,8 @@ def load_searcher(
         features: Embeddings, N x d.
         problem: What is sought.
         hints: As in `decide`, for those of `SEARCHERS` that model anything.
+        guesses: Likewise.
+        models: Likewise.
 
     Raises:
         UsageError: If there is none of that name.
@@ -157,7 +171,9 @@ def load_searcher(
             row=row,
         )
     searcher = _factory(name)(features, problem)
-    return replace(searcher, hints=hints) if isinstance(searcher, _Modelling) else searcher
+    if not isinstance(searcher, _Modelling):
+        return searcher
+    return replace(searcher, hints=hints, guesses=guesses, models=models)
 
 
 def _factory(name: str) -> SearcherFactory:
