@@ -196,6 +196,7 @@ NAMES = {
         "Guess",
         "ModelKind",
         "ModelSettings",
+        "fit_fidelities",
         "guess",
         "start",
     },

@@ -17,6 +17,7 @@ from cloudseed.surrogate import (
     CloudEncoder,
     Observations,
     describe,
+    guess,
     parse_problem,
     shell_penalties,
     wants_hints,
@@ -172,6 +173,7 @@ def rank_files(
         seed=seed,
         order_by=order_by,
         hints=-shell_penalties(strings) if wants_hints(problem) else None,
+        guesses=guess(encoder, model.id, features, problem.properties),
     )
     skipped = [f"left out {line}" for line in (*known.skipped, *wanted.skipped)]
     return RankedList(

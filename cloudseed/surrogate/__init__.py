@@ -7,6 +7,7 @@ from cloudseed.surrogate.calibration import ALARM_LEAST, ranks_worse_than_random
 from cloudseed.surrogate.deciding import decide, decision_seed, space_fill, start
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
+from cloudseed.surrogate.fidelities import fit_fidelities
 from cloudseed.surrogate.judging import best_so_far, is_feasible, merit, shown
 from cloudseed.surrogate.modelling import wants_hints
 from cloudseed.surrogate.objectives import describe
@@ -60,6 +61,7 @@ __all__ = [
     "exact_random_best",
     "expected_hits",
     "expected_random_best",
+    "fit_fidelities",
     "full_string",
     "guess",
     "is_feasible",

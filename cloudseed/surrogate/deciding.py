@@ -203,11 +203,12 @@ def start(
         EmptyPoolError: If nothing is available that is not tried or pending.
         InputError: If a row is out of range, an embedding is not finite, or batch is below 1.
     """
-    asked = {"available": available, "pending": pending, "seed": seed}
     pool = _Pool.of(len(features), observations, available, pending, batch)
     scores = guessed_scores(guesses or {}, problem, pool.open)
     if scores is None:
-        return space_fill(features, observations, batch=batch, **asked)
+        return space_fill(
+            features, observations, available=available, pending=pending, batch=batch, seed=seed
+        )
     space = Space.of(features)
     rng = np.random.default_rng(seed)
     promising = min(batch, int(batch / 2 + rng.random()))

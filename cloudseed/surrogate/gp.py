@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 import warnings
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -62,7 +63,7 @@ MIN_NOISE = 1e-4
 _MIN_SIGNAL = 0.05
 #: Up to so many rows one thread is the fastest; more would wait for each other.
 _SMALL = 500
-_FIT_OPTIONS = {"options": {"maxiter": 200}, "timeout_sec": 60}
+_FIT_OPTIONS: Mapping[str, Any] = {"options": {"maxiter": 200}, "timeout_sec": 60}
 
 
 @dataclass(frozen=True, slots=True)
@@ -421,12 +422,17 @@ def hyperparameters(
         notes.append(f"hyperparameters of {name} come from {MAX_FIT_ROWS} of {len(targets)} rows")
         rows = np.sort(rows)
         x, targets, noise = x[rows], targets[rows], None if noise is None else noise[rows]
+    began = time.monotonic()
     try:
-        return _optimise(x, targets, seed, noise)
+        found = _optimise(x, targets, seed, noise)
     except FitError as error:
         _log.warning("fit failed", extra={"property": name, "reason": error.message})
         notes.append(f"the fit of {name} failed ({error.message}): hyperparameters are the priors'")
         return _prior_modes(x.shape[1])
+    limit = _FIT_OPTIONS["timeout_sec"]
+    if time.monotonic() - began > limit:
+        notes.append(f"the fit of {name} was stopped after {limit:g} s: the best so far is taken")
+    return found
 
 
 def _prior_modes(dimension: int) -> Hyperparameters:

@@ -158,3 +158,17 @@ def test_a_proposer_beside_proposers_is_refused(tmp_path):
     other = write(tmp_path, proposers=["evolution"], proposer={"name": "similarity_substitution"})
     with pytest.raises(SpecError, match="say who proposes"):
         load_spec(other)
+
+
+def test_models_can_be_chosen(tmp_path):
+    chosen = {"kind": "gp", "kinds": {"bulk_modulus": "robust"}, "prior": "none"}
+    spec = load_spec(write(tmp_path, surrogate=chosen))
+    assert spec.surrogate.settings.of("bulk_modulus") == "robust"
+    assert spec.surrogate.settings.of("formation_energy") == "gp"
+    for wrong in (
+        {"kind": "svm"},
+        {"kinds": {"hardness": "gp"}},
+        {"heads": {"hardness": "volume"}},
+    ):
+        with pytest.raises(SpecError, match="surrogate"):
+            load_spec(write(tmp_path, surrogate=wrong))

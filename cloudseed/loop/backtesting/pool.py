@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +38,7 @@ class KnownPool:
         values: Property -> values, N, NaN where unknown.
         notes: What was left out, and why.
         hints: What chemistry says of each band gap, N; None where there are no strings.
+        encoder_id: Which encoder made the features; "" where none did.
     """
 
     names: tuple[str, ...]
@@ -45,6 +46,7 @@ class KnownPool:
     values: dict[str, npt.NDArray[np.float64]]
     notes: tuple[str, ...]
     hints: npt.NDArray[np.float64] | None = None
+    encoder_id: str = ""
 
     @property
     def sha(self) -> str:
@@ -89,7 +91,7 @@ def known_pool(
     key = _key(table, [model.id, *properties, str(skip_bad)])
     kept = _read(out / _FILE, key)
     if kept is not None:
-        return kept
+        return replace(kept, encoder_id=model.id)
     listing = read_listing(table, properties, skip_bad=skip_bad, progress=progress)
     dialect = model.dialect if listing.has_structures else "cloud"
     progress("embedding", 0, 1)
@@ -98,7 +100,7 @@ def known_pool(
     progress("embedding", 1, 1)
     notes = tuple(f"left out {line}" for line in listing.skipped)
     hints = -shell_penalties(strings)
-    pool = KnownPool(tuple(listing.names), vectors, dict(listing.values), notes, hints)
+    pool = KnownPool(tuple(listing.names), vectors, dict(listing.values), notes, hints, model.id)
     _write(out / _FILE, key, pool)
     return pool
 
