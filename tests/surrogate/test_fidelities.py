@@ -1,4 +1,4 @@
-"""Cheap and dear values of one property: what one says of the other, and when too little is known."""
+"""Cheap and dear values of one property: what one says of the other, and too few of either."""
 
 import json
 
