@@ -30,10 +30,14 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-__all__ = ["LEAST", "Measured", "fit_property"]
+__all__ = ["LEAST", "LEAST_FOR_HEADS", "Measured", "fit_property"]
 
 LEAST = 20
-"""With fewer values there is nothing to choose by: the default with its prior mean is taken."""
+"""With fewer values there is nothing to choose by: the default is taken."""
+
+LEAST_FOR_HEADS = 60
+"""With fewer values a prediction made beforehand is kept. What was measured tells little of the
+ends that are searched for, and a slope near zero does no harm."""
 
 _GROWTH = 1.2
 #: Standard deviations by which the default misses a value that makes outliers a question.
@@ -88,7 +92,7 @@ def fit_property(measured: Measured, seed: int, kind: ModelKind = "auto") -> Fit
     total = len(measured.y)
     notes: list[str] = []
     told: dict[str, float] = {}
-    if measured.prior is not None and total >= LEAST:
+    if measured.prior is not None and total >= LEAST_FOR_HEADS:
         plain = replace(measured, prior=None)
         told = _compare({"gp with heads": ("gp", measured), "gp": ("gp", plain)}, seed)
         if told["gp"] > told["gp with heads"]:

@@ -84,7 +84,8 @@ def test_a_guess_that_is_off_by_a_constant_is_as_good():
     assert error(found, GUESSED + np.array([0, 0, 0, 50.0])) < 0.1
 
 
-def test_a_useless_guess_is_left_out_and_told():
+def test_a_useless_guess_is_left_out_and_told(monkeypatch):
+    monkeypatch.setattr(selecting, "LEAST_FOR_HEADS", 40)
     x, y = data(40)
     noise = 3 * np.random.default_rng(5).normal(size=240)
     found = fit_property(Measured("a", x, y, prior=(3, noise[:40])), 0)
