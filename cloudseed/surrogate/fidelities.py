@@ -96,7 +96,7 @@ def fit_fidelities(
     factor, weights = _solve(hyper, x, targets - hyper.mean, source, between, name=name)
     precision = np.diag(cho_solve((factor, True), np.eye(len(x))))
     left = targets - weights / precision
-    spread = np.sqrt(np.diag(between))
+    sizes = np.sqrt(np.diag(between))
     data = parts[place]
     return gp.FittedSurrogate(
         hyper,
@@ -111,7 +111,7 @@ def fit_fidelities(
         about={
             "kind": "fidelities",
             "values": [int((source == s).sum()) for s in range(len(known))],
-            "correlations": (between[place] / (spread * spread[place])).tolist(),
+            "correlations": (between[place] / (sizes * sizes[place])).tolist(),
         },
         _left_out=LeftOut(targets[own], left[own], np.sqrt(1 / precision)[own]),
     )
