@@ -26,6 +26,8 @@ them; `--encoder untrained` has random weights. Data: the folder in CLOUDSEED_DA
 | moduli-above | all of at least 295 GPa | 25: one more, as stiff as the 24th |
 
 The shipped encoder has seen nine tenths of these moduli: give another to `--encoder` for `moduli`.
+Its heads are the prior mean where they have seen nothing of the table; `--no-heads` leaves them
+out.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ from cloudseed.surrogate import (
     CloudEncoder,
     Features,
     Kernel,
+    ModelSettings,
     Strategy,
     element_descriptors,
     parse_problem,
@@ -61,6 +64,7 @@ from cloudseed.surrogate import (
     shell_penalties,
     wants_hints,
 )
+from cloudseed.surrogate import guess as guess_by_heads
 from cloudseed.surrogate.backtesting import HIT_SHARE, Conduct, Truth
 from cloudseed.surrogate.kernels import Family
 from cloudseed.surrogate.scope import ELEMENTS
@@ -74,13 +78,18 @@ STARTS, BATCH = 20, 5
 
 @dataclass(frozen=True)
 class Task:
-    """What is sought in which table; `share` None where all that meets the bounds is a hit."""
+    """What is sought in which table.
+
+    `share` is None where all that meets the bounds is a hit; `heads` names the encoder's heads that
+    predict a property and saw none of the table.
+    """
 
     name: str
     table: str
     objective: str
     constraints: tuple[str, ...] = ()
     share: float | None = None
+    heads: tuple[tuple[str, str], ...] = ()
 
     def truth(self, values: dict[str, np.ndarray]) -> Truth:
         problem = parse_problem(self.objective, self.constraints)
@@ -88,6 +97,7 @@ class Task:
 
 
 # Heats have two decimals, so that 0.499 stands for "below 0.5".
+ENERGY = (("formation_energy", "formation_energy"),)
 WINDOW = "dir_gap in [1.5, 3.0]"
 TASKS = {
     task.name: task
@@ -100,9 +110,15 @@ TASKS = {
             "find all",
             ("heat_all <= 0.499", "dir_gap >= 0.501"),
         ),
-        Task("elpasolites", "elpasolites", "min formation_energy", share=HIT_SHARE),
-        Task("elpasolites-share", "elpasolites", "find lowest 1 % formation_energy"),
-        Task("elpasolites-below", "elpasolites", "find all", ("formation_energy <= -1.136",)),
+        Task("elpasolites", "elpasolites", "min formation_energy", share=HIT_SHARE, heads=ENERGY),
+        Task("elpasolites-share", "elpasolites", "find lowest 1 % formation_energy", heads=ENERGY),
+        Task(
+            "elpasolites-below",
+            "elpasolites",
+            "find all",
+            ("formation_energy <= -1.136",),
+            heads=ENERGY,
+        ),
         Task("moduli", "moduli", "max bulk_modulus", share=HIT_SHARE),
         Task("moduli-share", "moduli", "find highest 1 % bulk_modulus"),
         Task("front", "front", "max bulk_modulus; min formation_energy"),
@@ -130,6 +146,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--beta", type=float, default=4.0, help="of upper_confidence_bound")
     arguments.add_argument("--exploration", type=float, default=0.0)
     arguments.add_argument("--alarm", type=int, default=0, help="a campaign's default is 20")
+    arguments.add_argument("--no-heads", action="store_true", help="leave the heads' prior out")
+    arguments.add_argument("--starts", type=int, default=STARTS, help="random rows to begin with")
+    arguments.add_argument("--kind", default="auto", help="of every property's model")
     arguments.add_argument("--label", default="", help="is appended to the methods' names")
     arguments.add_argument("--out", type=Path, default=BUILD)
     return arguments
@@ -153,14 +172,30 @@ def search(task: Task, options: argparse.Namespace) -> Backtest:
     left_out = options.no_hints and wants_hints(truth.problem)
     if left_out or not wants_hints(truth.problem):
         hints = None
+    guesses = {}
+    if task.heads and not (options.no_heads or options.features):
+        encoder = CloudEncoder.load(options.encoder)
+        heads = dict(task.heads)
+        guesses = guess_by_heads(options.encoder, encoder.id, features.first, heads, heads)
     strategy = Strategy(options.acquisition, options.beta)
     strategy.acquisition_for(truth.problem)
     conduct = Conduct(strategy, options.exploration, options.alarm)
     job = Job(
-        features, truth, STARTS, "random", options.budget, BATCH, options.arriving, hints, conduct
+        features,
+        truth,
+        options.starts,
+        "random",
+        options.budget,
+        BATCH,
+        options.arriving,
+        hints,
+        conduct,
+        guesses=guesses,
+        models=ModelSettings(options.kind),
     )
-    parts = (task, options.budget, options.arriving, BATCH, STARTS)
+    parts = (task, options.budget, options.arriving, BATCH, options.starts, options.kind)
     parts += ("no hints",) if left_out else ()
+    parts += ("heads",) if guesses else ()
     chosen = (strategy, options.exploration, options.alarm)
     parts += () if chosen == (Strategy(), 0.0, 0) else chosen
     parts += (features.kernel, features.whiten)
@@ -177,7 +212,7 @@ def search(task: Task, options: argparse.Namespace) -> Backtest:
             records.add(method + options.label, seed, run)
     labelled = [m + options.label for m in methods]
     runs = {m: tuple(records.runs[m, s] for s in range(options.seeds)) for m in labelled}
-    return Backtest(task.name, task.table, options.budget, BATCH, STARTS, truth, runs)
+    return Backtest(task.name, task.table, options.budget, BATCH, options.starts, truth, runs)
 
 
 def report(result: Backtest) -> None:

@@ -224,6 +224,12 @@ NAMES = {
         "Strategy",
         "experiment_costs",
         "Memory",
+        "Guess",
+        "ModelKind",
+        "ModelSettings",
+        "fit_fidelities",
+        "guess",
+        "start",
     },
     "surrogate.backtesting": {
         "FRACTIONS",

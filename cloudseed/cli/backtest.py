@@ -68,6 +68,10 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
     skip_bad: Annotated[
         bool, typer.Option("--skip-bad", help="Leave out structures that cannot be used.")
     ] = False,
+    no_heads: Annotated[
+        bool,
+        typer.Option("--no-heads", help="Leave out what the encoder's own heads predict."),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
 ) -> None:
     """Replay a campaign on known data, against random; Ctrl-C loses nothing, run again to go on."""
@@ -91,6 +95,7 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
         features=features,
         skip_bad=skip_bad,
         workers=workers,
+        heads=not no_heads,
     )
     folder = out or RUNS / f"{campaign.name}-backtest"
     try:

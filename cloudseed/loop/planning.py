@@ -25,7 +25,7 @@ from cloudseed.surrogate import (
     is_feasible,
     merit,
     probability_of_best,
-    space_fill,
+    start,
     with_derived,
 )
 
@@ -106,9 +106,12 @@ def situation_of(
     """
     properties = problem.properties
     values: dict[int, dict[str, float]] = {}
+    sigmas: dict[int, dict[str, float]] = {}
     for row in measurements:
         if row.property in problem.measured:
             values.setdefault(row.experiment_id, {})[row.property] = row.value
+            known = np.nan if row.sigma is None else row.sigma
+            sigmas.setdefault(row.experiment_id, {})[row.property] = known
     measured = [e for e in experiments if e.id in values]
     columns = {
         name: np.array([values[e.id].get(name, np.nan) for e in measured])
@@ -130,6 +133,10 @@ def situation_of(
             [pool.position[e.candidate_id] for e in experiments if e.state in _INFEASIBLE],
             dtype=np.int64,
         ),
+        # A formula has no uncertainty of its own: noise is fitted.
+        sigma=np.array(
+            [[sigmas[e.id].get(n, np.nan) for n in properties] for e in measured]
+        ).reshape(-1, len(properties)),
     )
     return Situation(
         observations=observations,
@@ -151,7 +158,7 @@ def choose(
     exploration: float = 0.0,
     widths: Mapping[str, float] = MappingProxyType({}),
 ) -> Choice:
-    """Chooses rows of the pool: by coverage first, by the model once enough was asked for.
+    """Chooses rows of the pool: by coverage and heads first, by the model after `spec.initial`.
 
     Args:
         spec: The campaign.
@@ -166,14 +173,17 @@ def choose(
     available, pending = np.array(state.available), np.array(state.pending, dtype=np.int64)
     features = pool.blocks(spec.decide.features)
     seed = decision_seed(spec.seed, step)
+    guesses = pool.guesses(spec)
     if asked < spec.initial:
-        return space_fill(
+        return start(
             features,
             state.observations,
             available=available,
             pending=pending,
+            problem=spec.problem,
             batch=batch,
             seed=seed,
+            guesses=guesses,
         )
     return decide(
         features,
@@ -189,6 +199,8 @@ def choose(
         costs=spec.decide.cost.of([row.scope for row in pool.rows]),
         memory=pool.memory,
         widths=widths,
+        guesses=guesses,
+        models=spec.surrogate.settings,
     )
 
 
@@ -236,7 +248,9 @@ def plan(context: Context, batch: int) -> DecisionRow:
 
 def _outlook(spec: CampaignSpec, choice: Choice, known: Observations) -> dict[str, object]:
     """Returns what is still expected, as far as the campaign stops by it."""
-    scores, stop, problem = choice.scores, spec.stop, spec.problem
+    stop, problem = spec.stop, spec.problem
+    # What heads alone say of the rest is no reason to stop.
+    scores = choice.scores if choice.model.get("surrogates") else None
     found: dict[str, object] = {}
     if scores is not None and stop.expected_hits is not None:
         found["expected_hits"] = expected_hits(scores, stop.expected_hits.next)

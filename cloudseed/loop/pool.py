@@ -20,6 +20,7 @@ from cloudseed.surrogate import (
     Features,
     Memory,
     element_descriptors,
+    guess,
     wants_hints,
 )
 
@@ -32,7 +33,8 @@ if TYPE_CHECKING:
 
     from cloudseed.db import CandidateRow, Claim, Ledger
     from cloudseed.loop.proposing import Proposal, Proposed
-    from cloudseed.surrogate import Encoder, Problem
+    from cloudseed.loop.spec import CampaignSpec
+    from cloudseed.surrogate import Encoder, Guess, Problem
 
 __all__ = [
     "CrystalShelf",
@@ -102,6 +104,25 @@ class Pool:
     @cached_property
     def _elements(self) -> npt.NDArray[np.float32]:
         return element_descriptors([row.scope for row in self.rows])
+
+    def guesses(self, spec: CampaignSpec) -> Mapping[str, Guess]:
+        """Returns what the encoder's heads predict of each candidate, by property.
+
+        Empty where the campaign wants none, or the encoder has none. Computed once per pool.
+        """
+        if spec.surrogate.prior == "none":
+            return {}
+        for name in spec.problem.properties:
+            if name not in self._guessed:
+                asked = {p: h for p, h in spec.surrogate.heads.items() if p == name}
+                found = guess(spec.encoder, self.encoder_id, self.features, [name], asked)
+                self._guessed[name] = found.get(name)
+        known = {name: self._guessed[name] for name in spec.problem.properties}
+        return {name: found for name, found in known.items() if found is not None}
+
+    @cached_property
+    def _guessed(self) -> dict[str, Guess | None]:
+        return {}
 
     @cached_property
     def position(self) -> Mapping[int, int]:

@@ -19,6 +19,7 @@ from cloudseed.surrogate import (
     Observations,
     describe,
     element_descriptors,
+    guess,
     parse_problem,
     shell_penalties,
     wants_hints,
@@ -179,6 +180,7 @@ def rank_files(
         seed=seed,
         order_by=order_by,
         hints=-shell_penalties(strings) if wants_hints(problem) else None,
+        guesses=guess(encoder, model.id, features, problem.properties),
     )
     skipped = [f"left out {line}" for line in (*known.skipped, *wanted.skipped)]
     return RankedList(

@@ -162,6 +162,8 @@ def _model_view(
             problem=problem,
             seed=seed,
             hints=pool.hints(problem),
+            guesses=pool.guesses(material.spec),
+            models=material.spec.surrogate.settings,
         ).scores
         random = expected_random_best(scores, problem, count=count, seed=seed)
     except CloudseedError as error:

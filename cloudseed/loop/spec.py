@@ -28,6 +28,8 @@ from cloudseed.surrogate import (
     BLOCKS,
     RECALIBRATION_LEAST,
     AcquisitionName,
+    ModelKind,
+    ModelSettings,
     Problem,
     Strategy,
     experiment_costs,
@@ -52,6 +54,7 @@ __all__ = [
     "ProposerSpec",
     "QuotasSpec",
     "StopSpec",
+    "SurrogateSpec",
     "load_spec",
 ]
 
@@ -267,6 +270,28 @@ class DecideSpec(_Section):
         return value
 
 
+class SurrogateSpec(_Section):
+    """What models the properties.
+
+    Attributes:
+        kind: "auto" for what predicts the data at hand best; "gp", "robust" or "variational".
+        kinds: The same for single properties.
+        prior: Whether predictions by the encoder's own heads are the prior mean of what they
+            predict and lead the first experiments: "heads" or "none".
+        heads: Property -> head, for properties that a head of another name predicts.
+    """
+
+    kind: ModelKind = "auto"
+    kinds: dict[str, ModelKind] = Field(default_factory=dict)
+    prior: Literal["heads", "none"] = "heads"
+    heads: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def settings(self) -> ModelSettings:
+        """What the models are asked for."""
+        return ModelSettings(self.kind, self.kinds)
+
+
 class BudgetSpec(_Section):
     """What may be spent.
 
@@ -365,6 +390,7 @@ class CampaignSpec(_Section):
         budget: What may be spent.
         stop: When to stop before that.
         decide: How experiments are chosen.
+        surrogate: What models the properties.
         batch: Experiments chosen per decision.
         initial: Experiments chosen for coverage before a model chooses.
         regrow: New measurements after which proposers that learn from them are asked again, such as
@@ -400,6 +426,7 @@ class CampaignSpec(_Section):
     budget: BudgetSpec
     stop: StopSpec = StopSpec()
     decide: DecideSpec = DecideSpec()
+    surrogate: SurrogateSpec = SurrogateSpec()
     batch: int = Field(default=4, ge=1, le=1000)
     initial: int = Field(default=8, ge=1)
     regrow: int | None = Field(default=None, ge=1)
@@ -456,6 +483,12 @@ class CampaignSpec(_Section):
             self.decide.strategy.acquisition_for(self.problem)
         except ObjectiveError as error:
             raise SpecError(f"decide.acquisition: {error.message}", hint=error.hint) from error
+        named = {*self.surrogate.kinds, *self.surrogate.heads}
+        if unknown := sorted(named - set(self.problem.properties)):
+            raise SpecError(
+                f"The key 'surrogate' names {unknown[0]}, which is neither sought nor bounded.",
+                hint=f"Properties of this campaign: {', '.join(self.problem.properties)}.",
+            )
         several = bool(self.problem.further)
         if several and self.stop.regret:
             raise SpecError(

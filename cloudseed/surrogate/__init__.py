@@ -12,11 +12,12 @@ from cloudseed.surrogate.calibration import (
     recalibration,
 )
 from cloudseed.surrogate.costs import experiment_costs
-from cloudseed.surrogate.deciding import decide, decision_seed, space_fill
+from cloudseed.surrogate.deciding import decide, decision_seed, space_fill, start
 from cloudseed.surrogate.descriptors import element_descriptors
 from cloudseed.surrogate.embedding_store import EmbeddingStore
 from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
 from cloudseed.surrogate.features import BLOCKS, Features
+from cloudseed.surrogate.fidelities import fit_fidelities
 from cloudseed.surrogate.formulas import with_derived
 from cloudseed.surrogate.judging import (
     as_optimum,
@@ -35,12 +36,15 @@ from cloudseed.surrogate.modelling import wants_hints
 from cloudseed.surrogate.objectives import describe
 from cloudseed.surrogate.objectives import problem as parse_problem
 from cloudseed.surrogate.outlook import Looked, expected_hits, mended_hits, probability_of_best
-from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor
+from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor, guess
 from cloudseed.surrogate.prediction import resolve as resolve_property
 from cloudseed.surrogate.protocols import (
     Choice,
     Constraint,
     Encoder,
+    Guess,
+    ModelKind,
+    ModelSettings,
     Objective,
     Observations,
     Problem,
@@ -66,9 +70,12 @@ __all__ = [
     "EmbeddingStore",
     "Encoder",
     "Features",
+    "Guess",
     "Kernel",
     "Looked",
     "Memory",
+    "ModelKind",
+    "ModelSettings",
     "Objective",
     "Observations",
     "OrderBy",
@@ -92,8 +99,10 @@ __all__ = [
     "expected_hits",
     "expected_random_best",
     "experiment_costs",
+    "fit_fidelities",
     "fronts_away",
     "full_string",
+    "guess",
     "is_feasible",
     "mended_hits",
     "merit",
@@ -111,6 +120,7 @@ __all__ = [
     "shipped_encoders",
     "shown",
     "space_fill",
+    "start",
     "wants_hints",
     "with_derived",
     "with_reference",

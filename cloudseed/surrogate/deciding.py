@@ -11,6 +11,7 @@ import numpy as np
 from cloudseed.errors import EmptyPoolError, FitError, InputError
 from cloudseed.surrogate.batch import Baseline, choose_jointly
 from cloudseed.surrogate.choosing import Valuer
+from cloudseed.surrogate.cold_start import guessed_scores
 from cloudseed.surrogate.front_batch import choose_for_front
 from cloudseed.surrogate.memory import Memory, digest
 from cloudseed.surrogate.modelling import (
@@ -37,11 +38,12 @@ if TYPE_CHECKING:
 
     from cloudseed.surrogate.acquisition import Criterion
     from cloudseed.surrogate.features import Features
+    from cloudseed.surrogate.protocols import Guess, ModelSettings
 
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["MIN_VALUES", "decide", "decision_seed", "space_fill"]
+__all__ = ["MIN_VALUES", "decide", "decision_seed", "space_fill", "start"]
 
 #: With fewer measured values of the objective than this, the choice fills space.
 MIN_VALUES = 3
@@ -75,10 +77,12 @@ def decide(
     costs: Array | None = None,
     memory: Memory | None = None,
     widths: Mapping[str, float] = MappingProxyType({}),
+    guesses: Mapping[str, Guess] | None = None,
+    models: ModelSettings | None = None,
 ) -> Choice:
     """Chooses the next batch.
 
-    With fewer than `MIN_VALUES` measured values of the objective the batch fills space. Otherwise a
+    With fewer than `MIN_VALUES` measured values of the objective, `start` chooses. Otherwise a
     model per property scores every available candidate. For an optimum the best of them compete for
     the batch jointly, pending experiments taken into account; where all that meets the constraints
     is to be found, the likeliest are taken. Of a share of the pool, the value at which it begins is
@@ -102,6 +106,9 @@ def decide(
         memory: Keeps what the next decision may need again; the choice is the same without.
         widths: Property -> factor of its standard deviations, see `recalibration`; 1 where none is
             named.
+        guesses: Property -> what was predicted of each candidate beforehand: the prior mean of its
+            model, as far as measurements confirm it.
+        models: What models the properties; None for what suits each.
 
     Returns:
         At most `batch` picks. Scores cover all that could be picked; `acquisition` is the log of
@@ -121,23 +128,31 @@ def decide(
     rule = strategy.acquisition_for(problem)
     known = int(np.isfinite(column(observations, problem.objective.property)).sum())
     if known < MIN_VALUES:
-        choice = space_fill(
-            features, observations, available=available, pending=pending, batch=batch, seed=seed
+        choice = start(
+            features,
+            observations,
+            available=available,
+            pending=pending,
+            problem=problem,
+            batch=batch,
+            seed=seed,
+            guesses=guesses,
         )
-        note = f"{known} values of the objective are too few to model: the batch fills space"
+        how = "fills space" if choice.scores is None else "goes by what the encoder's heads predict"
+        note = f"{known} values of the objective are too few to model: the batch {how}"
         return replace(choice, notes=(note,))
     pool = _Pool.of(len(features), observations, available, pending, batch)
     memory = memory or Memory()
-    space = memory.space(features, hints)
+    space = memory.space(features, hints, guesses)
     rng = np.random.default_rng(seed)
     explored = min(batch, int(exploration * batch + rng.random()))
-    stretched = "".join(f" {n} {f!r}" for n, f in sorted(widths.items()))
-    key = digest(observations, problem) + stretched
+    asked_for = (sorted(widths.items()), models)
+    key = digest(observations, problem, asked_for)
     # The models are those of the data, not of the decision: its seed plays no part.
     criterion, told = memory.models(
         key,
         lambda said: fit_criterion(
-            space, observations, problem, int(key[:8], 16), said, widths=widths
+            space, observations, problem, int(key[:8], 16), said, widths=widths, models=models
         ),
     )
     notes = [*adjusted, *told]
@@ -302,6 +317,64 @@ def decision_seed(seed: int, step: int) -> int:
         step: Number of the decision.
     """
     return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+
+
+def start(
+    features: npt.NDArray[Any],
+    observations: Observations,
+    *,
+    available: Sequence[int] | Rows,
+    pending: Sequence[int] | Rows = (),
+    problem: Problem,
+    batch: int,
+    seed: int,
+    guesses: Mapping[str, Guess] | None = None,
+) -> Choice:
+    """Chooses a batch that no model is asked for.
+
+    Where something was predicted beforehand of what is sought, half of the batch is what that
+    promises most of. The rest fills space, or all of it where nothing was.
+
+    Args:
+        features: Embeddings of everything that may occur, N x d.
+        observations: What was measured, and what could not be; the values play no part.
+        available: Rows that may be chosen; tried and pending ones among them are passed over.
+        pending: Rows that are being measured.
+        problem: What is sought.
+        batch: The most rows to choose, at least 1.
+        seed: Decides all that is random; equal input and seed give equal picks.
+        guesses: Property -> what was predicted of each candidate.
+
+    Raises:
+        EmptyPoolError: If nothing is available that is not tried or pending.
+        InputError: If a row is out of range, an embedding is not finite, or batch is below 1.
+    """
+    pool = _Pool.of(len(features), observations, available, pending, batch)
+    scores = guessed_scores(guesses or {}, problem, pool.open)
+    if scores is None:
+        return space_fill(
+            features, observations, available=available, pending=pending, batch=batch, seed=seed
+        )
+    space = Space.of(features)
+    rng = np.random.default_rng(seed)
+    promising = min(batch, int(batch / 2 + rng.random()))
+    picks = scores.rows[:promising].tolist()
+    rest = np.setdiff1d(pool.open, picks)
+    if len(picks) < batch and len(rest):
+        taken = np.concatenate([pool.tried, pool.pending, np.array(picks, dtype=np.int64)])
+        picks += _spread(space, rest, taken, batch - len(picks), rng)
+    return Choice(
+        picks=tuple(picks),
+        scores=scores,
+        method="heads",
+        model={
+            **describe_models(space),
+            "scored": len(pool.open),
+            "guessed": list(scores.properties),
+            "promising": promising,
+            "seed": seed,
+        },
+    )
 
 
 def space_fill(

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cloudseed.surrogate import gp
 from cloudseed.surrogate.classifier import HintPrior, fit_classifier
-from cloudseed.surrogate.kernels import MATERN, Kernel
 from cloudseed.surrogate.normal import log_probability_between
+from cloudseed.surrogate.selecting import fit_property
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     import numpy.typing as npt
 
     from cloudseed.surrogate.classifier import Classifier
     from cloudseed.surrogate.gp import FittedSurrogate
+    from cloudseed.surrogate.selecting import Measured
 
     Array = npt.NDArray[np.float64]
 
@@ -115,61 +115,42 @@ def is_inflated(values: Array) -> bool:
     return len(values) >= LEAST_VALUES and at_floor >= max(2, INFLATED * len(values))
 
 
-def fit_hurdle(
-    x: Array,
-    y: Array,
-    *,
-    seed: int,
-    name: str,
-    hinted: bool,
-    spread: float | None = None,
-    widths: Sequence[int] | None = None,
-    kernel: Kernel = MATERN,
-) -> Hurdle:
+def fit_hurdle(measured: Measured, hints: Array | None, *, seed: int) -> Hurdle:
     """Fits a hurdle model of one property.
 
     Args:
-        x: Points of the measurements, n x p; the last coordinate is the hint where there is one.
-        y: Measured values, n, finite.
+        measured: The measurements. A prediction made beforehand is one of values above the floor.
+        hints: What tells beforehand whether a value is above it, n; None where nothing does.
         seed: As in `gp.fit`.
-        name: The property, for notes.
-        hinted: Whether there is a hint.
-        spread: A plausible standard deviation, used where all values are equal.
-        widths: As in `gp.fit`; the classifier reads the first block alone.
-        kernel: As in `gp.fit`.
 
     Raises:
         FitError: If the values cannot be modelled.
     """
+    y, name = measured.y, measured.name
     floor = float(y.min())
     above = y > floor
-    features, hints = _parts(x, x.shape[1] - int(hinted), hinted=hinted)
-    first = features[:, : widths[0]] if widths else features
-    classifier = fit_classifier(first, above, hints, HINTED if hinted else PLAIN)
+    classifier = fit_classifier(
+        measured.first,
+        above,
+        np.zeros(len(y)) if hints is None else hints,
+        PLAIN if hints is None else HINTED,
+    )
     found = y[above]
     share = f"{int((~above).sum())} of {len(y)} values of {name} are {floor:g}"
     notes = [f"{share}: whether a value is above that is modelled first"]
     height = None
     if len(np.unique(found)) >= LEAST_ABOVE:
-        height = gp.fit(
-            features[above],
-            found,
-            seed=seed,
-            name=name,
-            spread=spread,
-            widths=widths,
-            kernel=kernel,
-        )
+        height = fit_property(measured.at(np.flatnonzero(above)), seed)
         notes.extend(height.notes)
     else:
         notes.append(f"{len(found)} values of {name} above it are too few to tell how far above")
-    wide = spread or abs(floor) or 1.0
+    wide = measured.spread or abs(floor) or 1.0
     usual = (floor + wide, wide)
     if len(found):
         usual = (float(found.mean()), float(found.std()) or wide)
-    return Hurdle(floor, classifier, height, usual, hinted, tuple(notes))
+    return Hurdle(floor, classifier, height, usual, hints is not None, tuple(notes))
 
 
 def _parts(x: Array, dimension: int, *, hinted: bool) -> tuple[Array, Array]:
-    """Returns features and hints of points, which may hold a hint that is for other models."""
+    """Returns features and hints of points, which may hold more that is for other models."""
     return x[:, :dimension], x[:, -1] if hinted else np.zeros(len(x))

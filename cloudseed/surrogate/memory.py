@@ -17,12 +17,12 @@ from cloudseed.surrogate.features import Features
 from cloudseed.surrogate.modelling import Space
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
 
     from cloudseed.surrogate.acquisition import Criterion, Evaluation
-    from cloudseed.surrogate.protocols import Observations, Problem
+    from cloudseed.surrogate.protocols import Guess, Observations, Problem
 
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
@@ -30,21 +30,33 @@ if TYPE_CHECKING:
 __all__ = ["Memory", "digest"]
 
 
-def digest(observations: Observations, problem: Problem) -> str:
-    """Returns a hash of all that models of a pool are made from."""
-    found = hashlib.sha256(repr((problem, observations.properties)).encode())
-    for array in (observations.rows, observations.values, observations.infeasible):
+def digest(observations: Observations, problem: Problem, asked_for: object = None) -> str:
+    """Returns a hash of all that models of a pool are made from.
+
+    Args:
+        observations: What was measured.
+        problem: What is sought.
+        asked_for: How they are made; told apart by its `repr`.
+    """
+    found = hashlib.sha256(repr((problem, observations.properties, asked_for)).encode())
+    known = (observations.rows, observations.values, observations.infeasible)
+    for array in known if observations.sigma is None else (*known, observations.sigma):
         found.update(repr(array.shape).encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
+
+
+def _are(kept: Mapping[str, Guess], given: Mapping[str, Guess]) -> bool:
+    """Tells whether guesses are the very same."""
+    return [*kept] == [*given] and all(kept[name] is guess for name, guess in given.items())
 
 
 @dataclass(slots=True)
 class Memory:
     """Remembers the last decision's parts; for one pool and one caller.
 
-    Features and hints are told from others by being the same arrays, so they must not be changed in
-    place.
+    Features, hints and guesses are told from others by being the same arrays, so they must not be
+    changed in place.
 
     Attributes:
         fits: How often models were made.
@@ -57,12 +69,18 @@ class Memory:
     _models: tuple[str, Criterion, tuple[str, ...]] | None = None
     _told: tuple[str, Rows, Evaluation] | None = field(default=None, repr=False)
 
-    def space(self, features: Features | npt.NDArray[Any], hints: Array | None) -> Space:
+    def space(
+        self,
+        features: Features | npt.NDArray[Any],
+        hints: Array | None,
+        guesses: Mapping[str, Guess] | None = None,
+    ) -> Space:
         """Returns the space of a pool."""
         kept = self._space
         given = Features.of(features)
-        if kept is None or not kept.features.same(given) or kept.hints is not hints:
-            kept = Space.of(features, hints)
+        same = kept is not None and kept.features.same(given) and kept.hints is hints
+        if kept is None or not (same and _are(kept.guesses, guesses or {})):
+            kept = Space.of(features, hints, guesses)
             self._space, self._models, self._told = kept, None, None
         return kept
 

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cloudseed.errors import FitError, InputError
-from cloudseed.surrogate import gp, judging
+from cloudseed.surrogate import judging
 from cloudseed.surrogate.acquisition import Criterion, Evaluation
 from cloudseed.surrogate.features import Features, project
 from cloudseed.surrogate.front import nadir
 from cloudseed.surrogate.front_gain import FrontGain
 from cloudseed.surrogate.hurdle import Hurdle, fit_hurdle, is_inflated
 from cloudseed.surrogate.makeable import Makeable, fit_makeable, newest
-from cloudseed.surrogate.protocols import Observations, Problem, Scores
+from cloudseed.surrogate.protocols import Guess, ModelSettings, Observations, Problem, Scores
 from cloudseed.surrogate.scalarised import MANY, Scalarised
+from cloudseed.surrogate.selecting import Measured, fit_property
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from cloudseed.surrogate.features import Projection
     from cloudseed.surrogate.gp import FittedSurrogate
+    from cloudseed.surrogate.protocols import ModelKind
 
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
@@ -61,27 +63,41 @@ class Space:
         projections: Block -> the map from its columns, made from all rows.
         hints: What is known of each beforehand, N; the last coordinate of its point. None for
             points without.
+        guesses: Property -> what was predicted of each beforehand; in this order, their means are
+            the coordinates before the hint.
     """
 
     features: Features
     projections: Mapping[str, Projection]
     hints: Array | None = None
+    guesses: Mapping[str, Guess] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, features: Features | npt.NDArray[Any], hints: Array | None = None) -> Space:
+    def of(
+        cls,
+        features: Features | npt.NDArray[Any],
+        hints: Array | None = None,
+        guesses: Mapping[str, Guess] | None = None,
+    ) -> Space:
         """Makes the space of a pool; a block in which all rows are equal is left out.
 
         Raises:
-            InputError: If a matrix is empty or holds NaN or infinity, or the hints are not one
-                finite number a row.
+            InputError: If a matrix is empty or holds NaN or infinity, or hints or guesses are not
+                one finite number a row.
         """
-        if hints is not None and (len(hints) != len(features) or not np.isfinite(hints).all()):
-            raise InputError(
-                f"{len(hints)} hints do not go with {len(features)} rows of features.",
-                hint="Give one finite number per row.",
-            )
+        guesses = dict(guesses or {})
+        given = [] if hints is None else [("hints", hints)]
+        given += [
+            (f"guesses of {name}", part) for name, g in guesses.items() for part in (g.mean, g.sd)
+        ]
+        for what, values in given:
+            if len(values) != len(features) or not np.isfinite(values).all():
+                raise InputError(
+                    f"{len(values)} {what} do not go with {len(features)} rows of features.",
+                    hint="Give one finite number per row.",
+                )
         found = Features.of(features)
-        return cls(found, project(found), hints)
+        return cls(found, project(found), hints, guesses)
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -103,11 +119,19 @@ class Space:
         return self.projection(self.features.first[rows])
 
     def __getitem__(self, rows: Rows) -> Array:
-        """Returns the points of rows, k x p, or k x (p + 1) with hints."""
+        """Returns the points of rows: the blocks, the guesses, and the hint."""
         parts = [p(self.features.blocks[name][rows]) for name, p in self.projections.items()]
+        parts += [guess.mean[rows, None] for guess in self.guesses.values()]
         if self.hints is not None:
-            parts.append(self.hints[rows][:, None])
+            parts.append(self.hints[rows, None])
         return parts[0] if len(parts) == 1 else np.hstack(parts)
+
+    def prior(self, name: str, points: Array) -> tuple[int, Array] | None:
+        """Returns which coordinate holds the guess of a property, and its values at points."""
+        if name not in self.guesses:
+            return None
+        place = self.dimension + list(self.guesses).index(name)
+        return place, points[:, place]
 
 
 def checked_rows(rows: Sequence[int] | Rows, count: int) -> Rows:
@@ -151,6 +175,14 @@ def column(observations: Observations, name: str) -> Array:
     return values
 
 
+def _uncertainties(observations: Observations, name: str) -> Array:
+    """Returns the standard uncertainties of one property's values, n, NaN where unknown."""
+    if observations.sigma is None or name not in observations.properties:
+        return np.full(len(observations.rows), np.nan)
+    found = observations.sigma[:, observations.properties.index(name)]
+    return np.where(np.isfinite(found) & (found >= 0), found, np.nan)
+
+
 def fit_criterion(
     space: Space,
     observations: Observations,
@@ -159,6 +191,7 @@ def fit_criterion(
     notes: list[str],
     *,
     widths: Mapping[str, float] = MappingProxyType({}),
+    models: ModelSettings | None = None,
 ) -> Criterion:
     """Fits a model per property and of what can be made, and finds the value to improve on.
 
@@ -169,7 +202,9 @@ def fit_criterion(
         seed: Chooses the rows for hyperparameters in large data.
         notes: Gets a line for everything that goes otherwise than planned.
         widths: Property -> factor of its standard deviations; hurdle models have none.
+        models: What models the properties; None for what suits each.
     """
+    models = models or ModelSettings()
     surrogates: dict[str, FittedSurrogate | Hurdle] = {}
     limits = judging.bounds(problem)
     goal = problem.objective
@@ -183,19 +218,25 @@ def fit_criterion(
             notes.append(f"{name} was never measured: its constraint is left out")
             continue
         gaps = [abs(b - values[known][0]) for b in limits.get(name, ()) if math.isfinite(b)]
-        surrogates[name] = _fitted(
-            space,
-            observations.rows[known],
+        points = space[observations.rows[known]]
+        sigma = _uncertainties(observations, name)[known]
+        measured = Measured(
+            name,
+            points[:, : space.dimension],
             values[known],
-            seed=seed,
-            name=name,
             spread=max(gaps, default=None),
-            notes=notes,
-            # Where no value at the floor or above it is allowed, the floor tells nothing.
-            floors=name in above
-            or (
-                name in limits and limits[name][1] >= values[known].min() and name not in optimised
-            ),
+            prior=space.prior(name, points),
+            sigma=sigma if np.isfinite(sigma).any() else None,
+            widths=space.widths,
+            kernel=space.features.kernel,
+        )
+        # Where no value at the floor or above it is allowed, the floor tells nothing.
+        floors = name in above or (
+            name in limits and limits[name][1] >= values[known].min() and name not in optimised
+        )
+        hints = points[:, -1] if space.hints is not None and is_gap(name) else None
+        surrogates[name] = _fitted(
+            measured, seed, models.of(name), floors=floors, hints=hints, notes=notes
         )
         notes.extend(surrogates[name].notes)
         surrogates[name] = _widened(surrogates[name], name, widths.get(name, 1.0), notes)
@@ -236,43 +277,22 @@ def modelled_problem(
 
 
 def _fitted(
-    space: Space,
-    rows: Rows,
-    values: Array,
-    *,
+    measured: Measured,
     seed: int,
-    name: str,
-    spread: float | None,
+    kind: ModelKind,
+    *,
     floors: bool,
+    hints: Array | None,
     notes: list[str],
 ) -> FittedSurrogate | Hurdle:
     """Fits one property: a hurdle model where its bounds decide and many values are at a floor."""
-    points = space[rows]
-    if floors and is_inflated(values):
-        hinted = space.hints is not None and is_gap(name)
-        features = points if hinted else points[:, : space.dimension]
+    if floors and kind == "auto" and is_inflated(measured.y):
         try:
-            return fit_hurdle(
-                features,
-                values,
-                seed=seed,
-                name=name,
-                hinted=hinted,
-                spread=spread,
-                widths=space.widths,
-                kernel=space.features.kernel,
-            )
+            return fit_hurdle(measured, hints, seed=seed)
         except FitError as error:
-            notes.append(f"{error.message.rstrip('.')}: {name} has one Gaussian process instead")
-    return gp.fit(
-        points[:, : space.dimension],
-        values,
-        seed=seed,
-        name=name,
-        spread=spread,
-        widths=space.widths,
-        kernel=space.features.kernel,
-    )
+            why = error.message.rstrip(".")
+            notes.append(f"{why}: {measured.name} has one Gaussian process instead")
+    return fit_property(measured, seed, kind)
 
 
 def _widened(
@@ -330,7 +350,8 @@ def _best(
     if (feasible == 1).any():
         return float(expected[feasible == 1].max())
     notes.append("nothing feasible is known yet: the chance to meet the constraints leads")
-    return float(expected.min() - 3 * model.scale)
+    # The scale of what a prior mean leaves may be small against the values' own.
+    return float(expected.min() - 3 * max(model.scale, float(expected.std())))
 
 
 def _with_front(

@@ -25,6 +25,9 @@ __all__ = [
     "Choice",
     "Constraint",
     "Encoder",
+    "Guess",
+    "ModelKind",
+    "ModelSettings",
     "Objective",
     "Observations",
     "Problem",
@@ -150,6 +153,41 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Guess:
+    """What is predicted of one property before anything is measured, such as by an encoder's head.
+
+    Attributes:
+        mean: Predicted values in the property's unit, N.
+        sd: Their standard deviations, N.
+    """
+
+    mean: npt.NDArray[np.float64]
+    sd: npt.NDArray[np.float64]
+
+
+ModelKind = Literal["auto", "gp", "robust", "variational"]
+"""What models a property: a Gaussian process; one that outliers do not bend; one for thousands of
+values; or whichever of these suits the data."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSettings:
+    """What models the properties.
+
+    Attributes:
+        kind: Of all properties that `kinds` does not name.
+        kinds: Property -> kind.
+    """
+
+    kind: ModelKind = "auto"
+    kinds: Mapping[str, ModelKind] = field(default_factory=dict)
+
+    def of(self, name: str) -> ModelKind:
+        """Returns the kind of a property's model."""
+        return self.kinds.get(name, self.kind)
+
+
+@dataclass(frozen=True, slots=True)
 class Observations:
     """What was measured, and what could not be.
 
@@ -159,12 +197,15 @@ class Observations:
         values: Measured values, n x m, NaN where a property was not measured.
         properties: The m property names.
         infeasible: Rows that could not be made or that the lab will not measure, oldest first.
+        sigma: Standard uncertainties that came with the values, n x m, NaN where none did; None
+            where none did at all.
     """
 
     rows: npt.NDArray[np.int64]
     values: npt.NDArray[np.float64]
     properties: tuple[str, ...]
     infeasible: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    sigma: npt.NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cloudseed.surrogate.features import Features
+    from cloudseed.surrogate.protocols import Guess, ModelSettings
 
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
@@ -76,6 +77,8 @@ def rank(
     seed: int,
     order_by: OrderBy = "acquisition",
     hints: Array | None = None,
+    guesses: Mapping[str, Guess] | None = None,
+    models: ModelSettings | None = None,
 ) -> Ranking:
     """Ranks candidates by what is worth measuring next, or by what is predicted best.
 
@@ -91,6 +94,8 @@ def rank(
             more, then the others by that probability; of several objectives, for the fronts of the
             predicted values, one after another.
         hints: As in `decide`.
+        guesses: As in `decide`.
+        models: As in `decide`.
 
     Raises:
         EmptyPoolError: If there is nothing to rank.
@@ -105,8 +110,8 @@ def rank(
     notes: list[str] = []
     problem = modelled_problem(observations, problem, 1, notes)
     require_measured(observations, problem.objective.property)
-    space = Space.of(features, hints)
-    criterion = fit_criterion(space, observations, problem, seed, notes)
+    space = Space.of(features, hints, guesses)
+    criterion = fit_criterion(space, observations, problem, seed, notes, models=models)
     if problem.objective.share is not None:
         found = membership(space, criterion, observations, rows, measured)
         scores = found.scores

@@ -200,3 +200,17 @@ def test_a_misspelt_key_of_a_section_that_may_be_left_out_names_the_nearest(tmp_
     with pytest.raises(SpecError) as caught:
         load_spec(write(tmp_path, stop={"regret": {"epsilonn": 1}}))
     assert "epsilon" in caught.value.hint
+
+
+def test_models_can_be_chosen(tmp_path):
+    chosen = {"kind": "gp", "kinds": {"bulk_modulus": "robust"}, "prior": "none"}
+    spec = load_spec(write(tmp_path, surrogate=chosen))
+    assert spec.surrogate.settings.of("bulk_modulus") == "robust"
+    assert spec.surrogate.settings.of("formation_energy") == "gp"
+    for wrong in (
+        {"kind": "svm"},
+        {"kinds": {"hardness": "gp"}},
+        {"heads": {"hardness": "volume"}},
+    ):
+        with pytest.raises(SpecError, match="surrogate"):
+            load_spec(write(tmp_path, surrogate=wrong))

@@ -68,7 +68,7 @@ def botorch_model(found):
     """The same processes in BoTorch, standardised."""
     models = []
     for surrogate in found.surrogates.values():
-        model = gp._botorch_model(X, surrogate.targets, surrogate.hyper.covariance)
+        model = gp.botorch_model(X, surrogate.targets, surrogate.hyper.covariance)
         model.likelihood.noise = max(surrogate.hyper.noise, 1e-4)
         model.mean_module.constant.data.fill_(surrogate.hyper.mean)
         models.append(model.eval())

@@ -42,10 +42,10 @@ def _equal_fits_once():
     """Fits are the same for the same data: each is made once for all tests here."""
     found, fit = {}, gp._optimise
 
-    def once(x, targets, prior, seed):
-        key = (x.tobytes(), targets.tobytes(), prior)
+    def once(x, targets, blocks, seed, noise=None):
+        key = (x.tobytes(), targets.tobytes(), blocks, None if noise is None else noise.tobytes())
         if key not in found:
-            found[key] = fit(x, targets, prior, seed)
+            found[key] = fit(x, targets, blocks, seed, noise)
         return found[key]
 
     with pytest.MonkeyPatch.context() as patch:

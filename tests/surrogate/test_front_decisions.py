@@ -141,7 +141,7 @@ def test_a_pick_is_worth_what_botorch_says():
     for name in ("a", "b"):
         surrogate = found.surrogates[name]
         sign = 1.0 if name == "a" else -1.0
-        model = gp._botorch_model(X, sign * surrogate.targets, surrogate.hyper.covariance)
+        model = gp.botorch_model(X, sign * surrogate.targets, surrogate.hyper.covariance)
         model.likelihood.noise = max(surrogate.hyper.noise, 1e-4)
         model.mean_module.constant.data.fill_(sign * surrogate.hyper.mean)
         models.append(model.eval())

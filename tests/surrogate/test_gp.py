@@ -17,7 +17,7 @@ def data(n=40, d=3, seed=0):
 def test_posterior_agrees_with_botorch():
     x, y = data()
     found = gp.fit(x, y, seed=0)
-    model = gp._botorch_model(x, found.targets, found.hyper.covariance)
+    model = gp.botorch_model(x, found.targets, found.hyper.covariance)
     model.likelihood.noise = found.hyper.noise
     model.mean_module.constant.data.fill_(found.hyper.mean)
     new = np.random.default_rng(1).random((9, 3))
@@ -133,6 +133,30 @@ def test_failed_fit_falls_back_to_the_priors_with_a_note(monkeypatch):
     assert any("nothing converged" in note for note in found.notes)
     mean, _ = found.posterior_moments(x)
     assert np.corrcoef(mean, y)[0, 1] > 0.9
+
+
+def test_a_fit_that_takes_too_long_is_stopped_with_a_note(monkeypatch):
+    monkeypatch.setattr(gp, "_FIT_OPTIONS", {"options": {"maxiter": 200}, "timeout_sec": 1e-9})
+    x, y = data(n=20)
+    found = gp.fit(x, y, seed=0)
+    assert any("was stopped after" in note for note in found.notes)
+    assert np.isfinite(found.posterior_moments(x)[0]).all()
+
+
+@pytest.mark.parametrize("kind", ["collinear", "duplicates", "contradictions", "one point"])
+def test_hard_features_still_make_a_model(kind):
+    x, y = data(n=24)
+    if kind == "collinear":
+        x = np.column_stack([x[:, 0], 2 * x[:, 0], -x[:, 0]])
+    elif kind == "one point":
+        x = np.full_like(x, 0.5)
+    else:
+        x = np.repeat(x[:12], 2, axis=0)
+        y = np.repeat(y[:12], 2) + (np.tile([0.0, 5.0], 12) if kind == "contradictions" else 0.0)
+    found = gp.fit(x, y, seed=0)
+    mean, sd = found.posterior_moments(x)
+    assert np.isfinite([mean, sd, *found.leave_one_out()]).all()
+    assert y.min() - 1 <= mean.min() <= mean.max() <= y.max() + 1
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -13,6 +13,7 @@ from cloudseed.surrogate.hurdle import fit_hurdle, is_inflated
 from cloudseed.surrogate.modelling import Space
 from cloudseed.surrogate.objectives import problem
 from cloudseed.surrogate.protocols import Observations
+from cloudseed.surrogate.selecting import Measured
 
 RNG = np.random.default_rng(3)
 X = RNG.uniform(-1, 1, size=(300, 3))
@@ -53,7 +54,7 @@ def test_bad_features_are_a_fit_error():
 
 
 def test_moments_and_chances_are_those_of_the_mixture():
-    model = fit_hurdle(X[:120], GAPS[:120], seed=0, name="band_gap", hinted=False)
+    model = fit_hurdle(Measured("band_gap", X[:120], GAPS[:120]), None, seed=0)
     mean, sd, inside = model.evaluate(X[120:], 0.5, 2.0)
     _, _, under = model.evaluate(X[120:], -math.inf, 0.5)
     _, _, over = model.evaluate(X[120:], 2.0, math.inf)
@@ -146,7 +147,7 @@ def test_bounds_below_the_floor_are_improbable():
 
 def test_few_values_above_the_floor_still_know_the_window():
     found = np.where(np.arange(30) < 2, 9.0, 0.0)
-    model = fit_hurdle(X[:30], found, seed=0, name="gap", hinted=False)
+    model = fit_hurdle(Measured("gap", X[:30], found), None, seed=0)
     _, _, inside = model.evaluate(X, 1.5, 3.0)
     _, _, over = model.evaluate(X, 8.0, 10.0)
     assert (inside < over - 2).all()

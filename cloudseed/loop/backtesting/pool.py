@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class KnownPool:
         hints: What chemistry says of each band gap, N; None where there are no strings.
         strings: SCOPE strings, N; None where features are given instead.
         elements: Element descriptors, N x p; None where there are no strings.
+        encoder_id: Which encoder made the features; "" where none did.
     """
 
     names: tuple[str, ...]
@@ -49,6 +50,7 @@ class KnownPool:
     hints: npt.NDArray[np.float64] | None = None
     strings: tuple[str, ...] | None = None
     elements: npt.NDArray[np.float32] | None = None
+    encoder_id: str = ""
 
     @property
     def sha(self) -> str:
@@ -95,7 +97,7 @@ def known_pool(
     key = _key(table, [model.id, *properties, str(skip_bad)])
     kept = _read(out / _FILE, key)
     if kept is not None:
-        return kept
+        return replace(kept, encoder_id=model.id)
     listing = read_listing(table, properties, skip_bad=skip_bad, progress=progress)
     dialect = model.dialect if listing.has_structures else "cloud"
     progress("embedding", 0, 1)
@@ -112,6 +114,7 @@ def known_pool(
         hints,
         tuple(strings),
         element_descriptors(strings),
+        model.id,
     )
     _write(out / _FILE, key, pool)
     return pool

@@ -16,7 +16,7 @@ from cloudseed.loop.backtesting.pool import known_pool
 from cloudseed.loop.backtesting.records import Records
 from cloudseed.loop.backtesting.report import Backtest
 from cloudseed.loop.pool import feature_blocks
-from cloudseed.surrogate import wants_hints, with_derived
+from cloudseed.surrogate import guess, wants_hints, with_derived
 from cloudseed.surrogate.backtesting import (
     Conduct,
     Rules,
@@ -29,7 +29,7 @@ from cloudseed.surrogate.backtesting import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -38,13 +38,18 @@ if TYPE_CHECKING:
     from cloudseed.loop.backtesting.pool import KnownPool
     from cloudseed.loop.backtesting.settings import BacktestSettings
     from cloudseed.loop.spec import CampaignSpec
-    from cloudseed.surrogate import Features
+    from cloudseed.surrogate import Features, Guess, ModelSettings
     from cloudseed.surrogate.backtesting import StartKind
 
 __all__ = ["Job", "backtest", "replays"]
 
 _RECORDS = "runs.jsonl"
 _THREADS = "OMP_NUM_THREADS"
+_SEEN = (
+    "the encoder's heads of {} are the prior mean: if the table was among what they were trained"
+    " on, as the Materials Project is for the shipped ones, the figures flatter; --no-heads leaves"
+    " them out"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +67,8 @@ class Job:
         hints: What chemistry says of each candidate's band gap, N; None where it is no matter.
         conduct: How `cloud` chooses, beside its models.
         rule: When a campaign would stop; None for the budget alone. Runs go on all the same.
+        guesses: What the encoder's heads predict of each property.
+        models: What models the properties; None for what suits each.
     """
 
     features: Features | npt.NDArray[Any]
@@ -74,11 +81,19 @@ class Job:
     hints: npt.NDArray[np.float64] | None = None
     conduct: Conduct = field(default_factory=Conduct)
     rule: StopRule | None = None
+    guesses: Mapping[str, Guess] | None = None
+    models: ModelSettings | None = None
 
     def run(self, method: str, seed: int) -> Run:
         """Replays one campaign."""
         searcher = load_searcher(
-            method, self.features, self.truth.problem, self.hints, self.conduct
+            method,
+            self.features,
+            self.truth.problem,
+            self.hints,
+            self.conduct,
+            guesses=self.guesses,
+            models=self.models,
         )
         first = start_rows(self.features, self.initial, seed, self.start)
         rules = Rules(self.budget, self.batch, self.arriving, seed)
@@ -129,6 +144,15 @@ def backtest(
             hint="Give a larger budget, or a smaller `initial`.",
         )
     features = feature_blocks(spec.decide.features, pool.features, pool.elements)
+    wanted_heads = settings.heads and spec.surrogate.prior == "heads" and pool.encoder_id
+    guesses = (
+        guess(
+            spec.encoder, pool.encoder_id, pool.features, problem.properties, spec.surrogate.heads
+        )
+        if wanted_heads
+        else {}
+    )
+    notes = [_SEEN.format(", ".join(guesses))] if guesses else []
     job = Job(
         features=features,
         truth=truth,
@@ -140,6 +164,8 @@ def backtest(
         hints=pool.hints if wants_hints(problem) else None,
         conduct=_conduct(spec, pool),
         rule=_rule(spec),
+        guesses=guesses,
+        models=spec.surrogate.settings,
     )
     for method in settings.methods:
         load_searcher(method, features, problem)  # a misspelt one is an error at once
@@ -162,7 +188,7 @@ def backtest(
         initial=spec.initial,
         truth=truth,
         runs={m: tuple(records.runs[m, s] for s in seeds) for m in settings.methods},
-        notes=pool.notes,
+        notes=(*pool.notes, *notes),
         rule=job.rule,
     )
 

@@ -41,6 +41,7 @@ class BacktestSettings:
         features: A .npy matrix, rows as in the table, in place of embeddings.
         skip_bad: Whether to leave out materials that cannot be used.
         workers: Processes.
+        heads: Whether the encoder's heads may be the prior mean, where the campaign wants them.
     """
 
     methods: tuple[str, ...] = ("cloud", "greedy", "random")
@@ -52,6 +53,7 @@ class BacktestSettings:
     features: Path | None = None
     skip_bad: bool = False
     workers: int = 1
+    heads: bool = True
 
     def __post_init__(self) -> None:
         if self.seeds < 1 or self.workers < 1 or not self.methods:
@@ -71,6 +73,8 @@ class BacktestSettings:
             "arriving": self.arriving,
             "pool": pool_sha,
             "version": __version__,
+            "surrogate": spec.surrogate.model_dump(mode="json"),
+            "heads": self.heads,
         }
         # What an outlook asks is part of a run; when the rule fires is worked out afterwards.
         if spec.stop.expected_hits:

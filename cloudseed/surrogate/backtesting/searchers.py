@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cloudseed.surrogate.backtesting.protocols import Rows, Searcher, SearcherFactory
+    from cloudseed.surrogate.protocols import Guess, ModelSettings
 
 __all__ = [
     "SEARCHERS",
@@ -67,11 +68,15 @@ class _Modelling:
         features: As in `decide`, N rows.
         problem: What is sought.
         hints: As in `decide`.
+        guesses: As in `decide`.
+        models: As in `decide`.
     """
 
     features: Features | npt.NDArray[Any]
     problem: Problem
     hints: npt.NDArray[np.float64] | None = None
+    guesses: Mapping[str, Guess] | None = None
+    models: ModelSettings | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +110,8 @@ class CloudSearcher(_Modelling):
             strategy=conduct.strategy,
             costs=conduct.costs,
             memory=self._memory,
+            guesses=self.guesses,
+            models=self.models,
         )
         self._thought.update(_thoughts(choice, self.problem))
         if alarm and choice.scores is not None:
@@ -155,6 +162,8 @@ class GreedySearcher(_Modelling):
                     seed=seed,
                     order_by="mean",
                     hints=self.hints,
+                    guesses=self.guesses,
+                    models=self.models,
                 )
             except ObjectiveError as error:
                 # The objective itself was never measured: the other properties do not help.
@@ -209,6 +218,9 @@ def load_searcher(
     problem: Problem,
     hints: npt.NDArray[np.float64] | None = None,
     conduct: Conduct | None = None,
+    *,
+    guesses: Mapping[str, Guess] | None = None,
+    models: ModelSettings | None = None,
 ) -> Searcher:
     """Makes a searcher.
 
@@ -217,9 +229,11 @@ def load_searcher(
             block of the features.
         features: As in `decide`, N rows.
         problem: What is sought.
-        hints: As in `decide`, for those that model anything; one of your own is given them if its
-            factory takes `hints`.
+        hints: As in `decide`, for those that model anything; one of your own is given them, and
+            what follows, if its factory takes an argument of that name.
         conduct: How `cloud` chooses, beside its models; None for the defaults without an alarm.
+        guesses: As in `decide`.
+        models: As in `decide`.
 
     Raises:
         UsageError: If there is none of that name.
@@ -236,7 +250,12 @@ def load_searcher(
                 row=row,
             )
     factory: Any = SEARCHERS[name] if name in SEARCHERS else _factory(name)
-    given: dict[str, Any] = {"hints": hints, "conduct": conduct or Conduct()}
+    given: dict[str, Any] = {
+        "hints": hints,
+        "conduct": conduct or Conduct(),
+        "guesses": guesses,
+        "models": models,
+    }
     taken = {key: value for key, value in given.items() if _takes(factory, key)}
     return factory(blocks if name in SEARCHERS else blocks.first, problem, **taken)
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    import numpy.typing as npt
     from torch import Tensor
 
     from cloudseed.surrogate.prediction.ensemble import Ensemble
@@ -55,6 +56,20 @@ class Head:
     novelty: Novelty
     widening: float
     card: Mapping[str, Any]
+
+    def summarise(
+        self, features: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Returns values and calibrated standard deviations, n each.
+
+        Args:
+            features: Embeddings by the encoder that the head belongs to, n x d.
+        """
+        import torch
+
+        with torch.inference_mode():
+            value, sd = self.link.summarise(self.ensemble(torch.from_numpy(features)))
+        return value.double().numpy(), self.widening * sd.double().numpy()
 
 
 def write_heads(folder: Path, encoder_id: str, heads: Mapping[str, Head]) -> None:

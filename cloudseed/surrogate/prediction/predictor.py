@@ -214,12 +214,7 @@ class Predictor:
         self, name: str, features: npt.NDArray[np.float32]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Returns values and calibrated standard deviations; ln(theta) for heat capacities."""
-        import torch
-
-        head = self.heads[name]
-        with torch.inference_mode():
-            value, sd = head.link.summarise(head.ensemble(torch.from_numpy(features)))
-        return value.double().numpy(), head.widening * sd.double().numpy()
+        return self.heads[name].summarise(features)
 
     def _heat_capacity(
         self,

@@ -1,0 +1,56 @@
+"""Cheap and dear values of one property: what one says of the other, and too few of either."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cloudseed.errors import InputError
+from cloudseed.surrogate import gp
+from cloudseed.surrogate.fidelities import fit_fidelities
+
+RNG = np.random.default_rng(0)
+X = RNG.random((60, 3))
+CHEAP = np.sin(4 * X[:, 0]) + X[:, 1] ** 2
+DEAR = 3.0 + 2.0 * CHEAP + 0.2 * X[:, 2]
+NEW = RNG.random((100, 3))
+TRUTH = 3.0 + 2.0 * (np.sin(4 * NEW[:, 0]) + NEW[:, 1] ** 2) + 0.2 * NEW[:, 2]
+ROWS = np.append(np.arange(6), np.arange(54))
+SOURCE = np.append(np.zeros(6, dtype=int), np.ones(54, dtype=int))
+VALUES = np.where(SOURCE == 0, DEAR[ROWS], CHEAP[ROWS])
+
+
+@pytest.fixture(scope="module")
+def model():
+    return fit_fidelities(X[ROWS], VALUES, SOURCE, seed=0, name="a")
+
+
+def test_cheap_values_teach_of_dear_ones(model):
+    alone = gp.fit(X[:6], DEAR[:6], seed=0)
+    both, few = (np.abs(m.posterior_moments(NEW)[0] - TRUTH).mean() for m in (model, alone))
+    assert both < 0.5 * few
+    told = json.loads(json.dumps(dict(model.summary)))
+    assert told["values"] == [6, 54]
+    assert told["correlations"][1] > 0.8
+
+
+def test_the_posterior_is_that_of_the_asked_source(model):
+    mean, sd = model.posterior_moments(NEW)
+    joint, covariance = model.standardised_joint(NEW)
+    np.testing.assert_allclose(model.centre + model.scale * joint, mean, atol=1e-9)
+    np.testing.assert_allclose(model.scale * np.sqrt(np.diag(covariance)), sd, atol=1e-6)
+    own, _ = model.posterior_moments(X[:6])
+    np.testing.assert_allclose(own, DEAR[:6], atol=0.5)
+    assert len(model.left_out.targets) == 6
+    far = model.posterior_moments(NEW + 1e3)[1]
+    assert (far > sd).all()
+
+
+def test_too_few_values_of_a_source_are_modelled_without_it():
+    single = fit_fidelities(X[:8], DEAR[:8], np.zeros(8, dtype=int), seed=0, name="a")
+    assert single.hyper == gp.fit(X[:8], DEAR[:8], seed=0).hyper
+    only = fit_fidelities(X[:8], CHEAP[:8], np.ones(8, dtype=int), seed=0, name="a")
+    assert "0 values of a from the source asked for" in only.notes[-1]
+    lengths = {"seed": 0, "name": "a"}
+    with pytest.raises(InputError, match="1 sources for 2 values"):
+        fit_fidelities(X[:2], DEAR[:2], np.zeros(1, dtype=int), **lengths)
