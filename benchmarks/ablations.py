@@ -8,7 +8,9 @@ per seed, in `build/ablations/TASK.jsonl`, so that the script may be stopped and
 another process may take other tasks or `--rows`. The shipped encoder has seen nine tenths of the
 moduli: there the encoder of 0.1.0 takes its place, which was trained on no measured property; it is
 taken from this repository's history, or from the folder in `--encoder 0.1.0=folder`. Other encoders
-are rows too: `--encoder name=folder`. Data: the folder in CLOUDSEED_DATA, default ../shared/data.
+are rows too: `--encoder name=folder`, or `name=folder:mean` for the mean over tokens, as suits one
+that was trained on masked tokens alone. One that was trained on moduli says nothing there. Data:
+the folder in CLOUDSEED_DATA, default ../shared/data.
 """
 
 from __future__ import annotations
@@ -98,7 +100,7 @@ def main() -> None:
     encoders.setdefault("0.1.0", str(options.out / "encoder-0.1.0"))
     if not Path(encoders["0.1.0"]).exists():
         take_first_release(Path(encoders["0.1.0"]))
-    rows = [*ROWS, *(Row("encoder", n, ("--encoder", at)) for n, at in encoders.items())]
+    rows = [*ROWS, *(Row("encoder", n, encoder_flags(at)) for n, at in encoders.items())]
     if options.rows:
         rows = [row for row in rows if {row.name, row.group} & set(options.rows)]
     for task in options.tasks:
@@ -120,6 +122,12 @@ def arguments() -> argparse.ArgumentParser:
     found.add_argument("--encoder", nargs="+", default=[], metavar="NAME=FOLDER")
     found.add_argument("--out", type=Path, default=BUILD)
     return found
+
+
+def encoder_flags(folder: str) -> tuple[str, ...]:
+    """Returns the flags for a folder, which may end in ":mean"."""
+    plain = folder.removesuffix(":mean")
+    return ("--encoder", plain) if plain == folder else ("--encoder", plain, "--pooling", "mean")
 
 
 def run(task: str, row: Row, label_free: str, options: argparse.Namespace) -> Backtest | None:

@@ -57,6 +57,7 @@ from cloudseed.surrogate import (
     wants_hints,
 )
 from cloudseed.surrogate.backtesting import HIT_SHARE, Truth
+from cloudseed.surrogate.encoder import Pooling
 from cloudseed.surrogate.kernels import Family
 from cloudseed.surrogate.scope import ELEMENTS
 
@@ -111,6 +112,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--arriving", type=int, default=BATCH)
     arguments.add_argument("--workers", type=int, default=1)
     arguments.add_argument("--encoder", default="cloud-small")
+    arguments.add_argument(
+        "--pooling", choices=get_args(Pooling), help="as the encoder says if left out"
+    )
     arguments.add_argument("--features", type=Path, help="a .npy matrix, for one task")
     arguments.add_argument("--blocks", default=",".join(BLOCKS), help="of features, in order")
     arguments.add_argument("--kernel", default="matern", choices=get_args(Family))
@@ -188,7 +192,7 @@ def pool(
     if options.features:
         matrix = np.load(options.features, allow_pickle=False)
         return READERS[name]()[1], Features({"own": matrix}, kernel, options.whiten), None
-    encoder = load_encoder(options.encoder)
+    encoder = load_encoder(options.encoder, options.pooling)
     strings, values = kept_strings(name, encoder.dialect, options.out)
     blocks = {
         block: embeddings(name, encoder, strings, options.out)
@@ -199,10 +203,10 @@ def pool(
     return values, Features(blocks, kernel, options.whiten), -shell_penalties(strings)
 
 
-def load_encoder(name: str) -> CloudEncoder:
+def load_encoder(name: str, pooling: Pooling | None = None) -> CloudEncoder:
     """Loads an encoder; `untrained` is the shipped shape with random weights."""
     if name != "untrained":
-        return CloudEncoder.load(name)
+        return CloudEncoder.load(name, pooling=pooling)
     return replace(untrained(CloudEncoder.load("cloud-small"), 0), id=name)
 
 

@@ -26,7 +26,6 @@ GROWING = {
     "proposers": ["ionic_substitution", {"name": "evolution", "options": {"depth": 2}}],
     "proposer": {"per_parent": 10},
     "constraints": [],
-    "decide": {"features": ["embedding"]},
     "budget": {"experiments": 12},
     "batch": 2,
     "in_flight": 1,

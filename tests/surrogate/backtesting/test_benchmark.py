@@ -97,7 +97,7 @@ class Encoder:
     asked = 0
     dialect = "canonical"
 
-    def __init__(self, name):
+    def __init__(self, name, pooling=None):
         self.id = Path(name).name
 
     def embed(self, strings):
