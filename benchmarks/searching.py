@@ -57,7 +57,6 @@ from cloudseed.surrogate import (
     wants_hints,
 )
 from cloudseed.surrogate.backtesting import HIT_SHARE, Truth
-from cloudseed.surrogate.encoder import Pooling
 from cloudseed.surrogate.kernels import Family
 from cloudseed.surrogate.scope import ELEMENTS
 
@@ -113,7 +112,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--workers", type=int, default=1)
     arguments.add_argument("--encoder", default="cloud-small")
     arguments.add_argument(
-        "--pooling", choices=get_args(Pooling), help="as the encoder says if left out"
+        "--pooling", choices=("cls", "mean"), help="as the encoder says if left out"
     )
     arguments.add_argument("--features", type=Path, help="a .npy matrix, for one task")
     arguments.add_argument("--blocks", default=",".join(BLOCKS), help="of features, in order")
@@ -203,7 +202,7 @@ def pool(
     return values, Features(blocks, kernel, options.whiten), -shell_penalties(strings)
 
 
-def load_encoder(name: str, pooling: Pooling | None = None) -> CloudEncoder:
+def load_encoder(name: str, pooling: str | None = None) -> CloudEncoder:
     """Loads an encoder; `untrained` is the shipped shape with random weights."""
     if name != "untrained":
         return CloudEncoder.load(name, pooling=pooling)
