@@ -136,6 +136,9 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--arriving", type=int, default=BATCH)
     arguments.add_argument("--workers", type=int, default=1)
     arguments.add_argument("--encoder", default="cloud-small")
+    arguments.add_argument(
+        "--pooling", choices=("cls", "mean"), help="as the encoder says if left out"
+    )
     arguments.add_argument("--features", type=Path, help="a .npy matrix, for one task")
     arguments.add_argument("--blocks", default=",".join(BLOCKS), help="of features, in order")
     arguments.add_argument("--kernel", default="matern", choices=get_args(Family))
@@ -243,7 +246,7 @@ def pool(
     if options.features:
         matrix = np.load(options.features, allow_pickle=False)
         return READERS[name]()[1], Features({"own": matrix}, kernel, options.whiten), None
-    encoder = load_encoder(options.encoder)
+    encoder = load_encoder(options.encoder, options.pooling)
     strings, values = kept_strings(name, encoder.dialect, options.out)
     blocks = {
         block: embeddings(name, encoder, strings, options.out)
@@ -254,10 +257,10 @@ def pool(
     return values, Features(blocks, kernel, options.whiten), -shell_penalties(strings)
 
 
-def load_encoder(name: str) -> CloudEncoder:
+def load_encoder(name: str, pooling: str | None = None) -> CloudEncoder:
     """Loads an encoder; `untrained` is the shipped shape with random weights."""
     if name != "untrained":
-        return CloudEncoder.load(name)
+        return CloudEncoder.load(name, pooling=pooling)
     return replace(untrained(CloudEncoder.load("cloud-small"), 0), id=name)
 
 

@@ -9,7 +9,7 @@ isotropic kernel reads as distance.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["BLOCKS", "COMPONENTS", "Features", "Projection", "fit_projection", "project"]
+__all__ = ["BLOCKS", "COMPONENTS", "Block", "Features", "Projection", "fit_projection", "project"]
 
-BLOCKS = ("embedding", "elements")
+Block = Literal["embedding", "elements"]
+"""What a block of features may be called."""
+
+BLOCKS: tuple[Block, ...] = ("embedding", "elements")
 """Blocks that candidates may have, and by default do: the embedding of their SCOPE strings, and
 `cloudseed.surrogate.descriptors.element_descriptors` of these."""
 

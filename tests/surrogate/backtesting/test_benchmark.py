@@ -97,9 +97,37 @@ class Encoder:
     asked = 0
     dialect = "canonical"
 
-    def __init__(self, name):
-        self.id = name
+    def __init__(self, name, pooling=None):
+        self.id = Path(name).name
 
     def embed(self, strings):
         type(self).asked += 1
         return np.random.default_rng(0).normal(size=(len(strings), 3))
+
+
+def test_ablations_differ_in_one_thing_and_keep_what_is_done(script, tmp_path, monkeypatch, capsys):
+    ablations = importlib.import_module("ablations")
+    monkeypatch.delitem(sys.modules, "ablations")
+    strings = [f"0 0 0 | 1a | {element} 1.0" for element in script.ELEMENTS[:60]]
+    values = {"bulk_modulus": np.arange(60.0)}
+    np.savez(tmp_path / "moduli-canonical.npz", strings=np.array(strings), **values)
+    monkeypatch.setattr(script, "load_encoder", Encoder)
+    monkeypatch.setitem(ablations.BUDGETS, "moduli", 25)
+    given = ["--tasks", "moduli", "--seeds", "1", "--out", str(tmp_path)]
+    given += ["--encoder", f"0.1.0={tmp_path}", "--rows", "defaults", "elements alone"]
+    monkeypatch.setattr(sys, "argv", ["ablations.py", *given])
+    for _ in range(2):
+        ablations.main()
+        assert len((tmp_path / "moduli.jsonl").read_text().splitlines()) == 2
+    written = (tmp_path / "moduli.md").read_text().splitlines()
+    assert [line.split(" | ")[1] for line in written[4:]] == ["defaults", "elements alone"]
+    assert "1 hits of 60" in capsys.readouterr().out
+
+
+def test_every_row_of_the_ablations_has_flags_that_are_known_or_are_left_out(script):
+    ablations = importlib.import_module("ablations")
+    names = [row.name for row in ablations.ROWS]
+    assert len(set(names)) == len(names)
+    for row in ablations.ROWS:
+        found, _ = script.parser().parse_known_args(["moduli", *row.flags])
+        assert found.tasks == ["moduli"], row.name
