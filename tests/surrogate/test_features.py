@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cloudseed.errors import InputError
+from cloudseed.surrogate import features
 from cloudseed.surrogate.features import fit_projection
 
 
@@ -53,3 +54,15 @@ def test_bad_features_name_the_row():
         fit_projection(x)
     with pytest.raises(InputError, match="shape"):
         fit_projection(np.empty((0, 3)))
+
+
+def test_directions_of_a_large_pool_come_from_a_part_and_its_centre_from_all(monkeypatch):
+    pool = np.random.default_rng(3).normal(size=(1_000, 5)) * np.array([5.0, 2.0, 1.0, 0.5, 0.1])
+    whole = features.fit_projection(pool)
+    monkeypatch.setattr(features, "_SPREAD_ROWS", 250)
+    part = features.fit_projection(pool)
+    np.testing.assert_array_equal(part.centre, whole.centre)
+    assert not np.array_equal(part.components, whole.components)
+    between = np.linalg.norm(part(pool[:50]) - part(pool[50:100]), axis=1)
+    wanted = np.linalg.norm(whole(pool[:50]) - whole(pool[50:100]), axis=1)
+    np.testing.assert_allclose(between, wanted, rtol=0.15)
