@@ -91,7 +91,7 @@ class Classifier:
             hints: Hints, k.
         """
         mean, variance = self.latent_moments(x, hints)
-        return log_ndtr(mean / np.sqrt(_PROBIT + variance))
+        return np.asarray(log_ndtr(mean / np.sqrt(_PROBIT + variance)))
 
     def latent_moments(self, x: Array, hints: Array) -> tuple[Array, Array]:
         """Returns posterior mean and variance of the latent function, k each.

@@ -225,6 +225,8 @@ def _exploited(
 ) -> tuple[list[int], str, dict[str, object]]:
     """Chooses by the models: rows, the method's name, and what it looked at."""
     criterion, rule = valuer.criterion, valuer.rule
+    if not batch:
+        return [], valuer.method, {}
     if rule == "probability" and criterion.problem.objective.direction == "find":
         return scores.rows[:batch].tolist(), valuer.method, {}
     if rule == "thompson":

@@ -43,6 +43,7 @@ __all__ = [
     "fit_criterion",
     "is_gap",
     "known_feasible",
+    "known_values",
     "modelled_problem",
     "replicate_means",
     "score",
@@ -402,6 +403,21 @@ def known_feasible(criterion: Criterion, observations: Observations) -> tuple[Ro
             feasible[(values < lower) | (values > upper)] = 0.0
     feasible[unknown & (feasible == 1)] = np.nan
     return rows, feasible
+
+
+def known_values(observations: Observations, rows: Rows, properties: tuple[str, ...]) -> Array:
+    """Returns the mean of what was measured of rows, k x m, NaN where nothing was.
+
+    Args:
+        observations: What was measured.
+        rows: Rows of the pool, k.
+        properties: The m properties.
+    """
+    measured, means = replicate_means(observations, properties)
+    found = np.full((len(rows), len(properties)), np.nan)
+    _, here, there = np.intersect1d(rows, measured, return_indices=True)
+    found[here] = means[there]
+    return found
 
 
 def replicate_means(observations: Observations, properties: tuple[str, ...]) -> tuple[Rows, Array]:

@@ -63,8 +63,8 @@ def choose_by_draws(
     """
     batch = min(batch, len(rows))
     draw = _Draw.of(criterion, batch, seed)
-    best = np.empty((batch, 0))
-    where = np.empty((batch, 0), dtype=np.int64)
+    best: Array = np.empty((batch, 0))
+    where: Rows = np.empty((batch, 0), dtype=np.int64)
     for start in range(0, len(rows), _CHUNK):
         part = rows[start : start + _CHUNK]
         value = draw(space[part])
@@ -74,7 +74,8 @@ def choose_by_draws(
         where = np.concatenate([where, np.broadcast_to(part, value.shape)], axis=1)
         # Earlier draws take at most batch - 1 of a draw's best.
         order = np.argsort(-best, axis=1, kind="stable")[:, :batch]
-        best, where = (np.take_along_axis(a, order, axis=1) for a in (best, where))
+        best = np.take_along_axis(best, order, axis=1)
+        where = np.take_along_axis(where, order, axis=1)
     picks: list[int] = []
     for line in where.tolist():
         picks.append(next(row for row in line if row not in picks))

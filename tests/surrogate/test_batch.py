@@ -206,3 +206,28 @@ def test_what_cannot_be_made_is_not_picked():
     bound = choose_jointly(replace(criterion(), makeable=RightHalf()), MEASURED, CHOICES, 3, seed=0)
     assert any(CHOICES[free, 0] > 0.5)
     assert all(CHOICES[bound[0], 0] <= 0.5)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_cut_to_the_finalists_costs_next_to_nothing(seed):
+    """A batch from the best 512 by their value alone is worth one from the whole pool."""
+    rng = np.random.default_rng(seed)
+    # Families of near twins, of which the best by value alone are many of one.
+    pool = np.repeat(rng.normal(size=(250, 3)) / 3, 5, axis=0)
+    pool += 1e-3 * rng.normal(size=pool.shape)
+    value = np.sin(3 * pool[:, 0]) + pool[:, 1] * pool[:, 2]
+    known = rng.permutation(len(pool))[:40]
+    model = gp.fit(pool[known], value[known], seed=0)
+    found = Criterion(problem("max a"), {"a": model}, best=float(value[known].max()))
+    baseline = Baseline(pool[known], np.ones(40))
+    rest = np.delete(pool, known, axis=0)
+    rest = rest[np.argsort(-found(rest).acquisition)]
+
+    def worth(size):
+        picks = choose_jointly(found, baseline, rest[:size], 6, seed)[0]
+        # Told in samples of their own, for a stage likes the samples that it has seen.
+        return np.exp(choose_jointly(found, baseline, rest[picks], 6, 99)[1]).sum()
+
+    whole = worth(len(rest))
+    assert worth(512) / whole > 0.99
+    assert worth(6) / whole < 0.98

@@ -208,3 +208,10 @@ def test_a_failing_joint_stage_takes_the_best_by_their_value_alone(monkeypatch):
 def test_few_values_fill_space_whatever_the_acquisition(monkeypatch):
     monkeypatch.setattr(deciding, "fit_criterion", None)
     assert choose("thompson", observations=observed([0])).method == "space_filling"
+
+
+@pytest.mark.parametrize("name", ["thompson", "upper_confidence_bound", "expected_improvement"])
+def test_a_batch_may_explore_alone(name):
+    choice = choose(name, exploration=1.0)
+    assert len(set(choice.picks)) == 4
+    assert any("4 of 4 picks explore" in note for note in choice.notes)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from cloudseed.errors import InputError
+from cloudseed.surrogate import features
 from cloudseed.surrogate.features import Features, fit_projection
 from cloudseed.surrogate.modelling import Space
 
@@ -76,3 +77,15 @@ def test_blocks_stand_side_by_side_and_an_equal_one_is_left_out():
 def test_blocks_of_unequal_length_are_refused():
     with pytest.raises(InputError, match="different numbers of rows"):
         Features({"embedding": np.ones((3, 2)), "elements": np.ones((4, 2))})
+
+
+def test_directions_of_a_large_pool_come_from_a_part_and_its_centre_from_all(monkeypatch):
+    pool = np.random.default_rng(3).normal(size=(1_000, 5)) * np.array([5.0, 2.0, 1.0, 0.5, 0.1])
+    whole = features.fit_projection(pool)
+    monkeypatch.setattr(features, "_SPREAD_ROWS", 250)
+    part = features.fit_projection(pool)
+    np.testing.assert_array_equal(part.centre, whole.centre)
+    assert not np.array_equal(part.components, whole.components)
+    between = np.linalg.norm(part(pool[:50]) - part(pool[50:100]), axis=1)
+    wanted = np.linalg.norm(whole(pool[:50]) - whole(pool[50:100]), axis=1)
+    np.testing.assert_allclose(between, wanted, rtol=0.15)
