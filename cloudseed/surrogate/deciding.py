@@ -65,11 +65,12 @@ def decide(
     """Chooses the next batch.
 
     With fewer than `MIN_VALUES` measured values of the objective the batch fills space. Otherwise a
-    model per property scores every available candidate. For an optimum the best of them compete for
-    the batch jointly, pending experiments taken into account; where all that meets the constraints
-    is to be found, the likeliest are taken. Of a share of the pool, the value at which it begins is
-    estimated first and stands in the choice's `model` under `threshold`. Once a candidate could
-    not be made, the chance that others can be is learned too.
+    model per property scores every available candidate. For an optimum, or the Pareto front of
+    several, the best of them compete for the batch jointly, pending experiments taken into account.
+    Of several objectives those that were measured too seldom are left out. Where all that meets the
+    constraints is to be found, the likeliest are taken. Of a share of the pool, the value at which
+    it begins is estimated first and stands in the choice's `model` under `threshold`. Once a
+    candidate could not be made, the chance that others can be is learned too.
 
     Args:
         features: Embeddings of everything that may occur, N x d.
@@ -85,8 +86,8 @@ def decide(
 
     Returns:
         At most `batch` picks. Scores cover all that could be picked; `acquisition` is the log of
-        the constrained expected improvement in the objective's unit, or of the probability that
-        all constraints hold.
+        the constrained expected improvement in the objective's unit, of several objectives of the
+        hypervolume in the product of their units, or of the probability that all constraints hold.
 
     Raises:
         EmptyPoolError: If nothing is available that is not tried or pending.
