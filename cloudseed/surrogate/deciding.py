@@ -86,8 +86,8 @@ def decide(
 
     Returns:
         At most `batch` picks. Scores cover all that could be picked; `acquisition` is the log of
-        the constrained expected improvement in the objective's unit, of several objectives of the
-        hypervolume in the product of their units, or of the probability that all constraints hold.
+        the constrained expected improvement in the objective's unit, or of the probability that
+        all constraints hold.
 
     Raises:
         EmptyPoolError: If nothing is available that is not tried or pending.
