@@ -22,7 +22,7 @@ from cloudseed.loop.recipe import Choice, Recipe
 from cloudseed.loop.results import ranked
 from cloudseed.loop.stopping import exhausted
 from cloudseed.proposers import Observation, Observer, load_proposer
-from cloudseed.surrogate import as_optimum, merit
+from cloudseed.surrogate import as_optimum, fronts_away, merit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -120,8 +120,8 @@ def _every(spec: CampaignSpec) -> int:
 
 
 def _measurements(context: Context) -> list[Any]:
-    """Returns the measurements of the objective that stand."""
-    name = context.spec.problem.objective.property
+    """Returns the measurements that stand of the objective, or of the first that it holds."""
+    name = context.spec.problem.measured[0]
     rows = context.ledger.measurements(context.campaign.id)
     return [row for row in rows if row.property == name]
 
@@ -160,8 +160,11 @@ def _elites(context: Context, results: Sequence[Result]) -> tuple[_Elite, ...]:
     """Returns what was measured and is feasible, best first."""
     problem = as_optimum(context.spec.problem)
     elites = []
-    for result in ranked(results, problem):
-        value = merit(problem, result.values)
+    best_first = ranked(results, problem)
+    values = [merit(problem, result.values) for result in best_first]
+    if problem.further:  # of a front, the fewer fronts are better the better
+        values = [-far for far in fronts_away(problem, [r.values for r in best_first])]
+    for result, value in zip(best_first, values, strict=True):
         if result.feasible is False or value is None:
             continue
         row = result.candidate

@@ -83,11 +83,12 @@ def decide(
     """Chooses the next batch.
 
     With fewer than `MIN_VALUES` measured values of the objective, `start` chooses. Otherwise a
-    model per property scores every available candidate. For an optimum the best of them compete for
-    the batch jointly, pending experiments taken into account; where all that meets the constraints
-    is to be found, the likeliest are taken. Of a share of the pool, the value at which it begins is
-    estimated first and stands in the choice's `model` under `threshold`. Once a candidate could
-    not be made, the chance that others can be is learned too.
+    model per property scores every available candidate. For an optimum, or the Pareto front of
+    several, the best of them compete for the batch jointly, pending experiments taken into account.
+    Of several objectives those that were measured too seldom are left out. Where all that meets the
+    constraints is to be found, the likeliest are taken. Of a share of the pool, the value at which
+    it begins is estimated first and stands in the choice's `model` under `threshold`. Once a
+    candidate could not be made, the chance that others can be is learned too.
 
     Args:
         features: Everything that may occur, N rows: embeddings, N x d, or several blocks.

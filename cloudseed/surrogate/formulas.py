@@ -232,7 +232,7 @@ def _computed(node: ast.expr, known: Mapping[str, Any]) -> Any:
     match node:
         case ast.Name(id=name):
             return known[name]
-        case ast.Constant(value=value):
+        case ast.Constant(value=int() | float() as value):
             return quantity(float(value), "")
         case ast.UnaryOp(op=op, operand=operand):
             value = _computed(operand, known)

@@ -384,6 +384,9 @@ def describe(problem: Problem) -> str:
     'max bulk_modulus (GPa), formation_energy <= -2.0 eV/atom'
     """
     goals = "; ".join(_with_unit(goal, problem) for goal in problem.objectives)
+    if problem.reference is not None:
+        named = zip(problem.objectives, problem.reference, strict=True)
+        goals += f" from {', '.join(f'{goal.property} {value:g}' for goal, value in named)}"
     own = {formula.name: formula.unit for formula in problem.derived}
     bounds_ = [f"{constraint_text(c)} {own.get(c.property, '')}" for c in problem.constraints]
     formulas = [

@@ -272,3 +272,22 @@ def test_units_in_headings_are_converted(folder):
     names, values = read_values(folder / "table.csv", ["band_gap"])
     assert names[:2] == ["m0", "m1"]
     assert values["band_gap"][:2].tolist() == pytest.approx([0.5, 2.0])
+
+
+def test_a_front_and_a_formula_are_replayed(folder):
+    path = folder / "spec.yaml"
+    goal = "[max 2*mark - 1, min band_gap]"
+    path.write_text(path.read_text().replace("max score", goal).replace(">= 1", "<= 9"))
+    table = folder / "table.csv"
+    table.write_text(table.read_text().replace("score", "mark"))
+    result = run(folder, methods=("cloud", "random"), seeds=1, budget=10)
+    # Of the two gaps the lower one goes with even rows, the higher one with odd rows.
+    assert result.truth.hits.nonzero()[0].tolist() == [COUNT - 2, COUNT - 1]
+    report = json.loads(json.dumps(result.to_json(), allow_nan=False))
+    assert report["goal"].startswith("max score; min band_gap (eV)")
+    assert report["goal"].endswith("score = 2*mark - 1")
+    shares = report["methods"]["cloud"]["best"]["mean"]
+    assert 0 <= shares[0] <= shares[-1] <= 1
+    assert report["random"]["best"] == sorted(report["random"]["best"])
+    files = draw(result, folder / "out")
+    assert {f.name for f in files} >= {"best.png", "hits.png"}

@@ -59,6 +59,7 @@ def test_several_objectives_are_read_and_described():
     given = {"formation_energy": "500 meV/atom", "bulk_modulus": 50}
     found = parse_problem("max bulk_modulus; min formation_energy", (), given)
     assert found.reference == (50.0, 0.5)
+    assert "from bulk_modulus 50, formation_energy 0.5" in describe(found)
 
 
 @pytest.mark.parametrize(
