@@ -166,13 +166,13 @@ class DecideSpec(_Section):
         alarm: Predictions looked back on: where the model ordered the last so many results worse
             than chance would, half of the next batch explores. 0 for never.
         recalibrate: Predictions looked back on: where the last so many values of a property came
-            inside their 90 % intervals clearly too seldom or too often, the next standard
+            inside their 90 % intervals too seldom or too often, the next standard
             deviations are mended. 0 for never.
     """
 
     exploration: float = Field(default=0.0, ge=0, le=1)
     alarm: int = Field(default=20, ge=0)
-    recalibrate: int = Field(default=40, ge=0)
+    recalibrate: int = Field(default=100, ge=0)
 
     @field_validator("alarm", "recalibrate")
     @classmethod
