@@ -37,7 +37,7 @@ BUILD = Path(__file__).parents[1] / "build" / "stopping"
 EPSILON = {"elpasolites": 0.1, "moduli": 20.0}
 BELOW = (0.2, 0.5, 1.0)
 PROBABILITIES = (0.8, 0.95, 0.99)
-LOOK_BACK = 40
+LOOK_BACK = 100
 
 
 def main() -> None:
@@ -111,8 +111,8 @@ def report(name: str, truth: Truth, runs: tuple[Run, ...]) -> None:
 def recalibrated(runs: tuple[Run, ...], truth: Truth, name: str) -> float:
     """Returns the coverage of 90 % intervals as a campaign would have mended them.
 
-    Each batch's are mended by the last 40 predictions before it, as `decide.recalibrate` does; what
-    that would have changed in the choices is left out.
+    Each batch's are mended by the last 100 predictions before it, as `decide.recalibrate` does;
+    what that would have changed in the choices is left out.
     """
     values = truth.values[:, truth.problem.properties.index(name)]
     covered: list[np.ndarray] = []

@@ -61,7 +61,7 @@ class GapHints:
         found, halves = store.read(strings)
         missing = np.flatnonzero(~found)
         if len(missing):
-            wanted = [strings[row] for row in missing]
+            wanted = [strings[row] for row in missing.tolist()]
             halves[missing] = shell_penalties(wanted).view(np.float32).reshape(-1, 2)
             try:
                 store.write(wanted, halves[missing])

@@ -237,7 +237,7 @@ class DecideSpec(_Section):
         features: What the models see of a candidate: the "embedding" of its SCOPE string, and what
             the periodic table says of its "elements". The first decides what is near to what.
         recalibrate: Predictions looked back on: where the last so many values of a property came
-            inside their 90 % intervals clearly too seldom or too often, the next standard
+            inside their 90 % intervals too seldom or too often, the next standard
             deviations are mended. 0 for never.
     """
 
@@ -246,7 +246,7 @@ class DecideSpec(_Section):
     cost: CostSpec = CostSpec()
     exploration: float = Field(default=0.0, ge=0, le=1)
     alarm: int = Field(default=20, ge=0)
-    recalibrate: int = Field(default=40, ge=0)
+    recalibrate: int = Field(default=100, ge=0)
     features: tuple[Literal["embedding", "elements"], ...] = BLOCKS
 
     @property

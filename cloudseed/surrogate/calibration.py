@@ -42,8 +42,8 @@ ALARM_LEVEL = 0.05
 RECALIBRATION_LEAST = 20
 """With fewer predictions intervals are taken as they are."""
 
-#: Coverage of 90 % intervals that chance explains well enough.
-USUAL = (0.80, 0.97)
+#: Share of values that 90 % intervals should hold.
+_WANTED = 0.9
 #: Predictions that the belief in the model as it is weighs as much as.
 _BELIEF = 20
 #: Factors beyond these speak of a wrong model, not of wrong widths.
@@ -122,18 +122,21 @@ def coverage90(z: Array) -> float:
 def recalibration(z: Array) -> float:
     """Returns by what standard deviations are to be multiplied, from how predictions came true.
 
-    1 as long as the coverage of 90 % intervals is one that chance explains. Else the factor that
-    would have brought it to 90 %, drawn towards 1 on the scale of logarithms by as much as if
-    twenty further predictions had come true as they should. It follows a quantile, so that a few
-    wild outliers do not widen everything.
+    1 as long as the coverage of 90 % intervals is within its standard error of 90 %. Else the
+    factor that would have brought it there, drawn towards 1 on the scale of logarithms by as much
+    as if twenty further predictions had come true as they should. It follows a quantile, so that a
+    few wild outliers do not widen everything.
 
     Args:
         z: Standardised residuals, n: (measured - predicted) / standard deviation, noise included,
             of predictions that were made before, newest last.
     """
-    if len(z) < RECALIBRATION_LEAST or USUAL[0] <= coverage90(z) <= USUAL[1]:
+    if len(z) < RECALIBRATION_LEAST:
         return 1.0
-    needed = float(np.quantile(np.abs(z), 0.9)) / Z90
+    error = math.sqrt(_WANTED * (1 - _WANTED) / len(z))
+    if abs(coverage90(z) - _WANTED) <= error:
+        return 1.0
+    needed = float(np.quantile(np.abs(z), _WANTED)) / Z90
     bounded = min(max(needed, _FACTORS[0]), _FACTORS[1])
     return math.exp(math.log(bounded) * len(z) / (len(z) + _BELIEF))
 

@@ -136,7 +136,8 @@ def _penalties(compositions: Sequence[_Composition]) -> Array:
     for place, states in enumerate(chosen):
         ions = zip(elements[:, place].tolist(), tables[place], states.tolist(), strict=True)
         held += shares[:, place] * [_open_electrons(e, known[state][0]) for e, known, state in ions]
-    return np.minimum(least, WORST) + _PER_OPEN_SHELL * held
+    penalties: Array = np.minimum(least, WORST) + _PER_OPEN_SHELL * held
+    return penalties
 
 
 def _crossed(ufunc: np.ufunc, left: Array, right: Array) -> Array:

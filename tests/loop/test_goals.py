@@ -81,11 +81,12 @@ def test_nothing_further_expected_ends_a_campaign(written, tmp_path, monkeypatch
     path = written(
         objective="find all",
         constraints=["band_gap >= 9 eV"],
+        budget={"experiments": 24},
         stop={"expected_hits": {"below": 100, "next": 4}},
     )
     end, _ = ended(path, tmp_path / "run", monkeypatch)
     assert "further hits are expected in the next 4" in end.stop_reason
-    assert end.measured < 16
+    assert end.measured < 24
     assert all(0 <= found["expected_hits"] <= 4 for found in end.outlooks.values())
     assert end.to_json()["outlook"]
 

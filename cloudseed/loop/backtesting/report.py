@@ -105,7 +105,9 @@ class Backtest:
             curves=curves_of(runs, self.truth),
             accelerations=accelerations(runs, self.truth),
             foresight=foresight(runs, self.truth),
-            stopping=self.rule and stopping(runs, self.truth, self.rule, self.batch),
+            stopping=None
+            if self.rule is None
+            else stopping(runs, self.truth, self.rule, self.batch),
             runs=len(runs),
             cpu_seconds=sum(run.cpu_seconds for run in runs) / max(decisions, 1),
             notes=notes,
