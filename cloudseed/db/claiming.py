@@ -28,6 +28,10 @@ WATCH = 12.0
 """Seconds to watch a lease that seems to have ended; a living engine renews it every 5 s."""
 
 
+_mine: set[tuple[str, int, int]] = set()
+"""Claims that this process holds: database, campaign and epoch."""
+
+
 @contextmanager
 def claimed(database: Database, campaign_id: int) -> Iterator[Claim]:
     """Takes a campaign, and lets go of it at the end.
@@ -39,9 +43,12 @@ def claimed(database: Database, campaign_id: int) -> Iterator[Claim]:
         campaign = campaigns.by_id(session, campaign_id)
     with locks.exclusive(database, campaign_id) as free:
         claim = _take(database, campaign, free=free)
+        mine = (database.name, campaign_id, claim.epoch)
+        _mine.add(mine)
         try:
             yield claim
         finally:
+            _mine.discard(mine)
             # A lease that cannot be given back ends by itself.
             with suppress(LedgerError), database.writing() as session:
                 leases.release(session, claim)
@@ -50,7 +57,7 @@ def claimed(database: Database, campaign_id: int) -> Iterator[Claim]:
 def _take(database: Database, campaign: CampaignRow, *, free: bool) -> Claim:
     """Takes the lease if nobody drives the campaign."""
     seen = _read(database, campaign)
-    proven = free and (not seen.holder or leases.has_ended(seen.holder))
+    proven = free and _has_ended(database, campaign, seen)
     if not proven and not _abandoned(database, campaign, seen):
         raise _running(campaign)
     with database.writing("claim") as session:
@@ -60,6 +67,17 @@ def _take(database: Database, campaign: CampaignRow, *, free: bool) -> Claim:
     if not proven:
         log.warning("took over", extra={"campaign": campaign.id, "from": seen.holder})
     return claim
+
+
+def _has_ended(database: Database, campaign: CampaignRow, seen: LeaseRow) -> bool:
+    """Whether the engine of the last claim is known to have ended.
+
+    This process knows its own: one that could not give its lease back, as the database was gone,
+    has ended all the same.
+    """
+    if seen.holder == leases.holder():
+        return (database.name, campaign.id, seen.epoch) not in _mine
+    return not seen.holder or leases.has_ended(seen.holder)
 
 
 def _abandoned(database: Database, campaign: CampaignRow, seen: LeaseRow) -> bool:

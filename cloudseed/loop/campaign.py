@@ -57,10 +57,12 @@ class Campaign:
 
     Args:
         context: Its parts.
+        pulse: What renews the lease; None for one of its own while it runs.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, pulse: Pulse | None = None) -> None:
         self.context = context
+        self._pulse = pulse
         self.spec = context.spec
         self._ledger = context.ledger
         self._claim = context.claim
@@ -125,11 +127,10 @@ class Campaign:
         self._ledger.set_status(self._claim, "running")
         shown = Shown(on_step, self.snapshot)
         shown.now()
-        pulse = Pulse(
-            self._ledger, self._claim, deadline=self.spec.step_deadline, on_overdue=on_overdue
-        )
         failures = 0
-        with pulse:
+        with ExitStack() as stack:
+            pulse = self._pulse or stack.enter_context(Pulse(self._ledger, self._claim))
+            pulse.limit(self.spec.step_deadline, on_overdue)
             while not stopping():
                 self._stage = pulse.stage
                 pulse.stage("looking around")
@@ -139,9 +140,9 @@ class Campaign:
                     return self.snapshot()
                 try:
                     moved = self.step()
-                    if failures:
+                    if failures and (moved or not self._all_fail()):
                         on_trouble("")
-                    failures = 0
+                        failures = 0
                 except LabError as error:
                     failures += 1
                     if tries is not None and failures >= tries:
@@ -288,7 +289,7 @@ def create_campaign(
     ledger = open_ledger(workspace.ledger_url)
     try:
         row = ledger.create_campaign(spec.name, config)
-        with ledger.claim(row.id) as claim:
+        with ledger.claim(row.id) as claim, Pulse(ledger, claim):
             record_pool(ledger, claim, proposed)
     finally:
         ledger.close()
@@ -329,6 +330,7 @@ def open_campaign(
         stack.callback(ledger.close)
         row, spec = campaign_of(ledger, workspace)
         claim = stack.enter_context(ledger.claim(row.id))
+        pulse = stack.enter_context(Pulse(ledger, claim))
         labs = stack.enter_context(opened_labs(spec, workspace.lab))
         (label, lab), *others = labs.items()
         stage("loading the encoder")
@@ -355,7 +357,8 @@ def open_campaign(
                 workspace.embeddings,
                 label,
                 dict(others),
-            )
+            ),
+            pulse,
         )
 
 

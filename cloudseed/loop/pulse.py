@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Self
@@ -31,22 +32,13 @@ class Pulse:
     Args:
         ledger: Where the lease is.
         claim: The right to it.
-        deadline: Seconds that a step may take.
-        on_overdue: Called once, from the pulse's thread, where a step has missed its deadline.
     """
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        claim: Claim,
-        *,
-        deadline: float,
-        on_overdue: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, ledger: Ledger, claim: Claim) -> None:
         self._ledger = ledger
         self._claim = claim
-        self._deadline = deadline
-        self._on_overdue = on_overdue
+        self._deadline = math.inf
+        self._on_overdue: Callable[[str], None] = lambda _: None
         self._stage = ""
         self._since = time.monotonic()
         self._end = threading.Event()
@@ -59,6 +51,16 @@ class Pulse:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join(timeout=10)
+
+    def limit(self, deadline: float, on_overdue: Callable[[str], None] = lambda _: None) -> None:
+        """Sets how long a step may take from now on; until this is called, any time.
+
+        Args:
+            deadline: Seconds.
+            on_overdue: Called once, from the pulse's thread, where a step has missed it.
+        """
+        self._since = time.monotonic()
+        self._on_overdue, self._deadline = on_overdue, deadline
 
     def stage(self, text: str) -> None:
         """Says what the engine does now; the deadline counts from here."""

@@ -81,18 +81,16 @@ def choose(context: Context, request: ExperimentRequest, now: Traffic) -> Route:
     reasons: list[str] = []
     waiting = False
     for name in _in_order(context, request, now):
-        if name in now.closed:
+        price = charges(context.spec, name)
+        busy = now.running[name] >= context.capacity(name)
+        if name in now.closed or busy or exceeds(context.spec, now.spending, price):
             waiting = True
             continue
         with asking(context, name):
             verdict = context.labs[name].validate(request)
-        if not verdict.accepted:
-            reasons.extend(verdict.reasons)
-            continue
-        price = charges(context.spec, name)
-        if _free(context, name, now) and exceeds(context.spec, now.spending, price) is None:
+        if verdict.accepted:
             return Route(name, price)
-        waiting = True
+        reasons.extend(verdict.reasons)
     if waiting:
         return Route()
     return Route(refused="; ".join(reasons) or "no lab can do it")
@@ -108,7 +106,3 @@ def _in_order(context: Context, request: ExperimentRequest, now: Traffic) -> lis
     fit = [n for n, lab in context.labs.items() if capable(lab.describe(), request)]
     # With one lab, `validate` says best what it will not do.
     return sorted(fit, key=rank) or (list(context.labs) if len(context.labs) == 1 else [])
-
-
-def _free(context: Context, name: str, now: Traffic) -> bool:
-    return now.running[name] < context.capacity(name)

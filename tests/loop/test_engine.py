@@ -303,7 +303,8 @@ def test_the_pulse_renews_the_lease_and_falls_silent_when_a_step_hangs(ledger, m
     overdue = threading.Event()
     with ledger.claim(row.id) as claim:
         before = ledger.lease(row.id).until
-        with Pulse(ledger, claim, deadline=0.3, on_overdue=lambda _: overdue.set()) as beating:
+        with Pulse(ledger, claim) as beating:
+            beating.limit(0.3, lambda _: overdue.set())
             beating.stage("fitting")
             assert overdue.wait(20)
             now = ledger.lease(row.id)

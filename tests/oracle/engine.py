@@ -21,11 +21,12 @@ from cloudseed.db import (
     NewDecision,
     NewExperiment,
     claiming,
+    engine,
     leases,
     locks,
     open_ledger,
 )
-from cloudseed.errors import CampaignRunningError, StaleWorkerError
+from cloudseed.errors import CampaignRunningError, StaleWorkerError, StorageError
 from cloudseed.lab_adapters import DeliveryClass, ExperimentRequest
 from cloudseed.loop import CampaignSpec, collecting, patience
 from cloudseed.loop.collecting import collect
@@ -40,7 +41,7 @@ with suppress(ImportError):
     import psycopg  # noqa: F401  # loaded before the forks
 
 NAME = "oracle"
-REFUSED, STALE = 43, 42
+REFUSED, STALE, BLOCKED = 43, 42, 44
 OPEN = [ExperimentState.PLANNED, ExperimentState.SENDING, ExperimentState.RUNNING]
 SPEC = CampaignSpec.model_validate(
     {
@@ -104,6 +105,7 @@ def child(order: dict[str, Any]) -> int:
     _failpoints.arm(order.get("failpoint", ""))
     collecting.RETRY_PAUSE = patience.FIRST_PAUSE = 0.001
     locks.PATIENCE = order.get("patience", 20.0)
+    engine.BUSY_SECONDS = order.get("busy", engine.BUSY_SECONDS)
     leases.LEASE = order.get("lease", leases.LEASE)
     claiming.WATCH = order.get("watch", claiming.WATCH)
     try:
@@ -112,6 +114,8 @@ def child(order: dict[str, Any]) -> int:
         return REFUSED
     except StaleWorkerError:
         return STALE
+    except StorageError:
+        return BLOCKED
     return 0
 
 
