@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import func, select
 
 from cloudseed.db.models import Decision, Experiment, Measurement, Withdrawal
 from cloudseed.db.protocols import ExperimentState, Overview
@@ -57,16 +57,19 @@ def _column(
     import numpy as np
 
     query = (
-        select(Measurement.experiment_id, Measurement.value)
+        select(Measurement.id, Measurement.experiment_id, Measurement.value)
         .join(Experiment, Experiment.id == Measurement.experiment_id)
         .where(
             Experiment.campaign_id == campaign_id,
             Experiment.state != ExperimentState.RETRACTED,
             Measurement.property == name,
-            ~exists().where(Withdrawal.measurement_id == Measurement.id),
+            Measurement.id.not_in(select(Withdrawal.measurement_id)),
         )
-        .order_by(Measurement.id)
     )
     rows = session.execute(query).all()
-    numbers, column = zip(*rows, strict=True) if rows else ((), ())
-    return np.array(numbers, dtype=np.int64), np.array(column, dtype=np.float64)
+    ids, numbers, column = zip(*rows, strict=True) if rows else ((), (), ())
+    oldest_first = np.argsort(np.array(ids, dtype=np.int64), kind="stable")
+    return (
+        np.array(numbers, dtype=np.int64)[oldest_first],
+        np.array(column, dtype=np.float64)[oldest_first],
+    )

@@ -42,7 +42,8 @@ __all__ = ["FEW", "overview"]
 FEW = 1_000
 """Experiments up to which every result is read all the same: it takes a fraction of a second."""
 
-_NEWEST = 20
+_NEWEST = 2
+"""Decisions read for what they still expect."""
 
 
 def overview(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> Snapshot:
@@ -63,7 +64,7 @@ def overview(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> Snaps
     running = ledger.experiments(campaign.id, [ExperimentState.RUNNING])
     # Experiments are numbered in the order of their decisions: the last hit has the latest round.
     latest = [int(hits[-1])] if len(hits) else []
-    excerpt = _Excerpt(ledger, campaign, [*best, *latest, *(e.id for e in running)])
+    excerpt = _Excerpt(ledger, [*best, *latest, *(e.id for e in running)])
     now = take_snapshot(cast("Ledger", excerpt), campaign, spec)
     since = now.rounds_since_best + told.decisions - now.rounds
     return replace(
@@ -138,11 +139,11 @@ def _judged(
 class _Excerpt:
     """A ledger in which a campaign has only some of its experiments."""
 
-    def __init__(self, ledger: Ledger, campaign: CampaignRow, ids: Sequence[int]) -> None:
+    def __init__(self, ledger: Ledger, ids: Sequence[int]) -> None:
         self._ledger = ledger
         self._ids = sorted(set(ids))
         self._experiments = ledger.experiments_by_id(self._ids)
-        self._campaign = campaign
+        self._decisions: list[DecisionRow] | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
@@ -160,5 +161,7 @@ class _Excerpt:
         return self._ledger.measurements_of(self._ids)
 
     def decisions(self, campaign_id: int) -> list[DecisionRow]:
-        wanted = {e.decision_id for e in self._experiments}
-        return self._ledger.decisions_by_id(campaign_id, wanted, newest=_NEWEST)
+        if self._decisions is None:
+            wanted = {e.decision_id for e in self._experiments}
+            self._decisions = self._ledger.decisions_by_id(campaign_id, wanted, newest=_NEWEST)
+        return self._decisions

@@ -68,12 +68,14 @@ def populate(c: Connection) -> None:
         "campaign",
         name="old",
         config="{}",
-        config_sha="c",
+        config_sha=hashlib.sha256(b"{}").hexdigest(),
         status="running",
         stop_reason="",
         epoch=3,
         created_at=AT,
     )
+    event(c, None, "campaign_claimed", '{"epoch":3}')
+    event(c, None, "campaign_status", '{"after":"running","before":"new","reason":""}')
     insert(c, "structure", sha="r", body="{}", created_at=AT)
     insert(
         c,
@@ -104,6 +106,8 @@ def populate(c: Connection) -> None:
             papers="{}",
         )
         live(c, i, key, life)
+    asked = ",".join(map(str, range(1, len(LIVES) + 1)))
+    event(c, None, "decision_recorded", f'{{"decision_id":1,"experiments":[{asked}],"step":0}}')
 
 
 def live(c: Connection, i: int, key: str, life: list[str]) -> None:
@@ -181,6 +185,8 @@ def answered(c: Connection, i: int, key: str, attempt: int) -> None:
         method="",
         created_at=AT,
     )
+    told = '{"measurement_id":1,"property":"band_gap","sigma":null,"unit":"eV","value":1.5}'
+    event(c, i, "measurement_recorded", told)
 
 
 def test_nothing_is_lost_and_everything_goes_on(old: str) -> None:

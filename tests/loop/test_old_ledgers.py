@@ -7,6 +7,7 @@ the lab's files: 25 candidates of SrTiO3, nine experiments allowed, some measure
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import sqlite3
 from contextlib import closing
@@ -34,6 +35,11 @@ def old(tmp_path: Path) -> Path:
     with closing(sqlite3.connect(run / "ledger.db")) as database:
         database.executescript(packed["sql"])
         keys = [key for (key,) in database.execute("SELECT key FROM candidate")]
+        # The folder's name is another, so the spec is, too.
+        ((config,),) = database.execute("SELECT config FROM campaign")
+        sha = hashlib.sha256(config.encode()).hexdigest()
+        database.execute("UPDATE campaign SET config_sha = ?", (sha,))
+        database.commit()
     lines = [f'"{key}",{60 + sum(map(ord, key)) % 140}' for key in keys]
     (tmp_path / "values.csv").write_text("\n".join(["key,bulk_modulus", *lines]))
     (run / "campaign.json").write_text(json.dumps({"campaign": "old", "ledger": None}))
