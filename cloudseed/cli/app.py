@@ -14,6 +14,7 @@ from cloudseed.cli import predict as predicting
 from cloudseed.cli import scope as scoping
 from cloudseed.cli.candidates import candidates
 from cloudseed.cli.encoder import encoder
+from cloudseed.cli.lab import lab
 from cloudseed.cli.propose import propose
 
 __all__ = ["app"]
@@ -35,6 +36,7 @@ database = typer.Typer(
 app.add_typer(database, name="db")
 app.add_typer(encoder, name="encoder")
 app.add_typer(candidates, name="candidates")
+app.add_typer(lab, name="lab")
 
 Where = Annotated[
     str | None,

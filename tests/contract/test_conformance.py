@@ -1,0 +1,43 @@
+"""The conformance kit over every lab of this project, as a lab's integrator would run it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from cloudseed.lab_adapters.conformance import CheckSettings, Verdict, run_checks
+from tests.lab_adapters.labs import MATERIALS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOT_PROMISED = {
+    "mlip": {"events"},
+    "table": {"limits", "events"},
+}
+"""What each lab says honestly that it does not do."""
+
+SLOW = {"mlip"}
+
+
+def settings(name: str, folder: Path) -> CheckSettings:
+    table = folder / "table.csv"
+    rows = [f"{m},{-8.0 - n},{100 + n}" for n, m in enumerate(MATERIALS)]
+    table.write_text("\n".join(["formula,energy,bulk_modulus", *rows]) + "\n")
+    of_table = {"path": str(table), "delay": 0.1}
+    found: dict[str, dict[str, Any]] = {
+        "mlip": {"config": {"concurrency": 1}, "properties": ("energy",), "kills": 2},
+        "table": {"config": of_table},
+    }
+    return CheckSettings(stop=True, **{"kills": 3, **found[name]})
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.nightly) if n in SLOW else n for n in NOT_PROMISED]
+)
+def test_it_keeps_what_it_promises(name: str, tmp_path: Path) -> None:
+    report = run_checks(name, settings(name, tmp_path), folder=tmp_path)
+    assert report.passed, [r for r in report.results if r.verdict is Verdict.FAIL]
+    not_promised = {r.name for r in report.results if r.verdict is Verdict.NOT_APPLICABLE}
+    assert not_promised == NOT_PROMISED[name]
