@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 NOT_PROMISED = {
     "mlip": {"events"},
     "table": {"limits", "events"},
+    "unreliable": {"limits", "events"},
 }
 """What each lab says honestly that it does not do."""
 
@@ -29,8 +30,15 @@ def settings(name: str, folder: Path) -> CheckSettings:
     found: dict[str, dict[str, Any]] = {
         "mlip": {"config": {"concurrency": 1}, "properties": ("energy",), "kills": 2},
         "table": {"config": of_table},
+        "unreliable": {"config": _unreliable(of_table)},
     }
     return CheckSettings(stop=True, **{"kills": 3, **found[name]})
+
+
+def _unreliable(of_table: dict[str, Any]) -> dict[str, Any]:
+    """All that a lab may do without breaking a promise."""
+    faults = {"latency": 0.05, "duplicate": 0.5, "late": 0.3, "late_by": 0.5, "noise": 0.1}
+    return {"lab": "table", "config": of_table, "drift": 0.01, **faults}
 
 
 @pytest.mark.parametrize(
