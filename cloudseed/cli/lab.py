@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -70,3 +70,33 @@ def new(
 ) -> None:
     """Write a new adapter that works, with its test, to be changed into yours."""
     labs.new(name, out)
+
+
+@lab.command(epilog=_example('cloudseed lab report JOB "bulk_modulus=171.2±3 GPa"'))
+def report(  # noqa: PLR0917  Typer passes options by name
+    job: Annotated[
+        str | None, typer.Argument(help="The job, as on its sheet; without it, list the open ones.")
+    ] = None,
+    values: Annotated[
+        list[str] | None, typer.Argument(help='Such as "bulk_modulus=171.2±3 GPa".')
+    ] = None,
+    outcome: Annotated[
+        Literal["measured", "infeasible", "failed_retryable", "failed_final"],
+        typer.Option(help="How it ended."),
+    ] = "measured",
+    reason: Annotated[str, typer.Option(help="Why, where there is no value.")] = "",
+    campaign: Annotated[
+        str | None,
+        typer.Option(help="A run folder or a campaign's name.", show_default="the newest"),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option(help="The lab's folder instead.", show_default=False)
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Report what a person measured, or list the orders that wait for a result."""
+    where = labs.lab_folder(campaign) if folder is None else folder
+    if job is None:
+        labs.list_open(where, as_json=json)
+    else:
+        labs.report(where, job, values or [], outcome, reason)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cloudseed.lab_adapters import Estimate, LabDescription
     from cloudseed.lab_adapters.conformance import CheckResult
 
-__all__ = ["check", "describe", "list_labs", "new"]
+__all__ = ["check", "describe", "lab_folder", "list_labs", "list_open", "new", "report"]
 
 _console = Console(highlight=False)
 _STYLES = {"pass": "green", "fail": "red", "not applicable": "dim"}
@@ -108,6 +108,36 @@ def new(name: str, out: Path | None) -> None:
         _console.print(f"wrote {path}", markup=False)
     module = name.replace("-", "_")
     _console.print(f"\nNext: cd {folder} && pip install -e . && cloudseed lab check {module}")
+
+
+def lab_folder(campaign: str | None) -> Path:
+    """Returns where a campaign's lab keeps its jobs."""
+    from cloudseed.loop import Workspace
+
+    return Workspace.find(campaign).lab
+
+
+def list_open(folder: Path, *, as_json: bool) -> None:
+    """Lists the orders that wait for a result."""
+    from cloudseed.lab_adapters.reporting import open_jobs
+
+    jobs = open_jobs(folder)
+    if as_json:
+        print_json([{"job": j, "formula": f, "properties": list(p)} for j, f, p in jobs])
+        return
+    table = Table("job", "formula", "to be measured")
+    for job, formula, properties in jobs:
+        table.add_row(job, formula, ", ".join(properties))
+    _console.print(table if jobs else "nothing waits for a result")
+
+
+def report(folder: Path, job: str, values: list[str], outcome: str, reason: str) -> None:
+    """Stores a result."""
+    from cloudseed.lab_adapters import OutcomeKind
+    from cloudseed.lab_adapters.reporting import report_result
+
+    report_result(folder, job, values, kind=OutcomeKind(outcome), reason=reason)
+    _console.print(f"stored the result of {job}; the campaign takes it in", markup=False)
 
 
 def _plain(can: LabDescription) -> dict[str, Any]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         Validation,
     )
 
-__all__ = ["BaseLab", "operable"]
+__all__ = ["BaseLab", "operable", "reasons_against"]
 
 
 class BaseLab(ABC):
@@ -108,6 +108,18 @@ class BaseLab(ABC):
             ended = any(m.key == key for m in self.poll([handle]))
             found.append(JobStatus(key, handle, JobState.FINISHED if ended else JobState.RUNNING))
         return found
+
+
+def reasons_against(can: LabDescription, request: ExperimentRequest) -> tuple[str, ...]:
+    """Returns why a request lies outside what a lab declares, one clause each."""
+    reasons = [f"it cannot measure {p}" for p in request.properties if p not in can.properties]
+    species = request.cell.species
+    if can.elements is not None:
+        beyond = sorted(set(species) - can.elements)
+        reasons += [f"it cannot handle {', '.join(beyond)}"] if beyond else []
+    if can.largest_cell is not None and len(species) > can.largest_cell:
+        reasons.append(f"{len(species)} atoms are more than the {can.largest_cell} it takes")
+    return tuple(reasons)
 
 
 class _Filled(BaseLab):

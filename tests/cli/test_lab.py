@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from cloudseed.cli.app import app
 from cloudseed.errors import LabError, UsageError
+from cloudseed.lab_adapters import load_lab
+from tests.lab_adapters.kit import request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,3 +59,13 @@ def test_a_new_adapter_is_written(tmp_path: Path) -> None:
     said = run("new", "furnace", "--out", str(tmp_path / "new"))
     assert "furnace.py" in said
     assert (tmp_path / "new" / "furnace_robot.py").exists()
+
+
+def test_a_person_reports_a_result(tmp_path: Path) -> None:
+    lab = load_lab("human", {"properties": {"energy": "eV/atom"}}, tmp_path)
+    handle = lab.submit(request())
+    assert handle in run("report", "--folder", str(tmp_path))
+    said = run("report", handle, "energy=-8.1±0.1", "--folder", str(tmp_path))
+    assert "stored" in said
+    assert json.loads(run("report", "--folder", str(tmp_path), "--json")) == []
+    assert lab.poll([handle])

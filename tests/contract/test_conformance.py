@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOT_PROMISED = {
+    "filedrop": {"events"},
+    "human": {"events"},
     "mlip": {"events"},
     "table": {"limits", "events"},
     "unreliable": {"limits", "events"},
@@ -27,12 +29,20 @@ def settings(name: str, folder: Path) -> CheckSettings:
     rows = [f"{m},{-8.0 - n},{100 + n}" for n, m in enumerate(MATERIALS)]
     table.write_text("\n".join(["formula,energy,bulk_modulus", *rows]) + "\n")
     of_table = {"path": str(table), "delay": 0.1}
+    shared = {"properties": {"energy": "eV/atom"}, "elements": ["Ba", "Ca", "O", "Sr", "Ti"]}
     found: dict[str, dict[str, Any]] = {
-        "mlip": {"config": {"concurrency": 1}, "properties": ("energy",), "kills": 2},
+        "filedrop": {"config": shared, "operator": "tests.lab_adapters.operators:robot"},
+        "human": {"config": shared, "operator": "tests.lab_adapters.operators:chemist"},
+        "mlip": {
+            "config": {"concurrency": 1},
+            "properties": ("energy",),
+            "kills": 2,
+            "timeout": 300,
+        },
         "table": {"config": of_table},
         "unreliable": {"config": _unreliable(of_table)},
     }
-    return CheckSettings(stop=True, **{"kills": 3, **found[name]})
+    return CheckSettings(stop=True, **{"kills": 3, "timeout": 15, **found[name]})
 
 
 def _unreliable(of_table: dict[str, Any]) -> dict[str, Any]:

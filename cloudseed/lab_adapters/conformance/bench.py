@@ -57,13 +57,13 @@ class Bench:
         self._materials = _materials(settings.structures)
         self._ended = threading.Event()
         self._operator: threading.Thread | None = None
-        self._sample: dict[str, tuple[str, LabMessage]] | None = None
+        self._trouble = ""
+        self._sample: dict[str, tuple[str, LabMessage]] | Failed | None = None
 
     def __enter__(self) -> Self:
         if self.settings.operator is not None:
             function = _function(self.settings.operator)
-            arguments = (self.workdir, dict(self.settings.config), self._ended)
-            self._operator = threading.Thread(target=function, args=arguments, daemon=True)
+            self._operator = threading.Thread(target=self._play, args=(function,), daemon=True)
             self._operator.start()
         return self
 
@@ -72,6 +72,12 @@ class Bench:
         self._ended.set()
         if self._operator is not None:
             self._operator.join(timeout=10)
+
+    def _play(self, operator: Callable[..., object]) -> None:
+        try:
+            operator(self.workdir, dict(self.settings.config), self._ended)
+        except Exception as error:  # another's code may raise anything
+            self._trouble = f"its operator died: {type(error).__name__}: {error}"
 
     @property
     def lab(self) -> OperableLab:
@@ -138,6 +144,8 @@ class Bench:
                     raise Failed(f"the key {message.key} has two different results")
             if len(found) >= len(set(handles)):
                 return found
+            if self._trouble:
+                raise Failed(self._trouble)
             if time.monotonic() > deadline:
                 raise Failed(
                     f"{len(found)} of {len(set(handles))} results came within"
@@ -148,20 +156,29 @@ class Bench:
 
     def sample(self) -> dict[str, tuple[str, LabMessage]]:
         """Returns key -> handle and message of finished experiments; they are done once."""
+        if isinstance(self._sample, Failed):
+            raise self._sample
         if self._sample is None:
-            first = self.accepted()
-            requests = [first]
-            for material in range(1, len(self._materials)):
-                request = self.request(material)
-                if request.label != first.label and self.lab.validate(request).accepted:
-                    requests.append(request)
-            handles = {r.key: self.lab.submit(r) for r in requests}
-            messages = self.wait(list(handles.values()))
-            strange = sorted(set(messages) - set(handles))
-            if strange:
-                raise Failed(f"a result came for the key {strange[0]!r}, which nobody used")
-            self._sample = {key: (handles[key], m) for key, m in messages.items()}
+            try:
+                self._sample = self._experiments()
+            except Failed as failed:
+                self._sample = failed
+                raise
         return self._sample
+
+    def _experiments(self) -> dict[str, tuple[str, LabMessage]]:
+        first = self.accepted()
+        requests = [first]
+        for material in range(1, len(self._materials)):
+            request = self.request(material)
+            if request.label != first.label and self.lab.validate(request).accepted:
+                requests.append(request)
+        handles = {r.key: self.lab.submit(r) for r in requests}
+        messages = self.wait(list(handles.values()))
+        strange = sorted(set(messages) - set(handles))
+        if strange:
+            raise Failed(f"a result came for the key {strange[0]!r}, which nobody used")
+        return {key: (handles[key], m) for key, m in messages.items()}
 
     def send_and_die(self, request: ExperimentRequest, pause: float | None) -> None:
         """Has another process send a request, and kills it after `pause` seconds.
