@@ -100,3 +100,23 @@ def report(  # noqa: PLR0917  Typer passes options by name
         labs.list_open(where, as_json=json)
     else:
         labs.report(where, job, values or [], outcome, reason)
+
+
+@lab.command(epilog=_example("cloudseed lab serve mlip --config serve.yaml --folder lab"))
+def serve(
+    adapter: Adapter,
+    config: Annotated[
+        Path, typer.Option(help="YAML with the lab's `config:`, `keys:`, `host:`, `port:`, TLS.")
+    ],
+    folder: Annotated[Path, typer.Option(help="Where the lab and its journal are kept.")] = Path(
+        "lab"
+    ),
+) -> None:
+    """Put a lab behind the gateway's signed REST protocol, until Ctrl-C."""
+    labs.serve(adapter, config, folder)
+
+
+@lab.command(epilog=_example("cloudseed lab key agent.key"))
+def key(file: Annotated[Path, typer.Argument(help="A new file.")]) -> None:
+    """Make a secret for the gateway, in a file that only you can read."""
+    labs.make_key(file)

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from cloudseed.lab_adapters import Estimate, LabDescription
     from cloudseed.lab_adapters.conformance import CheckResult
 
-__all__ = ["check", "describe", "lab_folder", "list_labs", "list_open", "new", "report"]
+__all__ = [
+    "check",
+    "describe",
+    "lab_folder",
+    "list_labs",
+    "list_open",
+    "make_key",
+    "new",
+    "report",
+    "serve",
+]
 
 _console = Console(highlight=False)
 _STYLES = {"pass": "green", "fail": "red", "not applicable": "dim"}
@@ -138,6 +148,21 @@ def report(folder: Path, job: str, values: list[str], outcome: str, reason: str)
 
     report_result(folder, job, values, kind=OutcomeKind(outcome), reason=reason)
     _console.print(f"stored the result of {job}; the campaign takes it in", markup=False)
+
+
+def serve(adapter: str, config: Path, folder: Path) -> None:
+    """Serves a lab until it is interrupted."""
+    from cloudseed.lab_adapters.gateway.serving import serve as run
+
+    run(adapter, config, folder, lambda line: _console.print(line, markup=False))
+
+
+def make_key(file: Path) -> None:
+    """Makes a secret."""
+    from cloudseed.lab_adapters.gateway import new_secret
+
+    new_secret(file)
+    _console.print(f"wrote {file}; copy it to the other side by a safe way", markup=False)
 
 
 def _plain(can: LabDescription) -> dict[str, Any]:

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence  # noqa: TC003 - the gateway reads the types
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from cloudseed.crystal import Cell
 from cloudseed.lab_adapters.records import (
@@ -29,10 +31,6 @@ from cloudseed.lab_adapters.records import (
     Quality,
     RawData,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
 
 __all__ = [
     "EFFECTS",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudseed.lab_adapters.conformance import CheckSettings, Verdict, run_checks
+from tests.lab_adapters.gateways import SECRET, VARIABLE, free_port
 from tests.lab_adapters.labs import MATERIALS
 
 if TYPE_CHECKING:
@@ -14,7 +15,9 @@ if TYPE_CHECKING:
 
 NOT_PROMISED = {
     "filedrop": {"events"},
+    "gateway": {"limits"},
     "human": {"events"},
+    "mailbox": {"events"},
     "mlip": {"events"},
     "table": {"limits", "events"},
     "unreliable": {"limits", "events"},
@@ -32,6 +35,15 @@ def settings(name: str, folder: Path) -> CheckSettings:
     shared = {"properties": {"energy": "eV/atom"}, "elements": ["Ba", "Ca", "O", "Sr", "Ti"]}
     found: dict[str, dict[str, Any]] = {
         "filedrop": {"config": shared, "operator": "tests.lab_adapters.operators:robot"},
+        "gateway": {
+            "config": {
+                "url": f"http://127.0.0.1:{free_port()}",
+                "key_id": "agent",
+                "secret_env": VARIABLE,
+            },
+            "operator": "tests.lab_adapters.gateways:table_server",
+        },
+        "mailbox": {"config": shared, "operator": "tests.lab_adapters.gateways:mailbox_worker"},
         "human": {"config": shared, "operator": "tests.lab_adapters.operators:chemist"},
         "mlip": {
             "config": {"concurrency": 1},
@@ -54,7 +66,10 @@ def _unreliable(of_table: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "name", [pytest.param(n, marks=pytest.mark.nightly) if n in SLOW else n for n in NOT_PROMISED]
 )
-def test_it_keeps_what_it_promises(name: str, tmp_path: Path) -> None:
+def test_it_keeps_what_it_promises(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, SECRET)
     report = run_checks(name, settings(name, tmp_path), folder=tmp_path)
     assert report.passed, [r for r in report.results if r.verdict is Verdict.FAIL]
     not_promised = {r.name for r in report.results if r.verdict is Verdict.NOT_APPLICABLE}

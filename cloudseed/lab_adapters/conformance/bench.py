@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Bench", "Failed", "NotApplicable"]
 
+START = 15.0
+"""Seconds that an operator may take to get its lab ready."""
+
 
 class Failed(Exception):  # noqa: N818  a verdict, no error
     """A promise that is not kept; the text says which and how."""
@@ -65,6 +68,7 @@ class Bench:
             function = _function(self.settings.operator)
             self._operator = threading.Thread(target=self._play, args=(function,), daemon=True)
             self._operator.start()
+            self._await_operator()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,6 +76,12 @@ class Bench:
         self._ended.set()
         if self._operator is not None:
             self._operator.join(timeout=10)
+
+    def _await_operator(self) -> None:
+        """Gives the operator a moment to get the lab ready; if it does not, the checks tell."""
+        deadline = time.monotonic() + START
+        while not self.lab.health().ready and time.monotonic() < deadline and not self._trouble:
+            time.sleep(0.05)
 
     def _play(self, operator: Callable[..., object]) -> None:
         try:

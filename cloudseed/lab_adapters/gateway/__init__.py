@@ -1,0 +1,13 @@
+"""The gateway: a signed REST protocol for labs, by push and by pull; see `docs/gateway.md`."""
+
+from cloudseed.lab_adapters.gateway.client import GatewayLab, GatewaySettings, GatewayWorker
+from cloudseed.lab_adapters.gateway.signing import KeySettings, Signer, new_secret
+
+__all__ = [
+    "GatewayLab",
+    "GatewaySettings",
+    "GatewayWorker",
+    "KeySettings",
+    "Signer",
+    "new_secret",
+]
