@@ -6,15 +6,17 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from cloudseed.errors import SpecError, UsageError
+from cloudseed.errors import InputError, SpecError, UsageError
 from cloudseed.lab_adapters.conformance import (
     CHECKS,
+    Bench,
     CheckSettings,
     Verdict,
     badge,
     read_check_file,
     run_checks,
 )
+from tests.lab_adapters.kit import perovskite
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,3 +126,14 @@ def test_a_check_file_is_read_strictly(tmp_path: Path) -> None:
             read_check_file(path)
     with pytest.raises(SpecError, match="cannot be read"):
         read_check_file(tmp_path / "none.yaml")
+
+
+def test_an_integrator_may_say_what_to_make(tmp_path: Path) -> None:
+    path = tmp_path / "mine.cif"
+    path.write_text(perovskite(3.9, "Ba Ti O").to_cif())
+    settings = CheckSettings(structures=(path,))
+    with Bench("tests.lab_adapters.cheats:HonestLab", settings, tmp_path) as bench:
+        assert bench.accepted().label == "BaTiO3"
+    path.write_text("no crystal")
+    with pytest.raises(InputError):
+        Bench("tests.lab_adapters.cheats:HonestLab", settings, tmp_path)

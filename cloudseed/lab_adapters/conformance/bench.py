@@ -260,7 +260,8 @@ def _materials(structures: Sequence[Path]) -> list[tuple[str, Cell]]:
     for crystal in read_crystals(structures):
         if isinstance(crystal, InputError):
             raise crystal
-        cells.append((crystal.cell.formula, crystal.cell))
+        cell = crystal.build()
+        cells.append((cell.formula, cell))
     return cells
 
 
