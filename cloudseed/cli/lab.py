@@ -56,7 +56,7 @@ def check(
 ) -> None:
     """Hold a lab to the contract: every promise passes, fails, or does not apply.
 
-    It makes real experiments, a dozen or so. The exit code is 1 if a promise is broken.
+    It makes about twenty real experiments. The exit code is 1 if a promise is broken.
     """
     labs.check(adapter, config, only or [], badge, as_json=json)
 

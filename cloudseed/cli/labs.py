@@ -104,9 +104,10 @@ def check(
 
 def _tell(result: CheckResult) -> None:
     verdict = result.verdict.value
-    _console.print(f"{result.name:<12} [{_STYLES[verdict]}]{verdict:<15}[/] {result.promise}")
+    line = f"{result.name:<12} [{_STYLES[verdict]}]{verdict:<15}[/] {result.promise}"
+    _console.print(line, soft_wrap=True)
     if result.reason:
-        _console.print(f"{'':<13}{result.reason}", markup=False)
+        _console.print(f"{'':<13}{result.reason}", markup=False, soft_wrap=True)
 
 
 def new(name: str, out: Path | None) -> None:
@@ -117,7 +118,8 @@ def new(name: str, out: Path | None) -> None:
     for path in write_adapter(name, folder):
         _console.print(f"wrote {path}", markup=False)
     module = name.replace("-", "_")
-    _console.print(f"\nNext: cd {folder} && pip install -e . && cloudseed lab check {module}")
+    check_it = f"cloudseed lab check {module} --config check.yaml"
+    _console.print(f"\nNext: cd {folder} && pip install -e . && {check_it}", markup=False)
 
 
 def lab_folder(campaign: str | None) -> Path:

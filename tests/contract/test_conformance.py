@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudseed.lab_adapters.conformance import CheckSettings, Verdict, run_checks
+from tests.lab_adapters.brokers import MOSQUITTO
 from tests.lab_adapters.gateways import SECRET, VARIABLE, free_port
 from tests.lab_adapters.labs import MATERIALS
 
@@ -18,6 +19,7 @@ NOT_PROMISED = {
     "gateway": {"limits"},
     "human": {"events"},
     "mailbox": {"events"},
+    "mqtt": {"limits"},
     "mlip": {"events"},
     "table": {"limits", "events"},
     "unreliable": {"limits", "events"},
@@ -42,6 +44,16 @@ def settings(name: str, folder: Path) -> CheckSettings:
                 "secret_env": VARIABLE,
             },
             "operator": "tests.lab_adapters.gateways:table_server",
+        },
+        "mqtt": {
+            "config": {
+                "port": free_port(),
+                "lab": "bench",
+                "key_id": "agent",
+                "secret_env": VARIABLE,
+                "timeout": 10.0,
+            },
+            "operator": "tests.lab_adapters.brokers:table_behind",
         },
         "mailbox": {"config": shared, "operator": "tests.lab_adapters.gateways:mailbox_worker"},
         "human": {"config": shared, "operator": "tests.lab_adapters.operators:chemist"},
@@ -69,6 +81,8 @@ def _unreliable(of_table: dict[str, Any]) -> dict[str, Any]:
 def test_it_keeps_what_it_promises(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if name == "mqtt" and MOSQUITTO is None:
+        pytest.skip("mosquitto is not installed")
     monkeypatch.setenv(VARIABLE, SECRET)
     report = run_checks(name, settings(name, tmp_path), folder=tmp_path)
     assert report.passed, [r for r in report.results if r.verdict is Verdict.FAIL]

@@ -9,7 +9,13 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.lab_adapters import load_lab
-from cloudseed.lab_adapters.gateway import GatewayLab, GatewaySettings, GatewayWorker, KeySettings
+from cloudseed.lab_adapters.gateway import (
+    GatewayLab,
+    GatewaySettings,
+    GatewayWorker,
+    HttpLine,
+    KeySettings,
+)
 from cloudseed.lab_adapters.gateway.server import GatewayServer, ServeSettings
 from tests.lab_adapters.labs import open_lab
 
@@ -50,7 +56,8 @@ def serving(lab: LabAdapter, folder: Path, **more: Any) -> Iterator[str]:
 
 
 def client(url: str, key: str = "agent", **more: Any) -> GatewayLab:
-    return GatewayLab(GatewaySettings(url=url, key_id=key, secret_env=VARIABLE, **more))
+    settings = GatewaySettings(url=url, key_id=key, secret_env=VARIABLE, **more)
+    return GatewayLab(HttpLine(settings))
 
 
 def worker(url: str, key: str = "robot") -> GatewayWorker:

@@ -7,7 +7,7 @@ import json
 import time
 from datetime import datetime
 from pathlib import Path  # noqa: TC003 - pydantic reads it
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         Validation,
     )
 
-__all__ = ["GatewayLab", "GatewaySettings", "GatewayWorker"]
+__all__ = ["GatewayLab", "GatewaySettings", "GatewayWorker", "HttpLine", "Line", "read_answer"]
 
 LARGEST = 50_000_000
 """Bytes of the largest answer that is read."""
@@ -68,8 +68,31 @@ class GatewaySettings(LabSettings):
         return self
 
 
-class _Line:
-    """Signed requests and checked answers."""
+class Line(Protocol):
+    """What carries signed requests to a lab and checked answers back."""
+
+    def ask(self, method: str, target: str, data: Any = None) -> Any:
+        """Sends a request and returns the answer.
+
+        Raises:
+            LabError: If the lab cannot be reached, refuses, fails, or its answer is not signed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Closes the connections."""
+        ...
+
+
+class HttpLine:
+    """Requests over HTTP.
+
+    Args:
+        settings: Where the lab is and who asks.
+
+    Raises:
+        UsageError: If the secret cannot be used.
+    """
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
@@ -111,22 +134,31 @@ class _Line:
         if len(raw) > LARGEST:
             raise LabError("The lab's answer is too large.")
         signature = answer.headers.get(HEADERS[3], "")
-        if not signature and answer.status_code in {401, 413, 503}:
-            raise LabError(
-                f"The lab does not listen: {_error(raw)[0]}", hint="Check the key and the clock."
-            )
-        self._signer.check_answer(answer.status_code, nonce, raw, signature)
-        if answer.status_code != 200:
-            message, hint = _error(raw)
-            raise LabError(message, hint=hint)
-        try:
-            return json.loads(raw)
-        except ValueError as error:
-            raise LabError("The lab's answer is no JSON.") from error
+        return read_answer(self._signer, answer.status_code, nonce, raw, signature)
 
     def close(self) -> None:
         """Closes the connections."""
         self._session.close()
+
+
+def read_answer(signer: Signer, status: int, nonce: str, raw: bytes, signature: str) -> Any:
+    """Checks an answer and returns what it says.
+
+    Raises:
+        LabError: If the lab refuses or fails, or its answer is not signed.
+    """
+    if not signature and status in {401, 413, 503}:
+        raise LabError(
+            f"The lab does not listen: {_error(raw)[0]}", hint="Check the key and the clock."
+        )
+    signer.check_answer(status, nonce, raw, signature)
+    if status != 200:
+        message, hint = _error(raw)
+        raise LabError(message, hint=hint)
+    try:
+        return json.loads(raw)
+    except ValueError as error:
+        raise LabError("The lab's answer is no JSON.") from error
 
 
 def _error(raw: bytes) -> tuple[str, str]:
@@ -141,11 +173,11 @@ class GatewayLab(BaseLab):
     """A lab behind the gateway.
 
     Args:
-        settings: Where it is and who asks.
+        line: What carries the words.
     """
 
-    def __init__(self, settings: GatewaySettings) -> None:
-        self._line = _Line(settings)
+    def __init__(self, line: Line) -> None:
+        self._line = line
         self._known: tuple[float, LabDescription] | None = None
 
     @classmethod
@@ -157,7 +189,7 @@ class GatewayLab(BaseLab):
             UsageError: If the secret cannot be used.
         """
         del workdir
-        return cls(read_settings(GatewaySettings, config, "gateway"))
+        return cls(HttpLine(read_settings(GatewaySettings, config, "gateway")))
 
     def describe(self) -> LabDescription:
         """Returns what the lab says, remembered for a minute.
@@ -248,7 +280,7 @@ class GatewayWorker:
     """
 
     def __init__(self, settings: GatewaySettings) -> None:
-        self._line = _Line(settings)
+        self._line = HttpLine(settings)
 
     def lease(self, worker: str, count: int, seconds: float) -> Sequence[Lease]:
         """Asks for work."""

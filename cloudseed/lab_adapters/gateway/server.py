@@ -21,6 +21,7 @@ from cloudseed.lab_adapters.base import operable
 from cloudseed.lab_adapters.gateway.desk import Desk
 from cloudseed.lab_adapters.gateway.guard import Guard, SignedApp
 from cloudseed.lab_adapters.gateway.journal import Journal
+from cloudseed.lab_adapters.gateway.mqtt import BrokerSettings  # noqa: TC001
 from cloudseed.lab_adapters.gateway.signing import KeySettings  # noqa: TC001
 from cloudseed.lab_adapters.gateway.wire import (
     Completion,
@@ -65,6 +66,9 @@ class ServeSettings(LabSettings):
     tls_key: Path | None = Field(default=None, description="Its private key (PEM).")
     client_ca: Path | None = Field(
         default=None, description="Authority that must have signed the clients' certificates."
+    )
+    broker: BrokerSettings | None = Field(
+        default=None, description="A broker of MQTT to serve at, instead of listening."
     )
     insecure: bool = Field(
         default=False, description="Whether it may listen beyond this machine without TLS."

@@ -40,6 +40,12 @@ def serve(adapter: str, config: Path, folder: Path, tell: Callable[[str], None])
     folder.mkdir(parents=True, exist_ok=True)
     _log_to(folder / "gateway.log")
     lab = load_lab(adapter, settings.config, folder, by_path=True)
+    if settings.broker is not None:
+        from cloudseed.lab_adapters.gateway.mqtt_server import MqttServer
+
+        tell(f"serving at the broker {settings.broker.host}:{settings.broker.port}")
+        MqttServer(lab, settings.broker, settings.keys, folder, window=settings.window).run()
+        return
     server = GatewayServer(lab, settings, folder)
     scheme = "http" if settings.tls_cert is None else "https"
     teller = threading.Thread(
