@@ -26,7 +26,7 @@ NOT_PROMISED = {
 }
 """What each lab says honestly that it does not do."""
 
-SLOW = {"mlip"}
+NIGHTLY = {"human", "mailbox", "mlip", "mqtt", "unreliable"}
 
 
 def settings(name: str, folder: Path) -> CheckSettings:
@@ -76,7 +76,8 @@ def _unreliable(of_table: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.nightly) if n in SLOW else n for n in NOT_PROMISED]
+    "name",
+    [pytest.param(n, marks=pytest.mark.nightly) if n in NIGHTLY else n for n in NOT_PROMISED],
 )
 def test_it_keeps_what_it_promises(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("jobs", "kills"), [(40, 3), pytest.param(300, 12, marks=pytest.mark.nightly)]
+    ("jobs", "kills"), [(16, 2), pytest.param(300, 12, marks=pytest.mark.nightly)]
 )
 def test_each_job_runs_once_and_is_recorded_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jobs: int, kills: int

@@ -15,7 +15,7 @@ from cloudseed.lab_adapters.template import write_adapter
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_new_adapter_passes_its_own_test(tmp_path: Path) -> None:
     folder = tmp_path / "new"
     written = write_adapter("tube-furnace", folder)
