@@ -68,8 +68,8 @@ def connect(settings: BrokerSettings, client_id: str, *, durable: bool) -> Any:
         MissingDependencyError: If the extra `mqtt` is not installed.
     """
     try:
-        from paho.mqtt.client import Client, MQTTProtocolVersion
-        from paho.mqtt.enums import CallbackAPIVersion
+        from paho.mqtt.client import Client
+        from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
     except ImportError as error:
         raise MissingDependencyError(
             "A lab behind a broker needs paho-mqtt.", hint="pip install 'cloudseed[mqtt]'"
