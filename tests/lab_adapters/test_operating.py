@@ -86,7 +86,7 @@ def test_a_running_job_is_killed_when_it_is_cancelled(tmp_path: Path) -> None:
         lab.close()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_computing_lab_stops_its_workers(tmp_path: Path) -> None:
     lab = operable(load_lab("mlip", {"concurrency": 1}, tmp_path))
     handle = lab.submit(request("a"))
