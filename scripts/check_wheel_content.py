@@ -11,6 +11,8 @@ NEEDED = (
     "cloudseed/surrogate/weights/cloud-small/model.safetensors",
     "cloudseed/surrogate/weights/cloud-small/config.json",
     "cloudseed/lab_adapters/data/chgnet_references.json",
+    "cloudseed/lab_adapters/template/files/adapter.py.jinja",
+    "cloudseed/lab_adapters/templates/work_order.html.jinja",
     "cloudseed/db/migrations/env.py",
     "cloudseed/loop/templates/report.html.jinja",
     "cloudseed/loop/templates/starter/campaign.yaml",

@@ -16,6 +16,7 @@ from cloudseed.cli.candidates import candidates
 from cloudseed.cli.decisions import EXPLAIN_EPILOG, decision, explain
 from cloudseed.cli.encoder import encoder
 from cloudseed.cli.experiments import experiments
+from cloudseed.cli.lab import lab
 from cloudseed.cli.propose import propose
 
 __all__ = ["app"]
@@ -41,6 +42,7 @@ app.add_typer(decision, name="decision")
 app.add_typer(experiments, name="experiments")
 experiments.command("list", epilog=driving.EPILOGS["list"])(driving.list_experiments)
 experiments.command(epilog=driving.EPILOGS["resolve"])(driving.resolve)
+app.add_typer(lab, name="lab")
 
 Where = Annotated[
     str | None,

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from cloudseed.crystal import Cell
 from cloudseed.lab_adapters.mlip import MlipSettings, chgnet_references
-from cloudseed.lab_adapters.protocols import ExperimentRequest, Measurement, Outcome, OutcomeKind
+from cloudseed.lab_adapters.protocols import (
+    ExperimentRequest,
+    FailureKind,
+    Instrument,
+    Measurement,
+    Outcome,
+    OutcomeKind,
+)
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
@@ -36,6 +43,14 @@ move CHGNet's bulk modulus by up to 7 %, as measured on SrTiO3, CaTiO3 and GdFeO
 
 VOLUME_SIGMA = 0.005
 """Relative: what the pressure that `fmax` leaves does at 150 GPa."""
+
+SIGMA_METHODS = {
+    "energy": "mean absolute error against DFT",
+    "formation_energy": "mean absolute error against DFT",
+    "volume": "the pressure that the relaxation left",
+    "bulk_modulus": "spread of methods and strains",
+}
+"""Property -> where its uncertainty comes from."""
 
 LONGEST_BOND = 1.6
 """Times the sum of two covalent radii: beyond it atoms do not touch."""
@@ -99,9 +114,19 @@ def measure(data: Mapping[str, Any], options: Mapping[str, Any]) -> Outcome:
         if "bulk_modulus" in request.properties:
             values["bulk_modulus"] = _bulk_modulus(relaxed, settings, details)
     except Infeasible as error:
-        return Outcome(OutcomeKind.INFEASIBLE, reason=str(error), cell=cell, details=details)
+        return Outcome.failed(
+            FailureKind.SAMPLE_FAILED, str(error), cell=cell, details=details, simulated=True
+        )
     wanted = tuple(values[name] for name in request.properties)
-    return Outcome(OutcomeKind.MEASURED, wanted, cell=cell, details=details)
+    instrument = Instrument("CHGNet", firmware=version("chgnet"))
+    return Outcome(
+        OutcomeKind.MEASURED,
+        wanted,
+        cell=cell,
+        details=details,
+        instrument=instrument,
+        simulated=True,
+    )
 
 
 def _relax(cell: Cell, settings: MlipSettings) -> Relaxed:
@@ -228,7 +253,9 @@ def _bulk_modulus(relaxed: Relaxed, settings: MlipSettings, details: dict[str, A
 
 
 def _measurement(name: str, value: float, sigma: float, method: str) -> Measurement:
-    return Measurement(name, float(value), unit_of(name) or "", float(sigma), method)
+    unit = unit_of(name) or ""
+    sigma_method = SIGMA_METHODS[name]
+    return Measurement(name, float(value), unit, float(sigma), method, sigma_method)
 
 
 @lru_cache(maxsize=1)

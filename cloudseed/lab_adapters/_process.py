@@ -76,6 +76,13 @@ class WorkerProcess:
             except OSError:
                 continue
 
+    def interrupt(self) -> None:
+        """Kills the process while another thread waits in `ask`; the next `ask` starts another."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+                self._process.wait()
+
     def close(self) -> None:
         """Kills the process for good; safe to call while another thread waits in `ask`."""
         with self._lock:

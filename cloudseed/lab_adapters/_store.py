@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Job", "JobStore"]
+__all__ = ["Job", "JobStore", "handle_of", "write_whole"]
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _HINTS = {
@@ -134,6 +134,23 @@ class JobStore:
         """
         self._publish(self._results, handle, raw)
 
+    def read(self, name: str) -> bytes | None:
+        """Returns the bytes of a file of the folder's own, or None if it is not there."""
+        with self._storage():
+            try:
+                return (self.folder / name).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def write(self, name: str, raw: bytes) -> None:
+        """Writes a file of the folder's own whole, in place of an earlier one.
+
+        Raises:
+            LabError: If the folder cannot be written.
+        """
+        with self._storage():
+            write_whole(self.folder / name, raw)
+
     def log(self, event: str, handle: str, **details: Any) -> None:
         """Appends a line to `runs.jsonl`."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
@@ -157,12 +174,8 @@ class JobStore:
         """Makes a file appear whole, unless it is there already."""
         with self._storage():
             folder.mkdir(parents=True, exist_ok=True)
-            descriptor, aside = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
+            aside = _write_aside(folder, raw)
             try:
-                with os.fdopen(descriptor, "wb") as stream:
-                    stream.write(raw)
-                    stream.flush()
-                    os.fsync(stream.fileno())
                 _link(aside, str(_path(folder, handle)))
             finally:
                 _remove(aside)
@@ -180,6 +193,22 @@ class JobStore:
             ) from error
 
 
+def write_whole(path: Path, raw: bytes) -> None:
+    """Puts a file in place at one stroke, flushed to the disk.
+
+    Raises:
+        OSError: If the folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = _write_aside(path.parent, raw)
+    try:
+        os.replace(aside, path)  # noqa: PTH105
+    except OSError:
+        _remove(aside)
+        raise
+    _flush_folder(path.parent)
+
+
 def handle_of(key: str) -> str:
     """Returns the handle of a key: the key itself where it can name a file, else its digest."""
     if _SAFE_NAME.fullmatch(key):
@@ -191,6 +220,19 @@ def _path(folder: Path, handle: str) -> Path:
     if not _SAFE_NAME.fullmatch(handle):
         raise LabError(f"{handle!r} is no handle of this lab.", hint="Pass what `submit` returned.")
     return folder / f"{handle}.json"
+
+
+def _write_aside(folder: Path, raw: bytes) -> str:
+    descriptor, aside = tempfile.mkstemp(dir=folder, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(raw)
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError:
+        _remove(aside)
+        raise
+    return aside
 
 
 def _link(aside: str, target: str) -> None:

@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 __all__ = ["Table", "TableSettings", "read_table"]
 
 
+LARGEST = 500_000_000
+"""Bytes of the largest table that is read."""
+
+
 class TableSettings(LabSettings):
     """What an owner may set about a look-up table."""
 
-    path: Path = Field(description="The CSV file, with one column per property.")
+    path: Path = Field(description="The CSV or Parquet file, with one column per property.")
     column: str = Field(default="formula", description="The column that names the material.")
     match: Literal["label", "candidate"] = Field(
         default="label",
@@ -67,7 +71,7 @@ def read_table(settings: TableSettings) -> Table:
         InputError: If the file is missing, a column is, a row comes twice or a cell is no number.
         UnitError: If a unit does not fit its property.
     """
-    header, lines = _read_csv(settings.path)
+    header, lines = _read_lines(settings.path)
     _need_columns(settings, header)
     properties = [name for name in header if name in settings.units or _is_property(name)]
     if not properties:
@@ -92,31 +96,66 @@ def read_table(settings: TableSettings) -> Table:
     return Table(units, rows)
 
 
+def _read_lines(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
+    """Returns the names of the columns, and number and cells of each line."""
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise InputError(
+            f"There is no table {path}.", hint="Check `path` in the lab's settings."
+        ) from error
+    if size > LARGEST:
+        raise InputError(
+            f"The table {path} has {size / 1e6:.0f} MB.",
+            hint=f"The largest that is read has {LARGEST / 1e6:.0f} MB.",
+        )
+    return _read_parquet(path) if path.suffix in {".parquet", ".pq"} else _read_csv(path)
+
+
+def _read_parquet(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(
+            f"The table {path} cannot be read: {' '.join(str(error).split())[:200]}",
+            hint="It must be a Parquet file.",
+        ) from error
+    rows = [
+        (number, {name: None if cell is None else str(cell) for name, cell in row.items()})
+        for number, row in enumerate(table.to_pylist(), start=1)
+    ]
+    return _without_doubles(path, list(table.column_names)), rows
+
+
 def _read_csv(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str | None]]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, skipinitialspace=True)
             lines = [(reader.line_num, row) for row in reader]
             header = [name.strip() for name in reader.fieldnames or ()]
-    except FileNotFoundError as error:
-        raise InputError(
-            f"There is no table {path}.", hint="Check `path` in the lab's settings."
-        ) from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"The table {path} cannot be read: {error}.", hint="It must be a CSV file in UTF-8."
         ) from error
-    doubled = sorted({name for name in header if header.count(name) > 1})
-    if doubled:
-        raise InputError(
-            f"The table {path} has two columns {doubled[0]!r}.", hint="Rename or remove one."
-        )
+    _without_doubles(path, header)
     if any(None in row for _, row in lines):
         raise InputError(
             f"A row of {path} has more cells than the header.", hint="Quote cells with commas."
         )
     clean = [(n, {(k or "").strip(): v for k, v in row.items()}) for n, row in lines]
     return header, clean
+
+
+def _without_doubles(path: Path, header: list[str]) -> list[str]:
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        raise InputError(
+            f"The table {path} has two columns {doubled[0]!r}.", hint="Rename or remove one."
+        )
+    return header
 
 
 def _need_columns(settings: TableSettings, header: list[str]) -> None:

@@ -16,12 +16,14 @@ import sys
 import threading
 import time
 import traceback
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import CloudseedError
 from cloudseed.lab_adapters._store import JobStore
-from cloudseed.lab_adapters.protocols import Outcome, OutcomeKind
+from cloudseed.lab_adapters.protocols import FailureKind, Outcome, OutcomeKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,24 +90,36 @@ def _work(store: JobStore, handle: str, task: Task, options: Mapping[str, Any]) 
     if job is None or store.is_finished(handle):
         return
     store.log("start", handle, pid=os.getpid())
-    began = time.monotonic()
+    began, started = time.monotonic(), datetime.now(UTC)
     try:
         outcome = task(job.request, options)
-        raw = outcome.to_json()
+        raw = _dated(outcome, started).to_json()
     except Exception as error:
         traceback.print_exc()
         outcome = _failure(error)
-        raw = outcome.to_json()
+        raw = _dated(outcome, started).to_json()
     seconds = round(time.monotonic() - began, 3)
     store.finish(handle, raw)
     store.log("end", handle, pid=os.getpid(), kind=outcome.kind.value, seconds=seconds)
 
 
+def _dated(outcome: Outcome, started: datetime) -> Outcome:
+    """Adds when the work was done, unless the task said so."""
+    if outcome.started is not None:
+        return outcome
+    ended = datetime.now(UTC)
+    seconds = round((ended - started).total_seconds(), 3)
+    duration = seconds if outcome.duration is None else outcome.duration
+    return replace(outcome, started=started, ended=ended, duration=max(duration, 0.0))
+
+
 def _failure(error: Exception) -> Outcome:
     """A machine's trouble may pass; anything else would come again."""
     passing = isinstance(error, MemoryError | OSError) or "out of memory" in str(error).lower()
-    kind = OutcomeKind.FAILED_RETRYABLE if passing else OutcomeKind.FAILED_FINAL
-    return Outcome(kind, reason=f"The calculation failed: {one_line(error)}")
+    reason = f"The calculation failed: {one_line(error)}"
+    if passing:
+        return Outcome.failed(FailureKind.INSTRUMENT_FAULT, reason)
+    return Outcome(OutcomeKind.FAILED_FINAL, reason=reason)
 
 
 def one_line(error: BaseException) -> str:

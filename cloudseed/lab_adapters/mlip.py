@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from cloudseed.lab_adapters._settings import LabSettings, read_settings
-from cloudseed.lab_adapters.protocols import DeliveryClass, LabDescription, Validation
+from cloudseed.lab_adapters._stored import STORED_FEATURES, StoredLab
+from cloudseed.lab_adapters.protocols import (
+    DeliveryClass,
+    Estimate,
+    FailureKind,
+    LabDescription,
+    Validation,
+)
 from cloudseed.lab_adapters.workers import JobPool
 from cloudseed.units import PROPERTIES
 
@@ -29,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["MlipLab", "MlipSettings", "chgnet_references"]
 
 MEASURED = ("bulk_modulus", "energy", "formation_energy", "volume")
+TYPICAL = 10.0
+"""Seconds an experiment usually takes on one core."""
+
 TASK = "cloudseed.lab_adapters._chgnet:measure"
 
 
@@ -77,7 +87,7 @@ class MlipSettings(LabSettings):
     max_sites: int = Field(default=64, ge=1, description="Largest cell it takes, in atoms.")
 
 
-class MlipLab:
+class MlipLab(StoredLab):
     """Measures energies, volumes and bulk moduli with CHGNet.
 
     Each experiment relaxes atoms and cell from the structure asked for. The formation energy is
@@ -102,6 +112,7 @@ class MlipLab:
             timeout=settings.timeout,
             threads=settings.threads,
         )
+        super().__init__(self._pool.store)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], workdir: Path) -> MlipLab:
@@ -121,7 +132,9 @@ class MlipLab:
             delivery=DeliveryClass.A,
             simulated=True,
             elements=frozenset(chgnet_references()),
-            typical_duration=10.0,
+            largest_cell=self.settings.max_sites,
+            duration=Estimate(TYPICAL, self.settings.timeout, "s"),
+            features=STORED_FEATURES,
         )
 
     def validate(self, request: ExperimentRequest) -> Validation:
@@ -135,19 +148,18 @@ class MlipLab:
         sites = len(request.cell.species)
         if sites > self.settings.max_sites:
             reasons.append(f"{sites} atoms are more than the {self.settings.max_sites} it takes")
-        return Validation(not reasons, tuple(reasons))
+        failure = FailureKind.REJECTED_CAPABILITY if reasons else None
+        return Validation(not reasons, tuple(reasons), failure=failure)
 
     def submit(self, request: ExperimentRequest) -> str:
         """Takes a request; the same key always gives the same handle.
 
         Raises:
-            LabError: If the key stands for another request, or the folder cannot be written.
+            LabError: If the key stands for another request, the lab is stopped, or the folder
+                cannot be written.
         """
+        self._check_running()
         return self._pool.submit(request.key, request.to_json())
-
-    def lookup(self, key: str) -> str | None:
-        """Returns the handle under which a key was submitted, or None."""
-        return self._pool.lookup(key)
 
     def poll(self, handles: Sequence[str]) -> Sequence[LabMessage]:
         """Returns the results that are there.
@@ -155,11 +167,17 @@ class MlipLab:
         Raises:
             LabError: If the workers do not start or the folder cannot be read.
         """
-        return self._pool.poll(handles)
+        return super().poll(handles) if self.stopped() is not None else self._pool.poll(handles)
 
     def close(self, *, stop_jobs: bool = False) -> None:
         """Ends the workers; what has no result yet starts over when the lab is opened again."""
         self._pool.close(stop_jobs=stop_jobs)
+
+    def _drop(self, handle: str) -> None:
+        self._pool.drop(handle)
+
+    def _halt(self) -> None:
+        self._pool.close(stop_jobs=True)
 
 
 @lru_cache(maxsize=1)

@@ -3,33 +3,64 @@
 A lab says what it can do (`describe`), checks a request without side effects (`validate`), takes
 it under an idempotency key (`submit`), and answers in messages (`poll`). A message's bytes are what
 the ledger stores; `Outcome.from_json` says what they mean. Messages may come twice, late or out of
-order: their id makes each count once.
+order: their id makes each count once. These six methods make a `LabAdapter`; `OperableLab` adds
+what an operator wants of it, and `BaseLab` gives those methods to a lab that has only the six. A
+lab that takes no calls fetches its work through `PullLab`. `records.py` has what comes back.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import math
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence  # noqa: TC003 - the gateway reads the types
+from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from cloudseed.crystal import Cell
-from cloudseed.errors import LabError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from cloudseed.lab_adapters.records import (
+    EFFECTS,
+    Effect,
+    FailureKind,
+    Instrument,
+    LabMessage,
+    Measurement,
+    Outcome,
+    OutcomeKind,
+    Quality,
+    RawData,
+)
 
 __all__ = [
+    "EFFECTS",
     "DeliveryClass",
+    "Effect",
+    "Estimate",
+    "EventPage",
     "ExperimentRequest",
+    "FailureKind",
+    "Feature",
+    "Health",
+    "Instrument",
+    "JobState",
+    "JobStatus",
     "LabAdapter",
     "LabDescription",
+    "LabEvent",
     "LabMessage",
+    "Lease",
     "Measurement",
+    "OperableLab",
     "Outcome",
     "OutcomeKind",
+    "Precursor",
+    "PullLab",
+    "Quality",
+    "RawData",
+    "SampleState",
     "Validation",
+    "recipe_hash",
 ]
 
 
@@ -46,6 +77,32 @@ class DeliveryClass(StrEnum):
     C = "C"
 
 
+class Feature(StrEnum):
+    """What a lab can do beyond the six methods: `cancel`, `events`, `safe_stop`."""
+
+    CANCEL = "cancel"
+    EVENTS = "events"
+    SAFE_STOP = "safe_stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A spread: half of all experiments take at most `p50`, all but one in twenty `p95`."""
+
+    p50: float
+    p95: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Precursor:
+    """A substance on the lab's shelf: its formula, grams left (None: not counted), purity."""
+
+    formula: str
+    grams: float | None = None
+    assay: float = 1.0
+
+
 @dataclass(frozen=True, slots=True)
 class LabDescription:
     """What a lab can do.
@@ -57,7 +114,12 @@ class LabDescription:
         delivery: Its delivery class.
         simulated: Whether results are computed rather than measured.
         elements: Symbols it can handle; None for no limit.
-        typical_duration: Seconds an experiment usually takes; None if unknown.
+        temperatures: Lowest and highest temperature it reaches, K; None if it heats nothing.
+        largest_cell: Most atoms in a cell that it takes; None for no limit.
+        shelf: The precursors it has; None if it does not tell.
+        duration: Time an experiment takes; None if unknown.
+        cost: What an experiment costs; None if unknown.
+        features: What it can do beyond the six methods.
     """
 
     name: str
@@ -66,7 +128,12 @@ class LabDescription:
     delivery: DeliveryClass
     simulated: bool
     elements: frozenset[str] | None = None
-    typical_duration: float | None = None
+    temperatures: tuple[float, float] | None = None
+    largest_cell: int | None = None
+    shelf: tuple[Precursor, ...] | None = None
+    duration: Estimate | None = None
+    cost: Estimate | None = None
+    features: frozenset[Feature] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,130 +183,102 @@ class Validation:
     Attributes:
         accepted: Whether it could.
         reasons: Why not, one clause each.
+        needs_approval: Whether a person must agree first.
+        recipe: What it would do, compiled; plain JSON values. An approval is bound to its hash.
+        failure: Which kind of rejection, where the lab can tell.
     """
 
     accepted: bool
     reasons: tuple[str, ...] = ()
+    needs_approval: bool = False
+    recipe: Mapping[str, Any] | None = None
+    failure: FailureKind | None = None
 
 
-class OutcomeKind(StrEnum):
-    """How an experiment ended, or that nobody knows.
+def recipe_hash(recipe: Mapping[str, Any]) -> str:
+    """Returns the SHA-256 of a recipe, whatever the order of its keys."""
+    text = json.dumps(recipe, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
-    measured           values came back
-    refused            the lab will not do it: plan something else
-    infeasible         the material cannot be made: an observation in its own right
-    failed_retryable   the instrument failed: the same experiment may be tried again
-    failed_final       it failed and will again
-    unknown            the lab cannot say; a lost heartbeat is this, never a failure
-    retracted          an earlier result is withdrawn
+
+class JobState(StrEnum):
+    """Where a submission stands in the lab.
+
+    queued -> running -> finished
+       |         |-----> held -> running      a person is needed
+       '---------'-----> cancelled
+    unknown: the lab cannot say, or has never had it
     """
 
-    MEASURED = "measured"
-    REFUSED = "refused"
-    INFEASIBLE = "infeasible"
-    FAILED_RETRYABLE = "failed_retryable"
-    FAILED_FINAL = "failed_final"
+    QUEUED = "queued"
+    RUNNING = "running"
+    HELD = "held"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
     UNKNOWN = "unknown"
-    RETRACTED = "retracted"
+
+
+class SampleState(StrEnum):
+    """Where the sample is, which outlives its job.
+
+    none -> made -> measured -> stored | consumed; at any time lost.
+    """
+
+    NONE = "none"
+    MADE = "made"
+    MEASURED = "measured"
+    STORED = "stored"
+    CONSUMED = "consumed"
+    LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """One measured value.
+class JobStatus:
+    """What a lab knows of a submission: under which handle, in which state, and its sample."""
 
-    Attributes:
-        property: Name of the property.
-        value: Its value, in `unit`.
-        unit: Unit of value and sigma.
-        sigma: Standard uncertainty; None if unknown.
-        method: How it was obtained.
-    """
-
-    property: str
-    value: float
-    unit: str
-    sigma: float | None = None
-    method: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a message means.
-
-    Attributes:
-        kind: How it ended.
-        measurements: The values, where measured.
-        reason: Why, where not; one sentence.
-        cell: The structure as made or relaxed, if the lab knows it.
-        duration: Seconds that the lab spent; None if unknown.
-        details: Anything else worth keeping; plain JSON values.
-    """
-
-    kind: OutcomeKind
-    measurements: tuple[Measurement, ...] = ()
-    reason: str = ""
-    cell: Cell | None = None
-    duration: float | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> bytes:
-        """Returns the canonical bytes of this outcome."""
-        data = {
-            "kind": self.kind.value,
-            "measurements": [asdict(m) for m in self.measurements],
-            "reason": self.reason,
-            "cell": None if self.cell is None else self.cell.to_json(),
-            "duration": self.duration,
-            "details": dict(self.details),
-        }
-        return json.dumps(data, sort_keys=True, separators=(",", ":")).encode()
-
-    @classmethod
-    def from_json(cls, raw: bytes) -> Outcome:
-        """Reads what `to_json` wrote.
-
-        Raises:
-            LabError: If the bytes are no outcome, or a value or sigma is not a finite number.
-        """
-        try:
-            data = json.loads(raw)
-            measurements = tuple(Measurement(**m) for m in data["measurements"])
-            outcome = cls(
-                kind=OutcomeKind(data["kind"]),
-                measurements=measurements,
-                reason=str(data["reason"]),
-                cell=None if data["cell"] is None else Cell.from_json(data["cell"]),
-                duration=data["duration"],
-                details=data["details"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise LabError("The lab sent a message that is no outcome.") from error
-        for m in outcome.measurements:
-            if not math.isfinite(m.value):
-                raise LabError(f"The lab measured {m.property} as {m.value}.")
-            if m.sigma is not None and not (math.isfinite(m.sigma) and m.sigma >= 0):
-                raise LabError(f"The lab gave {m.property} the uncertainty {m.sigma}.")
-        return outcome
-
-
-@dataclass(frozen=True, slots=True)
-class LabMessage:
-    """Something a lab says about a submission.
-
-    Attributes:
-        message_id: The lab's own id, the same each time the message is delivered.
-        key: The request's idempotency key.
-        raw: The bytes as received; `Outcome.from_json` reads them.
-    """
-
-    message_id: str
     key: str
-    raw: bytes
+    handle: str | None
+    state: JobState
+    sample: SampleState | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabEvent:
+    """Something that happened in the lab, with the result's message where there is one."""
+
+    status: JobStatus
+    at: datetime
+    message: LabMessage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventPage:
+    """Events in order, and the cursor that the next call continues from."""
+
+    events: tuple[LabEvent, ...]
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a lab is.
+
+    Attributes:
+        ready: Whether it takes work.
+        reason: Why not, one sentence.
+        clock: The lab's own time, UTC; None if it has none of its own.
+        details: Anything else; plain JSON values.
+    """
+
+    ready: bool
+    reason: str = ""
+    clock: datetime | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable
 class LabAdapter(Protocol):
-    """A lab, simulated or real."""
+    """A lab, simulated or real: the six methods that every lab has."""
 
     def describe(self) -> LabDescription:
         """Returns what the lab can do."""
@@ -278,5 +317,86 @@ class LabAdapter(Protocol):
         Args:
             stop_jobs: Whether what runs there is to stop too. A lab that lives in this process may
                 stop it in either case; nothing that was accepted is lost.
+        """
+        ...
+
+
+@runtime_checkable
+class OperableLab(LabAdapter, Protocol):
+    """A lab with all that an operator wants of it; `BaseLab` has working defaults."""
+
+    def events(self, cursor: str | None = None) -> EventPage:
+        """Returns what happened after a cursor, or from the beginning; the same call again repeats.
+
+        Raises:
+            LabError: If the lab keeps no feed (`Feature.EVENTS`) or does not know the cursor.
+        """
+        ...
+
+    def results(self, handle: str) -> tuple[Outcome, ...]:
+        """Returns the outcomes of a submission so far, the first one first."""
+        ...
+
+    def cancel(self, handle: str) -> JobState:
+        """Asks to stop a submission and returns its state then.
+
+        What was cancelled ends in an outcome of failure `stopped`; what had ended stays as it was.
+
+        Raises:
+            LabError: If the lab cannot cancel (`Feature.CANCEL`) or be reached.
+        """
+        ...
+
+    def safe_stop(self, reason: str) -> None:
+        """Has the lab come to rest and take nothing more until a person lets it.
+
+        This is no safety function: interlocks belong in the instrument.
+        """
+        ...
+
+    def health(self) -> Health:
+        """Says whether the lab takes work; never raises."""
+        ...
+
+    def reconcile(self, keys: Sequence[str]) -> Sequence[JobStatus]:
+        """Says what the lab knows of each key, in the same order: what to ask after a crash.
+
+        Raises:
+            LabError: If the lab cannot say.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A job that a worker holds until a time: the token is its right to report."""
+
+    handle: str
+    request: ExperimentRequest
+    token: str
+    until: datetime
+
+
+@runtime_checkable
+class PullLab(Protocol):
+    """The side of a lab that fetches its work, for labs that take no calls from outside."""
+
+    def lease(self, worker: str, count: int, seconds: float) -> Sequence[Lease]:
+        """Hands out up to `count` jobs; one whose lease ran out may be handed to another."""
+        ...
+
+    def heartbeat(self, token: str, seconds: float) -> datetime:
+        """Holds a job for longer and returns until when.
+
+        Raises:
+            LabError: If the lease ran out and another worker has the job, or it was cancelled.
+        """
+        ...
+
+    def complete(self, token: str, outcome: Outcome) -> None:
+        """Reports a job's outcome; the same report again is taken and changes nothing.
+
+        Raises:
+            LabError: If the job has another outcome already, or another worker has it.
         """
         ...

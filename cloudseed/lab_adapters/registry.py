@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import CloudseedError, LabError, UsageError
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cloudseed.lab_adapters.protocols import LabAdapter
 
-__all__ = ["available_labs", "load_lab"]
+__all__ = ["available_labs", "listed_labs", "load_lab"]
 
 GROUP = "cloudseed.lab_adapters"
 
@@ -24,19 +24,37 @@ def available_labs() -> tuple[str, ...]:
     return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
 
 
-def load_lab(adapter: str, config: Mapping[str, Any], workdir: Path) -> LabAdapter:
+def listed_labs() -> list[dict[str, str]]:
+    """Returns the name, package and class of each installed adapter, without loading any."""
+    points = sorted(entry_points(group=GROUP), key=lambda point: point.name)
+    return [
+        {
+            "name": point.name,
+            "package": "" if point.dist is None else f"{point.dist.name} {point.dist.version}",
+            "class": point.value,
+        }
+        for point in points
+    ]
+
+
+def load_lab(
+    adapter: str, config: Mapping[str, Any], workdir: Path, *, by_path: bool = False
+) -> LabAdapter:
     """Opens a lab.
 
     Args:
         adapter: Its name; the class behind it has `from_config(config, workdir)`.
         config: The lab's own settings.
         workdir: A folder that the lab may use for whatever must survive a crash.
+        by_path: Whether `adapter` may also be "module:Class", for one that is not installed yet.
 
     Raises:
         UsageError: If no adapter has this name, or its settings are wrong (`SpecError`).
         LabError: If the adapter is broken or does not keep the contract.
     """
-    points = entry_points(group=GROUP, name=adapter)
+    points = list(entry_points(group=GROUP, name=adapter))
+    if by_path and ":" in adapter:
+        points.append(EntryPoint(adapter, adapter, GROUP))
     if not points:
         known = available_labs()
         near = difflib.get_close_matches(adapter, known, n=1)
@@ -45,7 +63,7 @@ def load_lab(adapter: str, config: Mapping[str, Any], workdir: Path) -> LabAdapt
             hint=f"Did you mean {near[0]!r}?" if near else f"Installed: {', '.join(known)}.",
             adapter=adapter,
         )
-    point = next(iter(points))
+    point = points[0]
     try:
         lab = point.load().from_config(config, workdir)
     except CloudseedError:

@@ -7,27 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 from cloudseed.lab_adapters._settings import read_settings
 from cloudseed.lab_adapters._store import JobStore, handle_of
+from cloudseed.lab_adapters._stored import STORED_FEATURES, StoredLab
 from cloudseed.lab_adapters._table_file import TableSettings, read_table
 from cloudseed.lab_adapters.protocols import (
     DeliveryClass,
+    Estimate,
+    FailureKind,
     LabDescription,
     Measurement,
     Outcome,
     OutcomeKind,
     Validation,
 )
-from cloudseed.lab_adapters.workers import read_result
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from cloudseed.lab_adapters.protocols import ExperimentRequest, LabMessage
+    from cloudseed.lab_adapters.protocols import ExperimentRequest
 
 __all__ = ["TableLab", "TableSettings"]
 
 
-class TableLab:
+class TableLab(StoredLab):
     """Answers each request from a table, at once or after a delay.
 
     Results are due by the wall clock: at most `concurrency` experiments are under way at once, each
@@ -45,7 +47,7 @@ class TableLab:
     def __init__(self, settings: TableSettings, workdir: Path) -> None:
         self.settings = settings
         self._table = read_table(settings)
-        self._store = JobStore(workdir)
+        super().__init__(JobStore(workdir))
         self._free: list[float] | None = None
 
     @classmethod
@@ -66,7 +68,8 @@ class TableLab:
             concurrency=self.settings.concurrency,
             delivery=DeliveryClass.A,
             simulated=True,
-            typical_duration=self.settings.delay,
+            duration=Estimate(self.settings.delay, self.settings.delay, "s"),
+            features=STORED_FEATURES,
         )
 
     def validate(self, request: ExperimentRequest) -> Validation:
@@ -78,43 +81,23 @@ class TableLab:
         ]
         if self._name(request) not in self._table.rows:
             reasons.append(f"the table has no row for {self._name(request)}")
-        return Validation(not reasons, tuple(reasons))
+        failure = FailureKind.REJECTED_CAPABILITY if reasons else None
+        return Validation(not reasons, tuple(reasons), failure=failure)
 
     def submit(self, request: ExperimentRequest) -> str:
         """Takes a request; the same key always gives the same handle.
 
         Raises:
-            LabError: If the key stands for another request, or the folder cannot be written.
+            LabError: If the key stands for another request, the lab is stopped, or the folder
+                cannot be written.
         """
+        self._check_running()
         known = self._store.job(handle_of(request.key))
         due = self._next_due() if known is None else known.due
         job = self._store.add(request.key, request.to_json(), due=due)
         if known is None and self._free is not None:
             self._free = sorted([*self._free, job.due])[-self.settings.concurrency :]
         return job.handle
-
-    def lookup(self, key: str) -> str | None:
-        """Returns the handle under which a key was submitted, or None."""
-        job = self._store.job(handle_of(key))
-        return None if job is None else job.handle
-
-    def poll(self, handles: Sequence[str]) -> Sequence[LabMessage]:
-        """Returns the results that are due.
-
-        Raises:
-            LabError: If the folder cannot be used.
-        """
-        messages = []
-        for handle in handles:
-            self._answer(handle)
-            message = read_result(self._store, handle)
-            if message is not None:
-                messages.append(message)
-        return messages
-
-    def close(self, *, stop_jobs: bool = False) -> None:
-        """Does nothing: no process is left to stop."""
-        del stop_jobs
 
     def _next_due(self) -> float:
         """Returns when an experiment that comes now will be done, in seconds since the epoch."""
@@ -124,7 +107,7 @@ class TableLab:
         busy = len(self._free) == self.settings.concurrency
         return max(time.time(), self._free[0] if busy else 0.0) + self.settings.delay
 
-    def _answer(self, handle: str) -> None:
+    def _advance(self, handle: str) -> None:
         """Stores the result of a job that is due."""
         if self._store.is_finished(handle):
             return
@@ -148,7 +131,10 @@ class TableLab:
             unit, sigma = self._table.units[wanted], self.settings.sigma.get(wanted)
             measurements.append(Measurement(wanted, value, unit, sigma, "table"))
         return Outcome(
-            OutcomeKind.MEASURED, tuple(measurements), duration=self.settings.delay or None
+            OutcomeKind.MEASURED,
+            tuple(measurements),
+            duration=self.settings.delay or None,
+            simulated=True,
         )
 
     def _name(self, request: ExperimentRequest) -> str:

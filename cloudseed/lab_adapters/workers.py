@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cloudseed.errors import LabError
 from cloudseed.lab_adapters._process import WorkerProcess
 from cloudseed.lab_adapters._store import Job, JobStore, handle_of
-from cloudseed.lab_adapters.protocols import LabMessage, Outcome, OutcomeKind
+from cloudseed.lab_adapters.protocols import FailureKind, LabMessage, Outcome, OutcomeKind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,6 +41,9 @@ class JobPool:
         concurrency: Number of workers.
         timeout: Seconds after which a job is stopped.
         threads: Threads per worker that numerical libraries may use.
+
+    Attributes:
+        store: Its jobs and results.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class JobPool:
         timeout: float = 3600.0,
         threads: int = 1,
     ) -> None:
-        self._store = JobStore(folder)
+        self.store = self._store = JobStore(folder)
         hello = {"folder": str(folder.absolute()), "task": task, "options": dict(options or {})}
         self._queue: queue.Queue[str | None] = queue.Queue()
         self._queued: set[str] = set()
@@ -106,6 +109,11 @@ class JobPool:
         if troubles and not messages:
             raise troubles[0]
         return messages
+
+    def drop(self, handle: str) -> None:
+        """Stops the work on a job, whose outcome must be stored already."""
+        for feeder in self._feeders:
+            feeder.drop(handle)
 
     def close(self, *, stop_jobs: bool = False) -> None:
         """Ends the workers.
@@ -178,11 +186,19 @@ class _Feeder:
         self._timeout = timeout
         self._jobs = jobs
         self._closing = closing
+        self._current: str | None = None
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._feed, name="cloudseed-lab", daemon=True)
 
     def start(self) -> None:
         """Begins to take jobs."""
         self._thread.start()
+
+    def drop(self, handle: str) -> None:
+        """Kills the process if it works on a job."""
+        with self._lock:
+            if self._current == handle:
+                self._process.interrupt()
 
     def close(self) -> None:
         """Kills the process and waits for the thread, which `closing` and the queue must end."""
@@ -212,8 +228,10 @@ class _Feeder:
         Raises:
             LabError: If no worker can be started or the outcome cannot be stored.
         """
-        if self._store.is_finished(handle):
-            return
+        with self._lock:
+            if self._store.is_finished(handle):
+                return
+            self._current = handle
         try:
             answer = self._process.ask(handle, self._timeout)
         except TimeoutError:
@@ -224,10 +242,15 @@ class _Feeder:
         else:
             if "error" in answer:
                 raise LabError(answer["error"], hint=answer.get("hint", ""))
+        finally:
+            with self._lock:
+                self._current = None
 
     def _fail(self, handle: str, reason: str) -> None:
         """Drops a worker that crashed or hung; its job gets a failure, unless it has a result."""
         self._process.discard()
-        outcome = Outcome(OutcomeKind.FAILED_RETRYABLE, reason=reason)
+        if self._store.is_finished(handle):
+            return
+        outcome = Outcome.failed(FailureKind.INSTRUMENT_FAULT, reason)
         self._store.finish(handle, outcome.to_json())
         self._store.log("lost", handle, reason=reason)

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
 
 def test_the_shipped_labs_are_found() -> None:
-    assert {"mlip", "table"} <= set(available_labs())
+    assert {
+        "filedrop",
+        "gateway",
+        "human",
+        "mailbox",
+        "mlip",
+        "mqtt",
+        "table",
+        "unreliable",
+    } <= set(available_labs())
 
 
 def test_an_unknown_lab_has_a_near_one(tmp_path: Path) -> None:
@@ -25,7 +34,7 @@ def test_an_unknown_lab_has_a_near_one(tmp_path: Path) -> None:
     assert caught.value.hint == "Did you mean 'mlip'?"
     with pytest.raises(UsageError) as caught:
         load_lab("robot", {}, tmp_path)
-    assert "mlip, table" in caught.value.hint
+    assert "mlip, mqtt, table" in caught.value.hint
 
 
 def test_a_misspelt_setting_has_a_near_one(tmp_path: Path) -> None:
@@ -53,10 +62,14 @@ def test_a_broken_adapter_is_a_lab_error(
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("module", ["cloudseed.lab_adapters", "cloudseed.lab_adapters.mlip"])
+@pytest.mark.parametrize(
+    "module",
+    ["cloudseed.lab_adapters", "cloudseed.lab_adapters.mlip", "cloudseed.lab_adapters.gateway"],
+)
 def test_nothing_heavy_is_imported(module: str) -> None:
     code = (
         f"import sys, {module}; heavy = {{'torch', 'chgnet', 'matcalc', 'pymatgen', 'ase',"
-        " 'pandas', 'sklearn'} & set(sys.modules); sys.exit(', '.join(sorted(heavy)) or 0)"
+        " 'pandas', 'sklearn', 'fastapi'} & set(sys.modules);"
+        " sys.exit(', '.join(sorted(heavy)) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,10 +3,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cloudseed.errors import InputError, SpecError, UnitError
-from cloudseed.lab_adapters import Outcome, OutcomeKind, load_lab
+from cloudseed.lab_adapters import Outcome, OutcomeKind, _table_file, load_lab
 from tests.lab_adapters.kit import request, wait
 
 if TYPE_CHECKING:
@@ -135,3 +137,22 @@ def test_settings_are_checked(tmp_path: Path) -> None:
 def test_a_spreadsheet_program_may_have_written_it(tmp_path: Path) -> None:
     lab = make(tmp_path, "\ufeffformula, band_gap\r\nSrTiO3, 3.2\r\n\r\n")
     assert ask(lab, "SrTiO3", "band_gap").measurements[0].value == 3.2
+
+
+def test_a_parquet_table_reads_like_a_csv(tmp_path: Path) -> None:
+    frame = pa.table({"formula": ["SrTiO3", "CaTiO3"], "band_gap": [3.2, None]})
+    pq.write_table(frame, tmp_path / "t.parquet")
+    lab = load_lab("table", {"path": str(tmp_path / "t.parquet")}, tmp_path / "lab")
+    assert ask(lab, "SrTiO3", "band_gap").measurements[0].value == 3.2
+    assert ask(lab, "CaTiO3", "band_gap").kind is OutcomeKind.INFEASIBLE
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 no table")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_lab("table", {"path": str(tmp_path / "b.parquet")}, tmp_path)
+
+
+def test_a_table_too_large_to_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_table_file, "LARGEST", 10)
+    with pytest.raises(InputError, match="has 0 MB"):
+        make(tmp_path)
