@@ -180,7 +180,7 @@ def rank_files(
         seed=seed,
         order_by=order_by,
         hints=-shell_penalties(strings) if wants_hints(problem) else None,
-        guesses=guess(encoder, model.id, features, problem.properties),
+        guesses=guess(encoder, model.id, vectors, problem.properties),
     )
     skipped = [f"left out {line}" for line in (*known.skipped, *wanted.skipped)]
     return RankedList(

@@ -323,7 +323,7 @@ def decision_seed(seed: int, step: int) -> int:
 
 
 def start(
-    features: npt.NDArray[Any],
+    features: Features | npt.NDArray[Any],
     observations: Observations,
     *,
     available: Sequence[int] | Rows,
@@ -339,7 +339,7 @@ def start(
     promises most of. The rest fills space, or all of it where nothing was.
 
     Args:
-        features: Embeddings of everything that may occur, N x d.
+        features: Everything that may occur, as in `decide`, N rows.
         observations: What was measured, and what could not be; the values play no part.
         available: Rows that may be chosen; tried and pending ones among them are passed over.
         pending: Rows that are being measured.

@@ -257,7 +257,8 @@ def load_searcher(
         "models": models,
     }
     taken = {key: value for key, value in given.items() if _takes(factory, key)}
-    return factory(blocks if name in SEARCHERS else blocks.first, problem, **taken)
+    made: Searcher = factory(blocks if name in SEARCHERS else blocks.first, problem, **taken)
+    return made
 
 
 def _takes(factory: Any, name: str) -> bool:
