@@ -367,6 +367,11 @@ class SqlLedger:
         with self._database.reading() as session:
             return experiments.details(session, experiment_id)
 
+    def details_with(self, campaign_id: int, name: str) -> dict[int, Mapping[str, Any]]:
+        """Returns the details in which something of that name is told, by experiment id."""
+        with self._database.reading() as session:
+            return experiments.details_with(session, campaign_id, name)
+
     def events(self, campaign_id: int, after: int = 0) -> list[EventRow]:
         """Returns the event log, oldest first."""
         with self._database.reading() as session:

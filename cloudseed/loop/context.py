@@ -69,3 +69,8 @@ class Context:
         most = self.spec.lab_of(lab).in_flight
         capacity = self.labs[lab].describe().concurrency
         return capacity if most is None else min(most, capacity)
+
+    def currency(self, lab: str) -> str | None:
+        """Returns the unit in which a lab tells what its experiments cost; None if unknown."""
+        found = self.labs[lab].describe().cost if lab in self.labs else None
+        return None if found is None else found.unit

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from cloudseed.db import ExperimentState
+from cloudseed.loop.effects import failures_of, wasted
 from cloudseed.loop.snapshot import UNSUCCESSFUL, Snapshot, take_snapshot
 from cloudseed.loop.waiting import why_waiting
 
@@ -94,6 +95,7 @@ def _counts(
         "states": {state.value: count for state, count in states.items()},
         "measured": measured,
         "unsuccessful": sum(states[s] for s in UNSUCCESSFUL),
+        "wasted": wasted(failures_of(ledger, campaign.id).values()),
         "elapsed": max((end - campaign.created_at).total_seconds(), 0.0),
         "remaining": remaining,
         "waiting": why_waiting(ledger, campaign, spec, states),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cloudseed.db import ExperimentState
+from cloudseed.loop.effects import failures_of
 from cloudseed.surrogate import (
     as_optimum,
     best_so_far,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from cloudseed.db import CandidateRow, DecisionRow, ExperimentRow, Ledger, MeasurementRow
+    from cloudseed.lab_adapters import FailureKind
     from cloudseed.surrogate import Problem
 
 __all__ = [
@@ -54,6 +56,7 @@ class Result:
         chance: Predicted probability that every constraint holds; None where no model chose.
         feasible: Whether every constraint holds; None where that was not measured.
         at: When the result was recorded, UTC; None while it is open.
+        failures: What the lab told of failures, attempt by attempt.
     """
 
     experiment: ExperimentRow
@@ -64,6 +67,7 @@ class Result:
     chance: float | None = None
     feasible: bool | None = None
     at: datetime | None = None
+    failures: Sequence[FailureKind] = ()
 
     @property
     def space_group(self) -> int:
@@ -108,6 +112,7 @@ def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Res
         for decision in decisions
         for proposal in ledger.proposals(decision, chosen_only=True)
     }
+    failures = failures_of(ledger, campaign_id)
     results = []
     for experiment in experiments:
         rows = by_experiment.get(experiment.id, [])
@@ -123,6 +128,7 @@ def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Res
                 chance=None if proposal is None else proposal.feasible,
                 feasible=_feasible(measured, problem),
                 at=max((row.created_at for row in rows), default=None),
+                failures=failures.get(experiment.id, ()),
             )
         )
     return results
