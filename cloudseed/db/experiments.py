@@ -311,14 +311,19 @@ def details_with(session: Session, campaign_id: int, name: str) -> dict[int, Map
     Only of experiments that did not just go well: of those that failed, ended without a value, or
     took more than one attempt.
     """
-    smooth = and_(Experiment.state == _S.MEASURED, Experiment.attempt <= 1)
-    query = (
-        select(Experiment.id, Experiment.details)
-        .where(Experiment.campaign_id == campaign_id, ~smooth)
-        .where(cast(Experiment.details, Text).contains(f'"{name}":', autoescape=True))
-        .order_by(Experiment.id)
-    )
-    return {number: told for number, told in session.execute(query) if name in told}
+    again = select(Attempt.experiment_id).where(Attempt.n > 1)
+    found: dict[int, Mapping[str, Any]] = {}
+    for which in (
+        Experiment.state.in_([s for s in _S if s is not _S.MEASURED]),
+        Experiment.id.in_(again),
+    ):
+        query = select(Experiment.id, Experiment.details).where(
+            Experiment.campaign_id == campaign_id,
+            which,
+            cast(Experiment.details, Text).contains(f'"{name}":', autoescape=True),
+        )
+        found |= {number: told for number, told in session.execute(query) if name in told}
+    return dict(sorted(found.items()))
 
 
 def _with_attempt() -> Select[Experiment, Attempt | None]:

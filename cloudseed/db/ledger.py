@@ -377,6 +377,11 @@ class SqlLedger:
         with self._database.reading() as session:
             return events.rows(session, campaign_id, after)
 
+    def newest_event(self, campaign_id: int) -> int:
+        """Returns the id of the log's last line; 0 before the first."""
+        with self._database.reading() as session:
+            return events.newest(session, campaign_id)
+
     def overview(self, campaign_id: int) -> Overview:
         """Returns a campaign in a few numbers, fast however many experiments it has."""
         with self._database.reading() as session:

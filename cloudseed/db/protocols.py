@@ -765,6 +765,10 @@ class Ledger(Protocol):
         """Returns the event log, oldest first."""
         ...
 
+    def newest_event(self, campaign_id: int) -> int:
+        """Returns the id of the log's last line; 0 before the first."""
+        ...
+
     def overview(self, campaign_id: int) -> Overview:
         """Returns a campaign in a few numbers, fast however many experiments it has."""
         ...

@@ -16,7 +16,6 @@ from cloudseed.loop.alarm import misled
 from cloudseed.loop.calibrating import widths
 from cloudseed.loop.effects import failures_of, leaves_pool, teaches
 from cloudseed.loop.fingerprints import Arguments, replay_record
-from cloudseed.loop.results import load_results
 from cloudseed.loop.volumes import volume_of
 from cloudseed.surrogate import (
     EXPLORED,
@@ -224,7 +223,7 @@ def plan(context: Context, batch: int) -> DecisionRow:
     earlier = ledger.decisions(campaign.id)
     step = len(earlier)
     looks_back = spec.decide.alarm or spec.decide.recalibrate
-    results = load_results(ledger, campaign.id, spec.problem) if looks_back else []
+    results = context.results() if looks_back else []
     alarm = misled(results, spec.problem, spec.decide.alarm)
     exploration = max(spec.decide.exploration, EXPLORED if alarm else 0.0)
     arguments: Arguments = {

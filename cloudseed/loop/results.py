@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from cloudseed.db import CandidateRow, DecisionRow, ExperimentRow, Ledger, MeasurementRow
+    from cloudseed.db import (
+        CandidateRow,
+        DecisionRow,
+        ExperimentRow,
+        Ledger,
+        MeasurementRow,
+        ProposalRow,
+    )
     from cloudseed.lab_adapters import FailureKind
     from cloudseed.surrogate import Problem
 
@@ -36,9 +43,11 @@ __all__ = [
     "hits",
     "improvements",
     "in_order_of_arrival",
+    "joined",
     "last_gain",
     "load_results",
     "ranked",
+    "standing",
 ]
 
 
@@ -85,7 +94,7 @@ class Result:
         return None if found is None else found[0]
 
 
-def _standing(problem: Problem, decisions: Sequence[DecisionRow]) -> Problem:
+def standing(problem: Problem, decisions: Sequence[DecisionRow]) -> Problem:
     """Returns what results are judged by.
 
     Of a share of the pool it is the bound that the last decision by a model put in its place; as
@@ -102,7 +111,7 @@ def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Res
     candidates = {row.id: row for row in ledger.candidates(campaign_id, tried_only=True)}
     experiments = ledger.experiments(campaign_id)
     made = ledger.decisions(campaign_id)
-    problem = _standing(problem, made)
+    problem = standing(problem, made)
     decisions = {row.id: row.step for row in made}
     by_experiment: dict[int, list[MeasurementRow]] = {}
     for row in ledger.measurements(campaign_id):
@@ -113,25 +122,42 @@ def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Res
         for proposal in ledger.proposals(decision, chosen_only=True)
     }
     failures = failures_of(ledger, campaign_id)
-    results = []
-    for experiment in experiments:
-        rows = by_experiment.get(experiment.id, [])
-        measured = _measured(rows, problem)
-        proposal = predictions.get((experiment.decision_id, experiment.candidate_id))
-        results.append(
-            Result(
-                experiment=experiment,
-                candidate=candidates[experiment.candidate_id],
-                step=decisions[experiment.decision_id],
-                measured=measured,
-                predicted={} if proposal is None else proposal.prediction,
-                chance=None if proposal is None else proposal.feasible,
-                feasible=_feasible(measured, problem),
-                at=max((row.created_at for row in rows), default=None),
-                failures=failures.get(experiment.id, ()),
-            )
+    return [
+        joined(
+            experiment,
+            candidates[experiment.candidate_id],
+            decisions[experiment.decision_id],
+            by_experiment.get(experiment.id, []),
+            predictions.get((experiment.decision_id, experiment.candidate_id)),
+            failures.get(experiment.id, ()),
+            problem,
         )
-    return results
+        for experiment in experiments
+    ]
+
+
+def joined(  # noqa: PLR0917  one argument per table
+    experiment: ExperimentRow,
+    candidate: CandidateRow,
+    step: int,
+    rows: Sequence[MeasurementRow],
+    proposal: ProposalRow | None,
+    failures: Sequence[FailureKind],
+    problem: Problem,
+) -> Result:
+    """Returns one experiment with what was predicted and what came."""
+    measured = _measured(rows, problem)
+    return Result(
+        experiment=experiment,
+        candidate=candidate,
+        step=step,
+        measured=measured,
+        predicted={} if proposal is None else proposal.prediction,
+        chance=None if proposal is None else proposal.feasible,
+        feasible=_feasible(measured, problem),
+        at=max((row.created_at for row in rows), default=None),
+        failures=failures,
+    )
 
 
 def _measured(

@@ -153,10 +153,22 @@ def _plain(result: Result) -> dict[str, Any]:
     }
 
 
-def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> Snapshot:
-    """Reads the ledger and says where the campaign stands."""
+def take_snapshot(
+    ledger: Ledger,
+    campaign: CampaignRow,
+    spec: CampaignSpec,
+    results: Sequence[Result] | None = None,
+) -> Snapshot:
+    """Reads the ledger and says where the campaign stands.
+
+    Args:
+        ledger: The record.
+        campaign: The campaign.
+        spec: Its spec.
+        results: Every experiment, if they are at hand.
+    """
     problem = spec.problem
-    results = load_results(ledger, campaign.id, problem)
+    results = load_results(ledger, campaign.id, problem) if results is None else results
     decisions = ledger.decisions(campaign.id)
     now = datetime.now(UTC)
     found = best(results, problem)
