@@ -14,11 +14,10 @@ from rich.console import Console
 from cloudseed.errors import InputError, LedgerError, SchemaError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from cloudseed.loop import Snapshot, Workspace
-    from cloudseed.surrogate import OrderBy
 
 __all__ = [
     "db_backup",
@@ -27,7 +26,6 @@ __all__ = [
     "export",
     "init",
     "print_json",
-    "rank",
     "report",
     "resume",
     "run",
@@ -148,49 +146,6 @@ def status(campaign: str | None, *, as_json: bool) -> None:
         print_json({"run": str(workspace.path), **now.to_json()})
     else:
         _console.print(status_table(now, str(workspace.path)))
-
-
-def rank(
-    pool: Path,
-    measured: Path,
-    objective: str,
-    constraints: Sequence[str],
-    *,
-    order_by: OrderBy,
-    top: int,
-    out: Path | None,
-    encoder: str,
-    seed: int,
-    as_json: bool,
-    skip_bad: bool,
-) -> None:
-    """Ranks a list by what was measured on another."""
-    from cloudseed.cli.progress import progress_bar
-    from cloudseed.cli.tables import ranking_table
-    from cloudseed.loop.ranking import rank_files
-
-    with progress_bar() as progress:
-        ranking = rank_files(
-            pool,
-            measured,
-            objective,
-            constraints,
-            order_by=order_by,
-            encoder=encoder,
-            seed=seed,
-            skip_bad=skip_bad,
-            progress=progress,
-        )
-    if out is not None:
-        ranking.write_csv(out)
-    if as_json:
-        print_json(ranking.to_json(top))
-    else:
-        _console.print(ranking_table(ranking, top))
-        for note in ranking.notes:
-            _console.print(f"note: {note}", markup=False)
-        if out is not None:
-            _console.print(f"wrote {out}", markup=False)
 
 
 def report(campaign: str | None, out: Path | None) -> None:
