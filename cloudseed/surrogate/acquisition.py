@@ -5,7 +5,8 @@ hold: the constrained expected improvement of J. R. Gardner et al., Bayesian Opt
 Inequality Constraints, ICML 2014. Where all that meets the constraints is to be found, it is that
 probability alone: every hit counts the same, so that the batch with the most expected hits is the
 likeliest candidates. Bounds on the objective itself and its improvement are one event: the
-improvement is that of a truncated normal distribution. That a candidate can be made is one constraint more, where that is modelled.
+improvement is that of a truncated normal distribution. That a candidate can be made is one
+constraint more, where that is modelled.
 """
 
 from __future__ import annotations
@@ -118,7 +119,12 @@ class Goal:
             slopes = [(low, self.target, low, 1.0), (self.target, high, high, -1.0)]
         found = [
             log_expected_ramp(
-                mean, sd, np.maximum(start, limits[0]), np.minimum(end, limits[1]), origin, sign
+                mean,
+                sd,
+                np.maximum(start, limits[0]),
+                np.minimum(end, limits[1]),
+                origin=origin,
+                sign=sign,
             )
             for start, end, origin, sign in slopes
         ]

@@ -108,6 +108,7 @@ def log_expected_ramp(
     sd: Array,
     lower: Array | float,
     upper: Array | float,
+    *,
     origin: Array | float,
     sign: float = 1.0,
 ) -> Array:

@@ -84,14 +84,16 @@ def test_an_expected_ramp_is_the_integral(sign, mean, sd, lower, upper):
         epsabs=0,
         limit=200,
     )
-    found = log_expected_ramp(np.array([mean]), np.array([sd]), lower, upper, origin, sign)
+    found = log_expected_ramp(
+        np.array([mean]), np.array([sd]), lower, upper, origin=origin, sign=sign
+    )
     assert found[0] == pytest.approx(math.log(integral), abs=1e-8)
 
 
 def test_a_ramp_without_an_end_is_the_expected_improvement():
     means = np.concatenate([-np.logspace(-3, 5, 50), np.logspace(-3, 3, 50)])
     sds = np.array([[0.1], [1.0], [30.0]])
-    found = log_expected_ramp(means, sds, 0.0, np.inf, 0.0)
+    found = log_expected_ramp(means, sds, 0.0, np.inf, origin=0.0)
     wanted = log_expected_improvement(*np.broadcast_arrays(means, sds))
     np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-8)
-    assert log_expected_ramp(means, sds, 1.0, 1.0, 0.0).max() == -np.inf
+    assert log_expected_ramp(means, sds, 1.0, 1.0, origin=0.0).max() == -np.inf
