@@ -76,12 +76,15 @@ def _drive(
     from cloudseed.cli.live import LiveView
     from cloudseed.cli.logs import log_file
     from cloudseed.loop import open_campaign
+    from cloudseed.loop.tracking import Tracker
 
     console = Console(stderr=True, highlight=False) if as_json else _console
     with LiveView(console, title) as view, stop_signal(view.note) as stopping:
         workspace = prepare(view.stage)
         with log_file(workspace.path / "engine.log"), open_campaign(workspace, view.stage) as found:
-            end = found.run(view.update, stopping, view.note)
+            parts = found.context
+            tracker = Tracker(parts.ledger, parts.campaign, parts.spec)
+            end = found.run(lambda now: view.update(now, tracker.track(now)), stopping, view.note)
     if end.measured:
         _write_results(workspace, console)
     if as_json:
@@ -136,16 +139,19 @@ def status(campaign: str | None, *, as_json: bool) -> None:
     from cloudseed.cli.tables import status_table
     from cloudseed.loop import Workspace, campaign_of
     from cloudseed.loop.overview import overview
+    from cloudseed.loop.tracking import Tracker
     from cloudseed.loop.workspace import reading
 
     workspace = Workspace.find(campaign)
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
         now = overview(ledger, row, spec)
+        track = Tracker(ledger, row, spec).track(now)
     if as_json:
-        print_json({"run": str(workspace.path), **now.to_json()})
+        progress = None if track is None else track.to_json()
+        print_json({"run": str(workspace.path), **now.to_json(), "progress": progress})
     else:
-        _console.print(status_table(now, str(workspace.path)))
+        _console.print(status_table(now, str(workspace.path), track))
 
 
 def report(campaign: str | None, out: Path | None) -> None:
