@@ -249,6 +249,7 @@ NAMES = {
         "ModelKind",
         "ModelSettings",
         "fit_fidelities",
+        "check_heads",
         "guess",
         "start",
     },

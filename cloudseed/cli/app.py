@@ -9,7 +9,7 @@ import typer
 
 from cloudseed import __version__
 from cloudseed.cli import backtest as backtesting
-from cloudseed.cli import commands, driving
+from cloudseed.cli import commands, driving, ranking
 from cloudseed.cli import predict as predicting
 from cloudseed.cli import scope as scoping
 from cloudseed.cli.candidates import candidates
@@ -112,63 +112,7 @@ def status(campaign: Where = None, json: AsJson = False) -> None:
     commands.status(campaign, as_json=json)
 
 
-@app.command(
-    epilog=_example(
-        'cloudseed rank --pool new.csv --measured done.csv --objective "max bulk_modulus"'
-        ' --constraint "formation_energy <= -2.0 eV/atom"'
-    )
-)
-def rank(  # noqa: PLR0917  Typer passes options by name
-    pool: Annotated[
-        Path, typer.Option(help="What to rank: a folder of CIFs, or a CSV with `cif` or `scope`.")
-    ],
-    measured: Annotated[
-        Path,
-        typer.Option(
-            help="What was measured: the same, with a column per property; beside a folder of CIFs"
-            " its values.csv."
-        ),
-    ],
-    objective: Annotated[
-        str,
-        typer.Option(help='For instance "max bulk_modulus"; several with semicolons between them.'),
-    ],
-    constraint: Annotated[
-        list[str] | None, typer.Option(help='For instance "formation_energy <= -2.0 eV/atom".')
-    ] = None,
-    order_by: Annotated[
-        Literal["acquisition", "mean"],
-        typer.Option(help="What to make next, or what is predicted best."),
-    ] = "acquisition",
-    top: Annotated[int, typer.Option(min=0, help="Rows to print; 0 for all.")] = 20,
-    out: Annotated[
-        Path | None, typer.Option(help="Write the whole table to this CSV.", show_default=False)
-    ] = None,
-    encoder: Annotated[
-        str, typer.Option(help="A shipped name, a folder, or a hub id.")
-    ] = "cloud-small",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out structures that cannot be used.")
-    ] = False,
-    json: AsJson = False,
-) -> None:
-    """Rank candidates by what was measured on others, with uncertainty; needs no campaign."""
-    commands.rank(
-        pool,
-        measured,
-        objective,
-        constraint or [],
-        order_by=order_by,
-        top=top,
-        out=out,
-        encoder=encoder,
-        seed=seed,
-        as_json=json,
-        skip_bad=skip_bad,
-    )
-
-
+app.command(epilog=ranking.EPILOG)(ranking.rank)
 app.command(epilog=backtesting.EPILOG)(backtesting.backtest)
 app.command(epilog=predicting.EPILOG)(predicting.predict)
 app.command(epilog=_example("cloudseed propose parents/ --top 1000 --out pool.parquet"))(propose)

@@ -38,7 +38,7 @@ from cloudseed.loop.spec import CampaignSpec, validate_spec
 from cloudseed.loop.stopping import room, stop_reason, wants_more
 from cloudseed.loop.workspace import Workspace
 from cloudseed.proposers import read_parents
-from cloudseed.surrogate import CloudEncoder
+from cloudseed.surrogate import CloudEncoder, check_heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -280,6 +280,8 @@ def create_campaign(
         ]
     stage("loading the encoder")
     encoder = _load_encoder(spec.encoder)
+    if spec.surrogate.prior == "heads":
+        check_heads(spec.encoder, encoder.id, encoder.dimension, spec.surrogate.heads)
     stage("proposing candidates")
     proposed = _propose(spec, parents, elements, encoder)
     workspace = Workspace.create(out, spec.name, spec.ledger)

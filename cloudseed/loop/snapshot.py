@@ -25,7 +25,7 @@ from cloudseed.loop.waiting import why_waiting
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cloudseed.db import CampaignRow, Ledger, Spending
+    from cloudseed.db import CampaignRow, DecisionRow, Ledger, Spending
     from cloudseed.loop.amounts import Amount
     from cloudseed.loop.calibrating import Prospective
     from cloudseed.loop.results import Result
@@ -60,6 +60,8 @@ class Snapshot:
         hypervolume: What the front dominates; None where there is none.
         outlooks: Number of a decision -> what it still expected, as far as a rule to stop asks.
         prospective: Property -> how its predictions came true.
+        calibration: Property -> how the last model predicted each value from all the others, as the
+            decision's record has it; nothing of many values.
         elapsed: Seconds since the campaign began, to its last result where it has ended.
         remaining: Seconds that the rest will take at the present pace; None if unknown.
         waiting: Why nothing else happens right now; one clause.
@@ -98,6 +100,7 @@ class Snapshot:
     limits: Mapping[str, Amount] = field(default_factory=dict)
     stage: str = ""
     wasted: int = 0
+    calibration: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def used(self) -> int:
@@ -127,6 +130,7 @@ class Snapshot:
             "hypervolume": self.hypervolume,
             "outlook": dict(self.outlooks[max(self.outlooks)]) if self.outlooks else {},
             "prospective": {name: p.to_json() for name, p in self.prospective.items()},
+            "calibration": {name: dict(told) for name, told in self.calibration.items()},
             "elapsed_s": round(self.elapsed, 1),
             "remaining_s": None if self.remaining is None else round(self.remaining, 1),
             "waiting": self.waiting,
@@ -210,7 +214,13 @@ def take_snapshot(
         limits=limits(spec.budget),
         stage=ledger.lease(campaign.id).stage,
         wasted=wasted(r.failures for r in results),
+        calibration=_calibration(decisions),
     )
+
+
+def _calibration(decisions: Sequence[DecisionRow]) -> dict[str, Mapping[str, float]]:
+    last: Mapping[str, Any] = decisions[-1].model.get("surrogates", {}) if decisions else {}
+    return {name: told["left_out"] for name, told in last.items() if "left_out" in told}
 
 
 def _remaining(results: Sequence[Result], now: datetime, budget: int) -> float | None:

@@ -51,6 +51,8 @@ __all__ = [
     "wants_hints",
 ]
 
+#: Values of a property with which a decision's record tells how each follows from the others.
+LEAST_LEFT_OUT, MOST_LEFT_OUT = 5, 500
 #: Candidates scored at once.
 _CHUNK = 4_096
 
@@ -484,12 +486,19 @@ def sort_scores(
     )
 
 
+def _left_out(model: FittedSurrogate | Hurdle) -> dict[str, object]:
+    """Returns how a model of few values predicts each from the others, where that is told."""
+    if isinstance(model, Hurdle) or not LEAST_LEFT_OUT <= len(model.targets) <= MOST_LEFT_OUT:
+        return {}
+    return {"left_out": model.left_out.figures(model.scale)}
+
+
 def describe_models(space: Space, criterion: Criterion | None = None) -> dict[str, object]:
     """Returns what tells the models of one decision from those of another; JSON values."""
     surrogates = {} if criterion is None else criterion.surrogates
     makeable = None if criterion is None else criterion.makeable
     return {
-        "surrogates": {name: dict(s.summary) for name, s in surrogates.items()},
+        "surrogates": {name: {**s.summary, **_left_out(s)} for name, s in surrogates.items()},
         **({} if makeable is None else {"makeable": dict(makeable.summary)}),
         "components": space.projection.dimension,
         "explained": space.projection.explained,

@@ -39,8 +39,11 @@ def standing(hits, outlooks, running=0):
         results=results,
         outlooks={step: {"expected_hits": hope} for step, hope in outlooks.items()},
         measured=count,
+        used=count,
         unsuccessful=0,
         elapsed=0.0,
+        spending={},
+        limits={},
         pool=500,
         states={"measured": count, **({"running": running} if running else {})},
     )
