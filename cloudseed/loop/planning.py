@@ -14,7 +14,7 @@ from cloudseed.lab_adapters import ExperimentRequest
 from cloudseed.loop.alarm import misled
 from cloudseed.loop.calibrating import widths
 from cloudseed.loop.fingerprints import Arguments, replay_record
-from cloudseed.loop.results import load_results
+from cloudseed.loop.results import load_results, that_count
 from cloudseed.loop.volumes import volume_of
 from cloudseed.surrogate import (
     EXPLORED,
@@ -30,7 +30,7 @@ from cloudseed.surrogate import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cloudseed.db import (
         CampaignRow,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from cloudseed.loop.context import Context
     from cloudseed.loop.pool import Pool
+    from cloudseed.loop.results import Result
     from cloudseed.loop.spec import CampaignSpec
     from cloudseed.surrogate import Choice, Problem
 
@@ -83,10 +84,16 @@ class Situation:
     pending_ids: tuple[int, ...]
 
 
-def situation(ledger: Ledger, campaign_id: int, pool: Pool, problem: Problem) -> Situation:
+def situation(
+    ledger: Ledger,
+    campaign_id: int,
+    pool: Pool,
+    problem: Problem,
+    sources: Callable[[str], int] | None = None,
+) -> Situation:
     """Reads from the ledger what the next decision is made on."""
     return situation_of(
-        ledger.experiments(campaign_id), ledger.measurements(campaign_id), pool, problem
+        ledger.experiments(campaign_id), ledger.measurements(campaign_id), pool, problem, sources
     )
 
 
@@ -95,6 +102,7 @@ def situation_of(
     measurements: Sequence[MeasurementRow],
     pool: Pool,
     problem: Problem,
+    sources: Callable[[str], int] | None = None,
 ) -> Situation:
     """Returns what a decision is made on, given what is recorded.
 
@@ -103,6 +111,8 @@ def situation_of(
         measurements: What stands, in the order of recording.
         pool: The candidates.
         problem: What is sought.
+        sources: Lab -> number of the source that its values come from; None where all measure
+            alike.
     """
     properties = problem.properties
     values: dict[int, dict[str, float]] = {}
@@ -137,6 +147,9 @@ def situation_of(
         sigma=np.array(
             [[sigmas[e.id].get(n, np.nan) for n in properties] for e in measured]
         ).reshape(-1, len(properties)),
+        source=None
+        if sources is None
+        else np.array([sources(e.lab) for e in measured], dtype=np.int64),
     )
     return Situation(
         observations=observations,
@@ -208,12 +221,16 @@ def plan(context: Context, batch: int) -> DecisionRow:
     """Makes the next decision, of at most `batch` experiments, and commits it with them."""
     ledger, campaign = context.ledger, context.campaign
     spec, pool = context.spec, context.pool
-    state = situation(ledger, campaign.id, pool, spec.problem)
+    state = situation(ledger, campaign.id, pool, spec.problem, spec.sources)
     asked = len(ledger.experiments(campaign.id))
     earlier = ledger.decisions(campaign.id)
     step = len(earlier)
     looks_back = spec.decide.alarm or spec.decide.recalibrate
-    results = load_results(ledger, campaign.id, spec.problem) if looks_back else []
+    results: Sequence[Result] = (
+        load_results(ledger, campaign.id, spec.problem) if looks_back else []
+    )
+    # A model of what counts is not judged by what only hints at it.
+    results = that_count(results, spec.sources)
     alarm = misled(results, spec.problem, spec.decide.alarm)
     exploration = max(spec.decide.exploration, EXPLORED if alarm else 0.0)
     arguments: Arguments = {
