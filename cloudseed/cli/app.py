@@ -96,9 +96,19 @@ def run(
 
 
 @app.command(epilog=_example("cloudseed resume runs/stiff-perovskites"))
-def resume(campaign: Where = None, json: AsJson = False) -> None:
+def resume(
+    campaign: Where = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Go on with another encoder, as one fine-tuned on what was measured: a folder.",
+            show_default=False,
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
     """Go on with a campaign that was stopped, paused or killed."""
-    commands.resume(campaign, as_json=json)
+    commands.resume(campaign, encoder=encoder, as_json=json)
 
 
 app.command(epilog=driving.EPILOGS["worker"])(driving.worker)

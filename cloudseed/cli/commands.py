@@ -57,12 +57,16 @@ def run(spec_path: Path, out: Path | None, *, as_json: bool) -> None:
     )
 
 
-def resume(campaign: str | None, *, as_json: bool) -> None:
+def resume(campaign: str | None, *, encoder: str | None = None, as_json: bool) -> None:
     """Goes on with a campaign; where an engine is there and waits, it is only told."""
     from cloudseed.cli.driving import go_on
     from cloudseed.loop import Workspace
 
     workspace = Workspace.find(campaign)
+    if encoder is not None:
+        from cloudseed.loop.reencoding import change_encoder
+
+        change_encoder(workspace, encoder)
     if go_on(workspace):
         _console.print(f"{workspace.campaign}: its engine goes on", markup=False)
         return

@@ -151,6 +151,16 @@ class SqlLedger:
         with self._database.reading() as session:
             return controls.wished(session, campaign_id)
 
+    def record_encoder(self, claim: Claim, name: str, encoder_id: str) -> None:
+        """Records that the campaign goes on with another encoder."""
+        with self._database.writing() as session:
+            campaigns.record_encoder(session, claim, name, encoder_id)
+
+    def encoder_changes(self, campaign_id: int) -> list[tuple[str, str]]:
+        """Returns name and id of each encoder that a campaign was changed to, oldest first."""
+        with self._database.reading() as session:
+            return campaigns.encoder_changes(session, campaign_id)
+
     def record_health(
         self, claim: Claim, lab: str, *, failures: int, error: str = "", closed_for: float = 0.0
     ) -> None:

@@ -534,6 +534,18 @@ class Ledger(Protocol):
         """Returns what is wished, and why."""
         ...
 
+    def record_encoder(self, claim: Claim, name: str, encoder_id: str) -> None:
+        """Records that the campaign goes on with another encoder.
+
+        Raises:
+            StaleWorkerError: If the claim is not the newest.
+        """
+        ...
+
+    def encoder_changes(self, campaign_id: int) -> list[tuple[str, str]]:
+        """Returns name and id of each encoder that a campaign was changed to, oldest first."""
+        ...
+
     def record_health(
         self, claim: Claim, lab: str, *, failures: int, error: str = "", closed_for: float = 0.0
     ) -> None:

@@ -17,6 +17,7 @@ from cloudseed.errors import LabError, UsageError
 from cloudseed.loop.collecting import collect
 from cloudseed.loop.context import Context
 from cloudseed.loop.dispatching import dispatch, recover
+from cloudseed.loop.encoders import in_force
 from cloudseed.loop.laboratories import elements_of, opened_labs
 from cloudseed.loop.mirror import Mirror
 from cloudseed.loop.patience import pause
@@ -339,6 +340,7 @@ def open_campaign(
         ledger = open_ledger(workspace.ledger_url, create=False)
         stack.callback(ledger.close)
         row, spec = campaign_of(ledger, workspace)
+        spec = in_force(ledger, row, spec)
         claim = stack.enter_context(ledger.claim(row.id))
         pulse = stack.enter_context(Pulse(ledger, claim))
         labs = stack.enter_context(opened_labs(spec, workspace.lab))

@@ -19,6 +19,7 @@ from cloudseed.loop.results import (
     in_order_of_arrival,
     last_gain,
     load_results,
+    that_count,
 )
 from cloudseed.loop.waiting import why_waiting
 
@@ -175,7 +176,8 @@ def take_snapshot(
     results = load_results(ledger, campaign.id, problem) if results is None else results
     decisions = ledger.decisions(campaign.id)
     now = datetime.now(UTC)
-    found = best(results, problem)
+    count = that_count(results, spec.sources)
+    found = best(count, problem)
     states = Counter(r.experiment.state for r in results)
     measured = states[ExperimentState.MEASURED]
     running = [r for r in results if r.experiment.state is ExperimentState.RUNNING]
@@ -184,7 +186,7 @@ def take_snapshot(
     ends = [r.experiment.finished_at for r in results if r.experiment.finished_at is not None]
     end = max(ends, default=beat or now) if ended else now
     elapsed = (end - campaign.created_at).total_seconds()
-    gain = last_gain(results, problem)
+    gain = last_gain(count, problem)
     since = len(decisions) - 1 - gain.step if gain is not None else len(decisions)
     return Snapshot(
         name=campaign.name,
@@ -200,16 +202,16 @@ def take_snapshot(
         best=found,
         objective=problem.objective.property,
         rounds_since_best=since,
-        hits=len(hits(results, problem)) if problem.objective.direction == "find" else None,
+        hits=len(hits(count, problem)) if problem.objective.direction == "find" else None,
         outlooks={d.step: d.model["outlook"] for d in decisions if "outlook" in d.model},
-        prospective=prospective(results, decisions, spec.decide.recalibrate),
+        prospective=prospective(count, decisions, spec.decide.recalibrate),
         elapsed=max(elapsed, 0.0),
         remaining=None if ended else _remaining(results, now, spec.budget.experiments),
         waiting=why_waiting(ledger, campaign, spec, states),
         alive=not ended and beat is not None and (now - beat).total_seconds() < _ALIVE,
         results=results,
-        front=front_of(results, problem) if problem.further else None,
-        hypervolume=(improvements(results, problem) or [None])[-1] if problem.further else None,
+        front=front_of(count, problem) if problem.further else None,
+        hypervolume=(improvements(count, problem) or [None])[-1] if problem.further else None,
         spending=ledger.spent(campaign.id),
         limits=limits(spec.budget),
         stage=ledger.lease(campaign.id).stage,

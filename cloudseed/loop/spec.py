@@ -37,7 +37,7 @@ from cloudseed.surrogate import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -187,6 +187,8 @@ class LabSpec(_Section):
         costs: What one experiment may cost there, by resource: `money: 12 EUR`,
             `instrument_time: 2 h`, or a consumable's name.
         in_flight: Experiments that run there at the same time; None for as many as it takes.
+        fidelity: "dear" where its values are what counts, "cheap" where they only hint at it; None
+            where all labs measure alike.
     """
 
     adapter: str = "mlip"
@@ -194,6 +196,7 @@ class LabSpec(_Section):
     name: str = Field(default="", pattern=f"{_NAME}|^$")
     costs: dict[str, AmountText] = Field(default_factory=dict)
     in_flight: int | None = Field(default=None, ge=1)
+    fidelity: Literal["cheap", "dear"] | None = None
 
 
 class CostSpec(_Section):
@@ -457,6 +460,13 @@ class CampaignSpec(_Section):
         found += [lab for lab in self.all_labs if not lab.name]
         return found[0] if found else self.all_labs[0]
 
+    @property
+    def sources(self) -> Callable[[str], int] | None:
+        """Lab -> 0 for values that count, 1 for those that hint; None where all labs are alike."""
+        if all(lab.fidelity != "cheap" for lab in self.all_labs):
+            return None
+        return lambda name: int(self.lab_of(name).fidelity == "cheap")
+
     def prices(self, name: str) -> Mapping[str, str]:
         """Returns what an experiment in a lab may cost, by resource."""
         return self.lab_of(name).costs
@@ -513,17 +523,7 @@ class CampaignSpec(_Section):
                 f"Both 'proposer.name' ({self.proposer.name}) and 'proposers' say who proposes.",
                 hint="Name it among 'proposers' alone; 'proposer' may keep its other keys.",
             )
-        if self.labs and self.lab != LabSpec():
-            raise SpecError(
-                "Both 'lab' and 'labs' say where candidates are made.",
-                hint="Move the one under 'lab' into 'labs'.",
-            )
-        names = [lab.name for lab in self.labs]
-        if len(self.labs) > 1 and (not all(names) or len(set(names)) < len(names)):
-            raise SpecError(
-                "Several labs need a name each, no two the same.",
-                hint="Give each of 'labs' a key 'name'.",
-            )
+        _check_labs(self)
         sources = [*self.parents, *(p.options.get("path") for p in self.all_proposers)]
         if "-" in sources:
             raise SpecError(
@@ -536,6 +536,27 @@ class CampaignSpec(_Section):
                 hint="Leave it out and set PGPASSWORD or a ~/.pgpass file.",
             )
         return self
+
+
+def _check_labs(spec: CampaignSpec) -> None:
+    """Refuses labs that cannot be told apart, or of which it is not said whose values count."""
+    if spec.labs and spec.lab != LabSpec():
+        raise SpecError(
+            "Both 'lab' and 'labs' say where candidates are made.",
+            hint="Move the one under 'lab' into 'labs'.",
+        )
+    names = [lab.name for lab in spec.labs]
+    if len(spec.labs) > 1 and (not all(names) or len(set(names)) < len(names)):
+        raise SpecError(
+            "Several labs need a name each, no two the same.",
+            hint="Give each of 'labs' a key 'name'.",
+        )
+    fidelities = {lab.fidelity for lab in spec.labs or (spec.lab,)}
+    if fidelities != {None} and (None in fidelities or "dear" not in fidelities):
+        raise SpecError(
+            "Where one lab has a 'fidelity', each needs one, and one of them is dear.",
+            hint="Give 'fidelity: dear' to the lab whose values count.",
+        )
 
 
 def load_spec(path: Path, *, parents_optional: bool = False) -> CampaignSpec:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cloudseed.loop.results import improvements, in_order_of_arrival
+from cloudseed.loop.results import improvements, in_order_of_arrival, that_count
 from cloudseed.surrogate import (
     Scores,
     decision_seed,
@@ -102,12 +102,13 @@ class Tracker:
         """Returns the track; None before the first measurement, and for a very large campaign."""
         if not now.measured or not 0 < len(now.results) <= MOST:
             return None
-        arrived = in_order_of_arrival(now.results)
+        counted = that_count(now.results, self._spec.sources)
+        arrived = in_order_of_arrival(counted)
         problem = with_reference(self._spec.problem, [r.values for r in arrived])
-        reached = improvements(now.results, problem)
+        reached = improvements(counted, problem)
         if now.rounds != self._rounds:
             self._rounds = now.rounds
-            self._scores = self._known(now.results, problem)
+            self._scores = self._known(counted, problem)
             self._random = self._drawn(self._scores, problem)
         finds = problem.objective.direction == "find"
         hits = self._scores.feasible.sum() if finds and self._scores is not None else None

@@ -14,6 +14,7 @@ from cloudseed.errors import FitError, InputError
 from cloudseed.surrogate import judging
 from cloudseed.surrogate.acquisition import Criterion, Evaluation
 from cloudseed.surrogate.features import Features, project
+from cloudseed.surrogate.fidelities import fit_fidelities
 from cloudseed.surrogate.front import nadir
 from cloudseed.surrogate.front_gain import FrontGain
 from cloudseed.surrogate.hurdle import Hurdle, fit_hurdle, is_inflated
@@ -238,9 +239,20 @@ def fit_criterion(
             name in limits and limits[name][1] >= values[known].min() and name not in optimised
         )
         hints = points[:, -1] if space.hints is not None and is_gap(name) else None
-        surrogates[name] = _fitted(
-            measured, seed, models.of(name), floors=floors, hints=hints, notes=notes
-        )
+        source = None if observations.source is None else observations.source[known]
+        if source is not None and source.any():
+            surrogates[name] = fit_fidelities(
+                measured.x,
+                measured.y,
+                source,
+                seed=seed,
+                name=name,
+                spread=measured.spread,
+            )
+        else:
+            surrogates[name] = _fitted(
+                measured, seed, models.of(name), floors=floors, hints=hints, notes=notes
+            )
         notes.extend(surrogates[name].notes)
         surrogates[name] = _widened(surrogates[name], name, widths.get(name, 1.0), notes)
     makeable = _makeable(space, observations, notes)

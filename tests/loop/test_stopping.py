@@ -31,6 +31,7 @@ def standing(hits, outlooks, running=0):
             at=i + 1 if i < count else None,
             step=step,
             failures=(),
+            candidate=SimpleNamespace(id=i),
             feasible=i in hits if i < count else None,
             values={"bulk_modulus": 150.0 if i in hits else 50.0} if i < count else {},
         )
