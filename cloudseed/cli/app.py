@@ -12,6 +12,7 @@ from cloudseed.cli import backtest as backtesting
 from cloudseed.cli import commands, driving
 from cloudseed.cli import predict as predicting
 from cloudseed.cli import scope as scoping
+from cloudseed.cli.approvals import approvals
 from cloudseed.cli.candidates import candidates
 from cloudseed.cli.decisions import EXPLAIN_EPILOG, decision, explain
 from cloudseed.cli.encoder import encoder
@@ -43,6 +44,7 @@ app.add_typer(experiments, name="experiments")
 experiments.command("list", epilog=driving.EPILOGS["list"])(driving.list_experiments)
 experiments.command(epilog=driving.EPILOGS["resolve"])(driving.resolve)
 app.add_typer(lab, name="lab")
+app.add_typer(approvals, name="approvals")
 
 Where = Annotated[
     str | None,

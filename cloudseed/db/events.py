@@ -42,6 +42,8 @@ class EventKind(StrEnum):
     LAB = "lab_health_changed"
     WITHDRAWN = "measurement_withdrawn"
     MARKED = "decision_marked"
+    CHECKED = "safety_checked"
+    SAID = "person_said"
 
 
 def append(
