@@ -19,6 +19,8 @@ from cloudseed.cli.encoder import encoder
 from cloudseed.cli.experiments import experiments
 from cloudseed.cli.lab import lab
 from cloudseed.cli.propose import propose
+from cloudseed.cli.recipe import EPILOG as RECIPE_EPILOG
+from cloudseed.cli.recipe import recipe
 
 __all__ = ["app"]
 
@@ -103,6 +105,7 @@ def resume(campaign: Where = None, json: AsJson = False) -> None:
     commands.resume(campaign, as_json=json)
 
 
+app.command(epilog=RECIPE_EPILOG)(recipe)
 app.command(epilog=driving.EPILOGS["worker"])(driving.worker)
 app.command(epilog=driving.EPILOGS["pause"])(driving.pause)
 app.command(epilog=driving.EPILOGS["stop"])(driving.stop)
