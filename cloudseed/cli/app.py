@@ -12,12 +12,15 @@ from cloudseed.cli import backtest as backtesting
 from cloudseed.cli import commands, driving, ranking
 from cloudseed.cli import predict as predicting
 from cloudseed.cli import scope as scoping
+from cloudseed.cli.approvals import approvals
 from cloudseed.cli.candidates import candidates
 from cloudseed.cli.decisions import EXPLAIN_EPILOG, decision, explain
 from cloudseed.cli.encoder import encoder
 from cloudseed.cli.experiments import experiments
 from cloudseed.cli.lab import lab
 from cloudseed.cli.propose import propose
+from cloudseed.cli.recipe import EPILOG as RECIPE_EPILOG
+from cloudseed.cli.recipe import recipe
 
 __all__ = ["app"]
 
@@ -43,6 +46,7 @@ app.add_typer(experiments, name="experiments")
 experiments.command("list", epilog=driving.EPILOGS["list"])(driving.list_experiments)
 experiments.command(epilog=driving.EPILOGS["resolve"])(driving.resolve)
 app.add_typer(lab, name="lab")
+app.add_typer(approvals, name="approvals")
 
 Where = Annotated[
     str | None,
@@ -111,6 +115,7 @@ def resume(
     commands.resume(campaign, encoder=encoder, as_json=json)
 
 
+app.command(epilog=RECIPE_EPILOG)(recipe)
 app.command(epilog=driving.EPILOGS["worker"])(driving.worker)
 app.command(epilog=driving.EPILOGS["pause"])(driving.pause)
 app.command(epilog=driving.EPILOGS["stop"])(driving.stop)

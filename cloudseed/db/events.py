@@ -43,6 +43,8 @@ class EventKind(StrEnum):
     WITHDRAWN = "measurement_withdrawn"
     MARKED = "decision_marked"
     ENCODER = "encoder_changed"
+    CHECKED = "safety_checked"
+    SAID = "person_said"
 
 
 def append(

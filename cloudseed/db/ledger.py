@@ -20,6 +20,7 @@ from cloudseed.db import (
     leases,
     outbox,
     overview,
+    safety,
     schema,
     verify,
     withdrawals,
@@ -391,6 +392,25 @@ class SqlLedger:
         """Returns the id of the log's last line; 0 before the first."""
         with self._database.reading() as session:
             return events.newest(session, campaign_id)
+
+    def record_check(
+        self, claim: Claim, experiment_id: int | None, data: Mapping[str, Any]
+    ) -> None:
+        """Records a safety check with its verdict."""
+        with self._database.writing() as session:
+            safety.record_check(session, claim, experiment_id, data)
+
+    def record_word(
+        self, campaign_id: int, experiment_id: int | None, data: Mapping[str, Any]
+    ) -> None:
+        """Records what a person said of a campaign or an experiment; needs no claim."""
+        with self._database.writing() as session:
+            safety.record_word(session, campaign_id, experiment_id, data)
+
+    def safety_log(self, campaign_id: int) -> list[EventRow]:
+        """Returns checks, people's words and wishes, oldest first."""
+        with self._database.reading() as session:
+            return safety.log(session, campaign_id)
 
     def overview(self, campaign_id: int) -> Overview:
         """Returns a campaign in a few numbers, fast however many experiments it has."""

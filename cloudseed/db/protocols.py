@@ -781,6 +781,22 @@ class Ledger(Protocol):
         """Returns the id of the log's last line; 0 before the first."""
         ...
 
+    def record_check(
+        self, claim: Claim, experiment_id: int | None, data: Mapping[str, Any]
+    ) -> None:
+        """Records a safety check with its verdict."""
+        ...
+
+    def record_word(
+        self, campaign_id: int, experiment_id: int | None, data: Mapping[str, Any]
+    ) -> None:
+        """Records what a person said of a campaign or an experiment; needs no claim."""
+        ...
+
+    def safety_log(self, campaign_id: int) -> list[EventRow]:
+        """Returns checks, people's words and wishes, oldest first."""
+        ...
+
     def overview(self, campaign_id: int) -> Overview:
         """Returns a campaign in a few numbers, fast however many experiments it has."""
         ...

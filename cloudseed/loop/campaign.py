@@ -34,6 +34,7 @@ from cloudseed.loop.pulse import Pulse
 from cloudseed.loop.recipe import Recipe
 from cloudseed.loop.regrowing import observers_of, regrown
 from cloudseed.loop.review import Review, Shown
+from cloudseed.loop.safety.gate import rest_if_unattended, too_many_refusals
 from cloudseed.loop.snapshot import Snapshot, take_snapshot
 from cloudseed.loop.spec import CampaignSpec, validate_spec
 from cloudseed.loop.stopping import room, stop_reason, wants_more
@@ -96,6 +97,7 @@ class Campaign:
             StorageError: If the ledger cannot be written.
         """
         self._heartbeat()
+        rest_if_unattended(self.context)
         moved, trouble = 0, None
         idle = self._ledger.wished(self._id)[0] is not Wish.RUN
         deeds = [self._recover, self._collect] + ([] if idle else [self._plan, self._dispatch])
@@ -200,7 +202,7 @@ class Campaign:
         busy = [ExperimentState.SENDING, ExperimentState.RUNNING]
         if wish is Wish.DRAIN and not self._ledger.experiments(self._id, busy):
             return f"asked by the user, once the labs were done{because}"
-        return None
+        return too_many_refusals(self.context) if wish is Wish.RUN else None
 
     def _plan(self) -> int:
         """Plans the next batch if the lab would be idle without one; cancels it if all is over.

@@ -83,6 +83,9 @@ def _settle(context: Context, inbox_id: int, experiment: ExperimentRow | None, r
     if experiment is None:
         ledger.settle(claim, inbox_id, None, reason="a result for an unknown experiment")
         return
+    if not experiment.attempt:
+        ledger.settle(claim, inbox_id, None, reason="a result of what was never sent")
+        return
     correction = Correction.read(raw)
     if correction is not None:
         ledger.correct(claim, inbox_id, correction.measurements, correction.reason)

@@ -22,6 +22,7 @@ from cloudseed._elements import SYMBOLS
 from cloudseed.crystal import SYMPREC, Disorder
 from cloudseed.errors import ObjectiveError, SpecError
 from cloudseed.loop.amounts import parse_amount
+from cloudseed.loop.safety import SafetySpec
 from cloudseed.proposers import is_path
 from cloudseed.surrogate import (
     ALARM_LEAST,
@@ -392,6 +393,7 @@ class CampaignSpec(_Section):
         encoder: A shipped name, a folder or a hub id.
         budget: What may be spent.
         stop: When to stop before that.
+        safety: What may go to labs that are not simulated; closed by default.
         decide: How experiments are chosen.
         surrogate: What models the properties.
         batch: Experiments chosen per decision.
@@ -428,6 +430,7 @@ class CampaignSpec(_Section):
     encoder: str = "cloud-small"
     budget: BudgetSpec
     stop: StopSpec = StopSpec()
+    safety: SafetySpec = SafetySpec()
     decide: DecideSpec = DecideSpec()
     surrogate: SurrogateSpec = SurrogateSpec()
     batch: int = Field(default=4, ge=1, le=1000)
