@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOT_PROMISED = {
+    "alabos": {"events"},
     "filedrop": {"events"},
     "gateway": {"limits"},
     "human": {"events"},
@@ -26,7 +27,7 @@ NOT_PROMISED = {
 }
 """What each lab says honestly that it does not do."""
 
-NIGHTLY = {"human", "mailbox", "mlip", "mqtt", "unreliable"}
+NIGHTLY = {"alabos", "human", "mailbox", "mlip", "mqtt", "unreliable"}
 
 
 def settings(name: str, folder: Path) -> CheckSettings:
@@ -36,6 +37,16 @@ def settings(name: str, folder: Path) -> CheckSettings:
     of_table = {"path": str(table), "delay": 0.1}
     shared = {"properties": {"energy": "eV/atom"}, "elements": ["Ba", "Ca", "O", "Sr", "Ti"]}
     found: dict[str, dict[str, Any]] = {
+        "alabos": {
+            "config": shared
+            | {
+                "url": f"http://127.0.0.1:{free_port()}",
+                "simulated": True,
+                "settle": 1.0,
+                "tasks": [{"type": "Scan", "results": {"energy": "scan.energy"}}],
+            },
+            "operator": "tests.lab_adapters.alabos_lab:serve",
+        },
         "filedrop": {"config": shared, "operator": "tests.lab_adapters.operators:robot"},
         "gateway": {
             "config": {
