@@ -45,7 +45,10 @@ if TYPE_CHECKING:
     from cloudseed.lab_adapters._store import Job
     from cloudseed.lab_adapters.protocols import ExperimentRequest, Feature
 
-__all__ = ["RemoteLab", "RemoteSettings", "Sending", "filled", "number_at"]
+__all__ = ["PAUSE", "RemoteLab", "RemoteSettings", "Sending", "filled", "number_at"]
+
+PAUSE = 0.2
+"""Seconds between two looks at what is to appear or to end."""
 
 
 class RemoteSettings(LabSettings):
@@ -67,6 +70,11 @@ class RemoteSettings(LabSettings):
     )
     simulated: bool = Field(default=False, description="Whether it only rehearses.")
     timeout: float = Field(default=30.0, gt=0, description="Seconds an answer may take.")
+    settle: float = Field(
+        default=5.0,
+        ge=0,
+        description="Seconds after which a send that got no answer is surely in the lab, or lost.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +136,7 @@ class RemoteLab(StoredLab):
             return job.handle
         name = self._find(job, sending)
         if name is None:
+            self._open()
             self._keep(job.handle, Sending(time.time()))
             name = self._send(job, request)
         self._keep(job.handle, Sending(time.time(), name))
@@ -229,6 +238,21 @@ class RemoteLab(StoredLab):
             self._keep(job.handle, Sending(sending.at, name))
         return name
 
+    def _find(self, job: Job, sending: Sending | None) -> str | None:
+        """Looks for a job, and where a send got no answer, until it has surely arrived or not.
+
+        Raises:
+            LabError: If the lab cannot be reached or cannot say.
+        """
+        name = self._look(job.key)
+        if name is not None or sending is None:
+            return name
+        until = min(sending.at, time.time()) + self.facts.settle
+        while name is None and time.time() < until:
+            time.sleep(PAUSE)
+            name = self._look(job.key)
+        return name
+
     def _sending(self, handle: str) -> Sending | None:
         raw = self._store.read(f"sent/{handle}.json")
         try:
@@ -243,13 +267,24 @@ class RemoteLab(StoredLab):
         text = json.dumps({"at": sending.at, "name": sending.name})
         self._store.write(f"sent/{handle}.json", text.encode())
 
+    def _forget(self, handle: str) -> None:
+        """Takes back that something was sent: the lab said no."""
+        (self._store.folder / "sent" / f"{handle}.json").unlink(missing_ok=True)
+
+    def _open(self) -> None:
+        """Makes sure that the lab can be reached, before a send begins.
+
+        Raises:
+            LabError: If it cannot; nothing was sent then.
+        """
+
     @abstractmethod
     def _recipe(self, request: ExperimentRequest) -> Mapping[str, Any]:
         """Returns what the lab would be told to do; plain JSON values."""
 
     @abstractmethod
-    def _find(self, job: Job, sending: Sending | None) -> str | None:
-        """Returns the lab's name for a job whose send was not acknowledged; None if it has none.
+    def _look(self, key: str) -> str | None:
+        """Returns the lab's name for what it has under a key now, or None.
 
         Raises:
             LabError: If the lab cannot be reached or cannot say.

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from cloudseed.errors import LabError
 from cloudseed.lab_adapters._http import JsonLine, check_url
-from cloudseed.lab_adapters._remote import RemoteLab, RemoteSettings, filled, number_at
+from cloudseed.lab_adapters._remote import PAUSE, RemoteLab, RemoteSettings, filled, number_at
 from cloudseed.lab_adapters._settings import read_settings
 from cloudseed.lab_adapters.protocols import FailureKind, Measurement, Outcome, OutcomeKind
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
-    from cloudseed.lab_adapters._remote import Sending
     from cloudseed.lab_adapters._store import Job
     from cloudseed.lab_adapters.protocols import ExperimentRequest
 
@@ -37,8 +36,6 @@ __all__ = ["AlabosLab", "AlabosSettings", "AlabosTask"]
 ENDED = frozenset({"COMPLETED", "ERROR", "CANCELLED", "STOPPED"})
 ENDING = frozenset({"CANCELLING", "CANCELING", "STOPPING"})
 NO_TASK = re.compile(r"no task exists|cannot find", re.IGNORECASE)
-PAUSE = 0.2
-"""Seconds between two looks at a task that is to appear or to stop."""
 
 
 class AlabosTask(BaseModel):
@@ -152,22 +149,12 @@ class AlabosLab(RemoteLab):
         status, answer = self._line.ask("POST", "/api/experiment/submit", order)
         if status == 200 and answer.get("status") == "success":
             return _object_id(job.key, 0)
-        name = self._known(job.key)
+        name = self._look(job.key)
         if name is not None:
             return name
         raise LabError(
             f"AlabOS does not take it: {_error(answer)}", hint="Check `tasks` against the lab's."
         )
-
-    def _find(self, job: Job, sending: Sending | None) -> str | None:
-        name = self._known(job.key)
-        if name is not None or sending is None:
-            return name
-        until = min(sending.at, time.time()) + self.settings.settle
-        while name is None and time.time() < until:
-            time.sleep(PAUSE)
-            name = self._known(job.key)
-        return name
 
     def _ask(self, job: Job, name: str) -> Outcome | None:
         del name  # each task has its own
@@ -270,7 +257,7 @@ class AlabosLab(RemoteLab):
             raise LabError(f"AlabOS is not well: {_error(answer)}")
         return {}
 
-    def _known(self, key: str) -> str | None:
+    def _look(self, key: str) -> str | None:
         name = _object_id(key, 0)
         return None if self._task(name) is None else name
 

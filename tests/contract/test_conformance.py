@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudseed.lab_adapters.conformance import CheckSettings, Verdict, run_checks
+from tests.lab_adapters import queue_server
 from tests.lab_adapters.brokers import MOSQUITTO
 from tests.lab_adapters.gateways import SECRET, VARIABLE, free_port
 from tests.lab_adapters.labs import MATERIALS
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 NOT_PROMISED = {
     "alabos": {"events"},
+    "bluesky": {"events"},
     "filedrop": {"events"},
     "gateway": {"limits"},
     "human": {"events"},
@@ -27,7 +29,7 @@ NOT_PROMISED = {
 }
 """What each lab says honestly that it does not do."""
 
-NIGHTLY = {"alabos", "human", "mailbox", "mlip", "mqtt", "unreliable"}
+NIGHTLY = {"alabos", "bluesky", "human", "mailbox", "mlip", "mqtt", "unreliable"}
 
 
 def settings(name: str, folder: Path) -> CheckSettings:
@@ -55,6 +57,13 @@ def settings(name: str, folder: Path) -> CheckSettings:
                 "secret_env": VARIABLE,
             },
             "operator": "tests.lab_adapters.gateways:table_server",
+        },
+        "bluesky": {
+            "config": queue_server.settings(
+                f"http://127.0.0.1:{free_port()}", folder / "queue" / "documents"
+            ),
+            "operator": "tests.lab_adapters.queue_server:serve",
+            "timeout": 60,
         },
         "mqtt": {
             "config": {
@@ -95,6 +104,9 @@ def test_it_keeps_what_it_promises(
 ) -> None:
     if name == "mqtt" and MOSQUITTO is None:
         pytest.skip("mosquitto is not installed")
+    if name == "bluesky" and not queue_server.INSTALLED:
+        pytest.skip(queue_server.WHY)
+    monkeypatch.setenv(queue_server.VARIABLE, queue_server.API_KEY)
     monkeypatch.setenv(VARIABLE, SECRET)
     report = run_checks(name, settings(name, tmp_path), folder=tmp_path)
     assert report.passed, [r for r in report.results if r.verdict is Verdict.FAIL]
