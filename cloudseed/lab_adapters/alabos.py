@@ -18,8 +18,9 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from cloudseed.errors import LabError
+from cloudseed.lab_adapters._facts import RemoteSettings, filled, number_at
 from cloudseed.lab_adapters._http import JsonLine, check_url
-from cloudseed.lab_adapters._remote import PAUSE, RemoteLab, RemoteSettings, filled, number_at
+from cloudseed.lab_adapters._remote import PAUSE, RemoteLab
 from cloudseed.lab_adapters._settings import read_settings
 from cloudseed.lab_adapters.protocols import FailureKind, Measurement, Outcome, OutcomeKind
 

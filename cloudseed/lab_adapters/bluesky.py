@@ -18,8 +18,9 @@ from pydantic import Field, model_validator
 
 from cloudseed.errors import LabError, SpecError
 from cloudseed.lab_adapters._documents import read_run
+from cloudseed.lab_adapters._facts import RemoteSettings, filled
 from cloudseed.lab_adapters._http import JsonLine, check_url
-from cloudseed.lab_adapters._remote import RemoteLab, RemoteSettings, filled
+from cloudseed.lab_adapters._remote import RemoteLab
 from cloudseed.lab_adapters._settings import read_settings
 from cloudseed.lab_adapters._store import handle_of
 from cloudseed.lab_adapters.protocols import FailureKind, Outcome, OutcomeKind

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudseed.lab_adapters.conformance import CheckSettings, Verdict, run_checks
-from tests.lab_adapters import queue_server
+from tests.lab_adapters import queue_server, sila_instrument
 from tests.lab_adapters.brokers import MOSQUITTO
 from tests.lab_adapters.gateways import SECRET, VARIABLE, free_port
 from tests.lab_adapters.labs import MATERIALS
@@ -24,12 +24,13 @@ NOT_PROMISED = {
     "mailbox": {"events"},
     "mqtt": {"limits"},
     "mlip": {"events"},
+    "sila2": {"idempotency", "reconciling", "events", "crash", "cancelling"},
     "table": {"limits", "events"},
     "unreliable": {"limits", "events"},
 }
 """What each lab says honestly that it does not do."""
 
-NIGHTLY = {"alabos", "bluesky", "human", "mailbox", "mlip", "mqtt", "unreliable"}
+NIGHTLY = {"alabos", "bluesky", "human", "mailbox", "mlip", "mqtt", "sila2", "unreliable"}
 
 
 def settings(name: str, folder: Path) -> CheckSettings:
@@ -83,6 +84,10 @@ def settings(name: str, folder: Path) -> CheckSettings:
             "kills": 2,
             "timeout": 300,
         },
+        "sila2": {
+            "config": sila_instrument.settings(free_port()),
+            "operator": "tests.lab_adapters.sila_instrument:serve",
+        },
         "table": {"config": of_table},
         "unreliable": {"config": _unreliable(of_table)},
     }
@@ -106,6 +111,8 @@ def test_it_keeps_what_it_promises(
         pytest.skip("mosquitto is not installed")
     if name == "bluesky" and not queue_server.INSTALLED:
         pytest.skip(queue_server.WHY)
+    if name == "sila2":
+        pytest.importorskip("sila2")
     monkeypatch.setenv(queue_server.VARIABLE, queue_server.API_KEY)
     monkeypatch.setenv(VARIABLE, SECRET)
     report = run_checks(name, settings(name, tmp_path), folder=tmp_path)
