@@ -54,7 +54,7 @@ class Run:
         mean = statistics.fmean(values)
         return Measurement(name, mean, unit, sigma, "Bluesky", told, n, raw=self.raw)
 
-    def times(self) -> dict[str, datetime]:
+    def times(self) -> dict[str, Any]:
         """Returns when it started and ended, UTC."""
         if self.stop is None:
             return {}

@@ -193,7 +193,11 @@ class BlueskyLab(RemoteLab):
         if not uids:
             reason = "The plan completed without a run, so that there is nothing to read."
             return Outcome.failed(FailureKind.MEASUREMENT_INVALID, reason, **shared)
-        run = read_run(self.settings.documents, uids[-1])
+        try:
+            run = read_run(self.settings.documents, uids[-1])
+        except LabError as error:  # of this run alone: the others are asked for all the same
+            reason = error.message
+            return Outcome(OutcomeKind.UNKNOWN, reason=reason, failure=FailureKind.UNKNOWN)
         if run is None:
             return self._undocumented(result, uids[-1])
         return self._measured(job, run, shared)

@@ -274,7 +274,7 @@ def _execution(client: Any, command: Any, uuid: UUID) -> Any:
     """Returns an execution that was begun earlier, without its thread that follows the progress."""
     from sila2.client.client_observable_command_instance import ClientObservableCommandInstance
 
-    class Execution(ClientObservableCommandInstance):  # type: ignore[type-arg,misc]
+    class Execution(ClientObservableCommandInstance):  # type: ignore[misc]
         def __init__(self) -> None:
             self._parent_client, self._client_command = client, command
 

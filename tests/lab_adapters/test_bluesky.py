@@ -127,6 +127,22 @@ def test_a_history_that_was_cleared_is_unknown(server: QueueServer, tmp_path: Pa
     assert outcome(lab, handle).failure is FailureKind.UNKNOWN
 
 
+def test_documents_that_are_broken_hold_up_one_experiment(
+    server: QueueServer, tmp_path: Path
+) -> None:
+    lab = open_lab(server, tmp_path)
+    first = lab.submit(weighing("eight-0"))
+    server.until(lambda s: s["manager_state"] == "idle" and s["items_in_queue"] == 0)
+    (broken,) = [p for p in server.documents.iterdir() if '"eight-0"' in p.read_text()]
+    whole = broken.read_text()
+    broken.write_text("{}\n" + whole)
+    second = lab.submit(weighing("eight-1"))
+    found = {m.key: Outcome.from_json(m.raw).kind for m in wait(lab, [first, second]).values()}
+    assert found == {"eight-0": OutcomeKind.UNKNOWN, "eight-1": OutcomeKind.MEASURED}
+    broken.write_text(whole)
+    assert outcome(lab, first).kind is OutcomeKind.MEASURED
+
+
 def test_a_wrong_api_key_is_refused(
     server: QueueServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
