@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -118,6 +118,24 @@ def test_a_replayed_or_retained_request_is_not_carried_out(broker: Broker, tmp_p
     spy.disconnect()
     spy.loop_stop()
     assert count.read_text().split() == ["k-1"]
+
+
+def test_an_odd_message_does_not_end_the_server(
+    broker: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    with behind(open_lab("table", tmp_path), broker.port, tmp_path) as server:
+        lab = client(broker.port)
+        for target in ("//[", "", "\u00e9?\u00e9", "/v1/health%2F"):
+            with pytest.raises(LabError):
+                lab._line.ask("GET", target)
+        assert lab.health().ready
+        with monkeypatch.context() as patch:
+            patch.setattr(server, "_app", None)
+            with pytest.raises(LabError, match="does not answer"):
+                client(broker.port, timeout=0.5).describe()
+        assert "a request failed" in caplog.text
+        assert lab.health().ready
+        lab.close()
 
 
 @pytest.mark.slow
