@@ -189,16 +189,18 @@ class AlabosLab(RemoteLab):
                         f"The task {step.type} ended as {failed}{': ' if words else '.'}{words}"
                     )
                     return Outcome.failed(kind, reason, **shared)
-        values = {}
+        values: dict[str, float] = {}
         for step, task in zip(self.settings.tasks, tasks, strict=True):
-            values |= {p: number_at(task.get("result"), path) for p, path in step.results.items()}
+            for name, path in step.results.items():
+                value = number_at(task.get("result"), path)
+                values |= {} if value is None else {name: value}
         wanted = job.request["properties"]
-        if missing := [p for p in wanted if values.get(p) is None]:
+        if missing := [p for p in wanted if p not in values]:
             reason = f"The tasks are completed and their results lack {missing[0]}."
             return Outcome.failed(FailureKind.MEASUREMENT_INVALID, reason, **shared)
         units = self.settings.properties
         measurements = tuple(
-            Measurement(p, values[p] or 0.0, units[p], values.get(f"{p}_sigma"), method="AlabOS")
+            Measurement(p, values[p], units[p], values.get(f"{p}_sigma"), method="AlabOS")
             for p in wanted
         )
         return Outcome(OutcomeKind.MEASURED, measurements, **shared)

@@ -129,6 +129,7 @@ def test_a_call_without_an_answer_waits_for_a_person(
     for ask in (lambda: lab.lookup("five"), lambda: lab.submit(weighing("five"))):
         with pytest.raises(LabError, match="Nobody can say"):
             ask()
+    outcome(lab, lab.submit(weighing("five-later")))
     assert instrument.runs().count("five") == 1
     lab.close()
 
