@@ -70,7 +70,7 @@ class Snapshot:
         results: Every experiment, in the order of planning.
         spending: What is spent and reserved, by resource.
         limits: What may be spent, by resource.
-        stage: What the engine does, in a few words.
+        stage: What the engine does, in a few words; "" once it has ended.
         wasted: Attempts that count against the budget of experiments though no value came.
     """
 
@@ -214,7 +214,7 @@ def take_snapshot(
         hypervolume=(improvements(count, problem) or [None])[-1] if problem.further else None,
         spending=ledger.spent(campaign.id),
         limits=limits(spec.budget),
-        stage=ledger.lease(campaign.id).stage,
+        stage="" if ended else ledger.lease(campaign.id).stage,
         wasted=wasted(r.failures for r in results),
         calibration=_calibration(decisions),
     )
