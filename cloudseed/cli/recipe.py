@@ -39,7 +39,7 @@ def recipe(  # noqa: PLR0917  Typer passes options by name
     from cloudseed.lab_adapters.recipes import read_shelf, routes
 
     found = routes(formula, read_shelf(shelf), _grams(mass), top=top)
-    peaks = () if structure is None else _pattern(structure)
+    peaks = () if structure is None else _pattern(structure, formula)
     if json:
         pattern = [{"two_theta": p.angle, "height": p.height, "hkl": p.indices} for p in peaks]
         print_json({"routes": [r.to_json() for r in found], "pattern": pattern})
@@ -73,11 +73,17 @@ def _grams(text: str) -> float:
         raise InputError(f"{text!r} is no mass.", hint='Write it as in "5 g".') from error
 
 
-def _pattern(path: Path) -> tuple[Peak, ...]:
+def _pattern(path: Path, formula: str) -> tuple[Peak, ...]:
     from cloudseed.lab_adapters.recipes import expected_pattern
+    from cloudseed.lab_adapters.recipes.shelf import composition
     from cloudseed.proposers import load_parents
 
-    return expected_pattern(load_parents([path])[0].crystal.build())
+    cell = load_parents([path])[0].crystal.build()
+    if composition(cell.formula) != composition(formula).reduced_composition:
+        raise InputError(
+            f"{path} is {cell.formula}, not {formula}.", hint="Give its own structure."
+        )
+    return expected_pattern(cell)
 
 
 def _table(peaks: Sequence[Peak]) -> Table:

@@ -19,11 +19,12 @@ from cloudseed.lab_adapters.base import BaseLab
 from cloudseed.lab_adapters.gateway import Signer
 from cloudseed.lab_adapters.gateway.signing import HEADERS
 from cloudseed.loop.safety.approvals import answer, open_questions
+from cloudseed.loop.safety.checks import breaches
 from tests.lab_adapters.gateways import SECRET, VARIABLE, client, serving
 from tests.lab_adapters.kit import request
 from tests.lab_adapters.labs import open_lab
 from tests.loop.labs import modulus
-from tests.safety.kit import RealLab, experiments, guarded, planned, state, verdicts, why
+from tests.safety.kit import RECIPE, RealLab, experiments, guarded, planned, state, verdicts, why
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -213,21 +214,27 @@ def test_a_lab_that_now_calls_itself_simulated_stays_guarded(
         ({"steps": [{"ramp": 50}]}, "above the limit of 10 K/min"),
         ({"precursors": [{"formula": "TiO2", "grams": 500}]}, "above the limit of 10 g"),
         ({"target": "KCN"}, "the recipe makes KCN"),
-        ({"temperature": float("inf")}, "not plain JSON"),
+        ({"temperature": float("inf")}, "cannot be checked"),
     ],
 )
-def test_a_recipe_beyond_the_limits_is_refused_whatever_a_person_says(
-    change: dict[str, Any], reason: str, campaign_on: Callable, ledger: SqlLedger
+def test_a_recipe_beyond_the_limits_breaks_them(change: dict[str, Any], reason: str) -> None:
+    limits = guarded(forbidden=["Pb"]).safety
+    assert breaches(limits, RealLab().describe(), request(), RECIPE)[0] == []
+    broken, _ = breaches(limits, RealLab().describe(), request(), RECIPE | change)
+    assert reason in "; ".join(broken)
+
+
+def test_a_broken_limit_is_refused_whatever_a_person_says(
+    campaign_on: Callable, ledger: SqlLedger
 ) -> None:
-    with campaign_on(lab := RealLab(), guarded(forbidden=["Pb"])) as campaign:
+    with campaign_on(lab := RealLab(), guarded()) as campaign:
         planned(campaign)
-        if state(campaign) is ExperimentState.PLANNED:
-            approve(ledger)
-            lab.recipe.update(change)
-            campaign.step()
-        assert reason in why(ledger)
+        lab.recipe["steps"][0]["temperature"] = 1900.0
+        approve(ledger)
+        campaign.step()
+        assert state(campaign) is ExperimentState.REFUSED
     assert lab.submissions == 0
-    assert verdicts(ledger)[-1] == "refused"
+    assert verdicts(ledger) == ["waiting", "refused"]
 
 
 def test_a_lab_whose_clock_is_off_gets_nothing(campaign_on: Callable, ledger: SqlLedger) -> None:

@@ -57,6 +57,7 @@ def atmosphere(target: Composition, oxygen: float, gases: Sequence[str]) -> tupl
     low = sorted(e for e, state in known.items() if state < _IN_AIR.get(e, -9) - _SLACK)
     if oxygen < -_SLACK and low:
         return None, f"it takes up oxygen, which would oxidise {', '.join(low)} further"
+    wanted: tuple[str, ...]
     if oxygen < -_SLACK:
         wanted, why = ("O2", "air"), "the reaction takes up oxygen"
     elif low:
