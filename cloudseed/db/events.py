@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import func, insert, select
 
 from cloudseed.db.columns import now
 from cloudseed.db.models import Event
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-__all__ = ["EventKind", "append", "append_planned", "rows"]
+__all__ = ["EventKind", "append", "append_planned", "newest", "rows"]
 
 
 class EventKind(StrEnum):
@@ -83,6 +83,12 @@ def append_planned(
     ]
     if lines:
         session.execute(insert(Event), lines)
+
+
+def newest(session: Session, campaign_id: int) -> int:
+    """Returns the id of a campaign's last line; 0 before the first."""
+    found = session.scalar(select(func.max(Event.id)).where(Event.campaign_id == campaign_id))
+    return found or 0
 
 
 def rows(session: Session, campaign_id: int, after: int = 0) -> list[EventRow]:

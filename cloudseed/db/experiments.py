@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, select
+from sqlalchemy import Text, and_, cast, select
 
 from cloudseed.db import charges, events, outbox
 from cloudseed.db.campaigns import fenced, locked
@@ -26,6 +26,7 @@ __all__ = [
     "acknowledge",
     "by_id",
     "details",
+    "details_with",
     "move",
     "next_to_send",
     "of_keys",
@@ -302,6 +303,27 @@ def details(session: Session, experiment_id: int) -> Mapping[str, Any]:
             experiment_id=experiment_id,
         )
     return found
+
+
+def details_with(session: Session, campaign_id: int, name: str) -> dict[int, Mapping[str, Any]]:
+    """Returns the details in which something of that name is told, by experiment id.
+
+    Only of experiments that did not just go well: of those that failed, ended without a value, or
+    took more than one attempt.
+    """
+    again = select(Attempt.experiment_id).where(Attempt.n > 1)
+    found: dict[int, Mapping[str, Any]] = {}
+    for which in (
+        Experiment.state.in_([s for s in _S if s is not _S.MEASURED]),
+        Experiment.id.in_(again),
+    ):
+        query = select(Experiment.id, Experiment.details).where(
+            Experiment.campaign_id == campaign_id,
+            which,
+            cast(Experiment.details, Text).contains(f'"{name}":', autoescape=True),
+        )
+        found |= {number: told for number, told in session.execute(query) if name in told}
+    return dict(sorted(found.items()))
 
 
 def _with_attempt() -> Select[Experiment, Attempt | None]:

@@ -367,10 +367,20 @@ class SqlLedger:
         with self._database.reading() as session:
             return experiments.details(session, experiment_id)
 
+    def details_with(self, campaign_id: int, name: str) -> dict[int, Mapping[str, Any]]:
+        """Returns the details in which something of that name is told, by experiment id."""
+        with self._database.reading() as session:
+            return experiments.details_with(session, campaign_id, name)
+
     def events(self, campaign_id: int, after: int = 0) -> list[EventRow]:
         """Returns the event log, oldest first."""
         with self._database.reading() as session:
             return events.rows(session, campaign_id, after)
+
+    def newest_event(self, campaign_id: int) -> int:
+        """Returns the id of the log's last line; 0 before the first."""
+        with self._database.reading() as session:
+            return events.newest(session, campaign_id)
 
     def overview(self, campaign_id: int) -> Overview:
         """Returns a campaign in a few numbers, fast however many experiments it has."""

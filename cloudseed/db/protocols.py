@@ -754,8 +754,19 @@ class Ledger(Protocol):
         """Returns the details that the settled result came with; empty if there are none."""
         ...
 
+    def details_with(self, campaign_id: int, name: str) -> dict[int, Mapping[str, Any]]:
+        """Returns the details in which something of that name is told, by experiment id.
+
+        Of experiments that were measured at the first attempt nothing is returned.
+        """
+        ...
+
     def events(self, campaign_id: int, after: int = 0) -> list[EventRow]:
         """Returns the event log, oldest first."""
+        ...
+
+    def newest_event(self, campaign_id: int) -> int:
+        """Returns the id of the log's last line; 0 before the first."""
         ...
 
     def overview(self, campaign_id: int) -> Overview:

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["actual", "affordable", "charges", "check_budget", "exceeds", "limits", "overspent"]
 
 TIME = "instrument_time"
+MONEY = "money"
 
 
 def limits(budget: BudgetSpec) -> dict[str, Amount]:
     """Returns the limit of each resource that has one."""
-    given = {"money": budget.money, TIME: budget.instrument_time, **budget.consumables}
+    given = {MONEY: budget.money, TIME: budget.instrument_time, **budget.consumables}
     return {name: parse_amount(text) for name, text in given.items() if text is not None}
 
 
@@ -91,11 +92,19 @@ def affordable(spec: CampaignSpec, spending: Mapping[str, Spending], planned: in
     return max(counts, default=None) if counts else None
 
 
-def actual(spec: CampaignSpec, lab: str, outcome: Outcome) -> dict[str, float]:
+def actual(
+    spec: CampaignSpec, lab: str, outcome: Outcome, currency: str | None = None
+) -> dict[str, float]:
     """Returns what an experiment did cost, as far as the lab says so.
 
-    A lab says it in its outcome: `duration` in seconds, and `details["costs"]` by resource, each a
-    number in the budget's unit or a text with a unit.
+    A lab says it in its outcome: `duration` in seconds, `cost` in money, and `details["costs"]` by
+    resource, each a number in the budget's unit or a text with a unit; the last counts most.
+
+    Args:
+        spec: The campaign.
+        lab: Name of the lab.
+        outcome: What it said.
+        currency: Unit of `cost`; None for the budget's.
 
     Raises:
         LabError: If a cost is no amount.
@@ -106,6 +115,9 @@ def actual(spec: CampaignSpec, lab: str, outcome: Outcome) -> dict[str, float]:
     try:
         if TIME in units and outcome.duration is not None:
             found[TIME] = Amount(float(outcome.duration), "s").to(units[TIME])
+        if MONEY in units and outcome.cost is not None:
+            spent = Amount(float(outcome.cost), currency or units[MONEY])
+            found[MONEY] = spent.to(units[MONEY])
         for resource, cost in dict(told).items():
             if resource in units:
                 amount = parse_amount(cost)
@@ -120,10 +132,14 @@ def check_budget(spec: CampaignSpec, labs: Mapping[str, LabAdapter]) -> None:
 
     Raises:
         SpecError: If a resource is limited and a lab has no price in it.
-        UnitError: If price and limit are of different kinds.
+        UnitError: If price and limit are of different kinds, or the lab tells what its experiments
+            cost in another currency.
     """
-    for lab in labs:
-        priced = {c.resource for c in charges(spec, lab)}
+    for lab, adapter in labs.items():
+        priced = {c.resource: c.unit for c in charges(spec, lab)}
+        told = adapter.describe().cost
+        if told is not None and MONEY in priced:
+            Amount(told.p50, told.unit).to(priced[MONEY])
         for resource in limits(spec.budget):
             if resource not in priced:
                 raise SpecError(

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from cloudseed import __version__
 from cloudseed.db import ExperimentState, Wish, open_ledger
@@ -18,6 +18,7 @@ from cloudseed.loop.collecting import collect
 from cloudseed.loop.context import Context
 from cloudseed.loop.dispatching import dispatch, recover
 from cloudseed.loop.laboratories import elements_of, opened_labs
+from cloudseed.loop.mirror import Mirror
 from cloudseed.loop.patience import pause
 from cloudseed.loop.planning import plan
 from cloudseed.loop.pool import (
@@ -67,10 +68,11 @@ class Campaign:
     """
 
     def __init__(self, context: Context, pulse: Pulse | None = None) -> None:
-        self.context = context
+        mirror = Mirror(context.ledger, context.campaign.id)
+        self.context = replace(context, ledger=cast("Ledger", mirror))
         self._pulse = pulse
         self.spec = context.spec
-        self._ledger = context.ledger
+        self._ledger = self.context.ledger
         self._claim = context.claim
         self._id = context.campaign.id
         self._beat = 0.0
@@ -81,7 +83,7 @@ class Campaign:
         """Returns where the campaign stands."""
         row = self._ledger.campaign(self.context.campaign.name)
         assert row is not None
-        return take_snapshot(self._ledger, row, self.spec)
+        return take_snapshot(self._ledger, row, self.spec, self.context.results())
 
     def step(self) -> bool:
         """Collects, plans and dispatches once; returns whether anything happened.

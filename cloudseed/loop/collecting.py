@@ -11,6 +11,7 @@ from cloudseed.errors import LabError, UnitError
 from cloudseed.lab_adapters import Outcome, OutcomeKind
 from cloudseed.loop.amending import Correction
 from cloudseed.loop.budgets import actual
+from cloudseed.loop.effects import judged, next_state, record
 from cloudseed.loop.patience import asking, is_closed, pause
 from cloudseed.units import convert, unit_of
 
@@ -27,14 +28,6 @@ log = logging.getLogger(__name__)
 
 RETRY_PAUSE = 2.0
 """Seconds before an experiment whose instrument failed is tried again the first time."""
-
-_STATES = {
-    OutcomeKind.MEASURED: ExperimentState.MEASURED,
-    OutcomeKind.REFUSED: ExperimentState.REFUSED,
-    OutcomeKind.INFEASIBLE: ExperimentState.INFEASIBLE,
-    OutcomeKind.FAILED_FINAL: ExperimentState.FAILED,
-    OutcomeKind.RETRACTED: ExperimentState.RETRACTED,
-}
 
 
 def attempt_key(experiment: ExperimentRow) -> str:
@@ -95,18 +88,14 @@ def _settle(context: Context, inbox_id: int, experiment: ExperimentRow | None, r
         ledger.correct(claim, inbox_id, correction.measurements, correction.reason)
         return
     try:
-        outcome = Outcome.from_json(raw)
+        outcome = judged(Outcome.from_json(raw), experiment.request["properties"])
         measurements = _measurements(outcome, experiment)
-        costs = actual(context.spec, experiment.lab, outcome)
+        costs = actual(context.spec, experiment.lab, outcome, context.currency(experiment.lab))
     except (LabError, UnitError) as error:
         ledger.settle(claim, inbox_id, ExperimentState.FAILED, reason=error.message)
         return
-    state, reason = _state(outcome, experiment, context.spec.attempts)
-    details = dict(outcome.details)
-    if outcome.cell is not None:
-        details["cell"] = outcome.cell.to_json()
-    if outcome.duration is not None:
-        details["duration"] = outcome.duration
+    state, reason = next_state(outcome, experiment, context.spec.attempts)
+    earlier = ledger.details(experiment.id) if experiment.attempt > 1 else {}
     again = state is ExperimentState.PLANNED
     ledger.settle(
         claim,
@@ -114,26 +103,13 @@ def _settle(context: Context, inbox_id: int, experiment: ExperimentRow | None, r
         state,
         measurements=measurements,
         reason=reason,
-        details=details,
+        details=record(outcome, earlier),
         costs=costs,
         delay=pause(experiment.attempt, first=RETRY_PAUSE) if again else 0.0,
     )
     log.info(
         "outcome", extra={"experiment": experiment.id, "kind": outcome.kind.value, "why": reason}
     )
-
-
-def _state(
-    outcome: Outcome, experiment: ExperimentRow, attempts: int
-) -> tuple[ExperimentState | None, str]:
-    """Returns the state that an outcome leads to; None leaves the experiment as it is."""
-    if outcome.kind is OutcomeKind.UNKNOWN:
-        return None, outcome.reason or "the lab cannot say"
-    if outcome.kind is OutcomeKind.FAILED_RETRYABLE:
-        if experiment.attempt < attempts:
-            return ExperimentState.PLANNED, outcome.reason
-        return ExperimentState.FAILED, f"{outcome.reason} (attempt {experiment.attempt})"
-    return _STATES[outcome.kind], outcome.reason
 
 
 def _measurements(outcome: Outcome, experiment: ExperimentRow) -> Sequence[NewMeasurement]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cloudseed.loop.mirror import Mirror
+from cloudseed.loop.results import load_results
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from cloudseed.lab_adapters import LabAdapter
     from cloudseed.loop.pool import CrystalShelf, Pool
     from cloudseed.loop.recipe import Choice
+    from cloudseed.loop.results import Result
     from cloudseed.loop.spec import CampaignSpec
     from cloudseed.proposers import Parent
     from cloudseed.surrogate import Encoder
@@ -64,8 +68,19 @@ class Context:
         """How many experiments may run at the same time, in all labs."""
         return min(self.spec.in_flight, sum(self.capacity(name) for name in self.labs))
 
+    def results(self) -> list[Result]:
+        """Returns every experiment with what came of it, in the order of planning."""
+        if isinstance(self.ledger, Mirror):
+            return self.ledger.results(self.spec.problem)
+        return load_results(self.ledger, self.campaign.id, self.spec.problem)
+
     def capacity(self, lab: str) -> int:
         """Returns how many experiments may run at the same time in one lab."""
         most = self.spec.lab_of(lab).in_flight
         capacity = self.labs[lab].describe().concurrency
         return capacity if most is None else min(most, capacity)
+
+    def currency(self, lab: str) -> str | None:
+        """Returns the unit in which a lab tells what its experiments cost; None if unknown."""
+        found = self.labs[lab].describe().cost if lab in self.labs else None
+        return None if found is None else found.unit

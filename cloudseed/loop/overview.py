@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from cloudseed.db import ExperimentState
+from cloudseed.loop.effects import failures_of, wasted
 from cloudseed.loop.snapshot import UNSUCCESSFUL, Snapshot, take_snapshot
 from cloudseed.loop.waiting import why_waiting
 
@@ -37,10 +38,13 @@ if TYPE_CHECKING:
 
     Flags = npt.NDArray[np.bool_]
 
-__all__ = ["FEW", "overview"]
+__all__ = ["FEW", "RECENT", "overview"]
 
 FEW = 1_000
 """Experiments up to which every result is read all the same: it takes a fraction of a second."""
+
+RECENT = 100
+"""Newest results by which it is told how predictions of a large campaign came true."""
 
 _NEWEST = 2
 """Decisions read for what they still expect."""
@@ -49,6 +53,7 @@ _NEWEST = 2
 def overview(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> Snapshot:
     """Says where a campaign stands; of a large one without `results`.
 
+    How predictions came true is told of all results, or of a large campaign by the newest.
     A front of several objectives and a share of the pool are judged together, not one by one: there
     every result is read, however many there are.
     """
@@ -64,7 +69,8 @@ def overview(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> Snaps
     running = ledger.experiments(campaign.id, [ExperimentState.RUNNING])
     # Experiments are numbered in the order of their decisions: the last hit has the latest round.
     latest = [int(hits[-1])] if len(hits) else []
-    excerpt = _Excerpt(ledger, [*best, *latest, *(e.id for e in running)])
+    recent = ids[-RECENT:].tolist()
+    excerpt = _Excerpt(ledger, [*best, *latest, *recent, *(e.id for e in running)])
     now = take_snapshot(cast("Ledger", excerpt), campaign, spec)
     since = now.rounds_since_best + told.decisions - now.rounds
     return replace(
@@ -94,6 +100,7 @@ def _counts(
         "states": {state.value: count for state, count in states.items()},
         "measured": measured,
         "unsuccessful": sum(states[s] for s in UNSUCCESSFUL),
+        "wasted": wasted(failures_of(ledger, campaign.id).values()),
         "elapsed": max((end - campaign.created_at).total_seconds(), 0.0),
         "remaining": remaining,
         "waiting": why_waiting(ledger, campaign, spec, states),

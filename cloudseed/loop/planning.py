@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cloudseed.db import ExperimentState, NewDecision, NewExperiment, ProposalRow
+from cloudseed.db import NewDecision, NewExperiment, ProposalRow
 from cloudseed.lab_adapters import ExperimentRequest
 from cloudseed.loop.alarm import misled
 from cloudseed.loop.calibrating import widths
+from cloudseed.loop.effects import failures_of, leaves_pool, teaches
 from cloudseed.loop.fingerprints import Arguments, replay_record
-from cloudseed.loop.results import load_results
 from cloudseed.loop.volumes import volume_of
 from cloudseed.surrogate import (
     EXPLORED,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         Ledger,
         MeasurementRow,
     )
+    from cloudseed.lab_adapters import FailureKind
     from cloudseed.loop.context import Context
     from cloudseed.loop.pool import Pool
     from cloudseed.loop.spec import CampaignSpec
@@ -57,9 +59,6 @@ __all__ = [
 ]
 
 _ALL_RANKS = 5000
-#: Ends that tell of the material: it cannot be made, or the lab will never measure it. What failed
-#: tells of the instrument, what was cancelled of nothing.
-_INFEASIBLE = frozenset({ExperimentState.INFEASIBLE, ExperimentState.REFUSED})
 _TOP_RANKS = 1000
 ALARM = "alarm: the model had the order of its last {} predictions wrong; half the batch explores"
 
@@ -86,7 +85,11 @@ class Situation:
 def situation(ledger: Ledger, campaign_id: int, pool: Pool, problem: Problem) -> Situation:
     """Reads from the ledger what the next decision is made on."""
     return situation_of(
-        ledger.experiments(campaign_id), ledger.measurements(campaign_id), pool, problem
+        ledger.experiments(campaign_id),
+        ledger.measurements(campaign_id),
+        pool,
+        problem,
+        failures_of(ledger, campaign_id),
     )
 
 
@@ -95,6 +98,7 @@ def situation_of(
     measurements: Sequence[MeasurementRow],
     pool: Pool,
     problem: Problem,
+    failures: Mapping[int, Sequence[FailureKind]] = MappingProxyType({}),
 ) -> Situation:
     """Returns what a decision is made on, given what is recorded.
 
@@ -103,6 +107,7 @@ def situation_of(
         measurements: What stands, in the order of recording.
         pool: The candidates.
         problem: What is sought.
+        failures: What labs told of failures, by experiment id.
     """
     properties = problem.properties
     values: dict[int, dict[str, float]] = {}
@@ -123,14 +128,18 @@ def situation_of(
     gone = {
         pool.position[e.candidate_id]
         for e in experiments
-        if e.state is not ExperimentState.CANCELLED
+        if leaves_pool(e.state, failures.get(e.id, ()))
     }
     observations = Observations(
         rows=np.array([pool.position[e.candidate_id] for e in measured], dtype=np.int64),
         values=np.column_stack([columns.get(n, np.empty(0)) for n in properties]),
         properties=properties,
         infeasible=np.array(
-            [pool.position[e.candidate_id] for e in experiments if e.state in _INFEASIBLE],
+            [
+                pool.position[e.candidate_id]
+                for e in experiments
+                if teaches(e.state, failures.get(e.id, ()))
+            ],
             dtype=np.int64,
         ),
         # A formula has no uncertainty of its own: noise is fitted.
@@ -209,11 +218,12 @@ def plan(context: Context, batch: int) -> DecisionRow:
     ledger, campaign = context.ledger, context.campaign
     spec, pool = context.spec, context.pool
     state = situation(ledger, campaign.id, pool, spec.problem)
-    asked = len(ledger.experiments(campaign.id))
+    before = Counter(e.candidate_id for e in ledger.experiments(campaign.id))
+    asked = before.total()
     earlier = ledger.decisions(campaign.id)
     step = len(earlier)
     looks_back = spec.decide.alarm or spec.decide.recalibrate
-    results = load_results(ledger, campaign.id, spec.problem) if looks_back else []
+    results = context.results() if looks_back else []
     alarm = misled(results, spec.problem, spec.decide.alarm)
     exploration = max(spec.decide.exploration, EXPLORED if alarm else 0.0)
     arguments: Arguments = {
@@ -241,7 +251,9 @@ def plan(context: Context, batch: int) -> DecisionRow:
         },
         notes=tuple(notes),
         proposals=_proposals(pool, choice),
-        experiments=[_experiment(context, pool.rows[row]) for row in choice.picks],
+        experiments=[
+            _experiment(context, pool.rows[row], before[pool.rows[row].id]) for row in choice.picks
+        ],
     )
     return ledger.record_decision(context.claim, decision)
 
@@ -265,18 +277,26 @@ def _outlook(spec: CampaignSpec, choice: Choice, known: Observations) -> dict[st
     return {"outlook": found} if found else {}
 
 
-def idempotency_key(campaign: CampaignRow, candidate: CandidateRow) -> str:
-    """Returns the key under which this candidate is made in this campaign, once."""
+def idempotency_key(campaign: CampaignRow, candidate: CandidateRow, before: int = 0) -> str:
+    """Returns the key under which this candidate is made in this campaign, once.
+
+    Args:
+        campaign: The campaign.
+        candidate: What is made.
+        before: How many experiments on it were planned before, and came to nothing: each has a key
+            of its own, for a lab that was asked to forget one would answer with the old end.
+    """
     text = f"{campaign.name}\n{campaign.config_sha}\n{campaign.created_at.isoformat()}"
-    return hashlib.sha256(f"{text}\n{candidate.key}".encode()).hexdigest()[:32]
+    again = f"\n{before}" if before else ""
+    return hashlib.sha256(f"{text}\n{candidate.key}{again}".encode()).hexdigest()[:32]
 
 
-def _experiment(context: Context, candidate: CandidateRow) -> NewExperiment:
+def _experiment(context: Context, candidate: CandidateRow, before: int) -> NewExperiment:
     crystal = context.shelf.crystal(candidate)
     origins = context.ledger.papers(candidate.id).get("origins") or [{"operation": ""}]
     operation = str(origins[0]["operation"])
     cell = crystal.build(volume_of(crystal, operation, context.shelf.parent(candidate)))
-    key = idempotency_key(context.campaign, candidate)
+    key = idempotency_key(context.campaign, candidate, before)
     request = ExperimentRequest(
         key=key,
         label=candidate.formula,

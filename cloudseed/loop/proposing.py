@@ -205,7 +205,7 @@ def propose_from(
     closely = _Closely(late, references, recipe.top, progress)
     made = generate(
         proposers,
-        ProposalContext(parents, allowed),
+        ProposalContext(parents, allowed, frozenset(past.known)),
         [AllowedElements(allowed), *early],
         budget=recipe.children,
         rng=np.random.default_rng(recipe.seed),

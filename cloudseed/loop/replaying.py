@@ -13,6 +13,7 @@ import numpy as np
 
 from cloudseed.errors import EncoderError, UsageError
 from cloudseed.loop.amending import doubts
+from cloudseed.loop.effects import failures_of
 from cloudseed.loop.fingerprints import Arguments, scores_sha, training_sha, versions
 from cloudseed.loop.planning import ALARM, choose, kept_ranks, situation_of
 from cloudseed.loop.pool import Pool, embed_all
@@ -126,6 +127,7 @@ class Replayer:
         self._candidates = ledger.candidates(campaign.id)
         self._experiments = ledger.experiments(campaign.id)
         self._amendments = ledger.amendments(campaign.id)
+        self._failures = failures_of(ledger, campaign.id)
         self._pools: dict[str, Pool] = {}
 
     def replay(self, decision: DecisionRow) -> Replay:
@@ -203,7 +205,7 @@ class Replayer:
         states = self._ledger.states_before(decision.id)
         experiments = [replace(e, state=states[e.id]) for e in self._experiments if e.id in states]
         measurements = self._ledger.measured(decision.observed)
-        return situation_of(experiments, measurements, pool, self._spec.problem)
+        return situation_of(experiments, measurements, pool, self._spec.problem, self._failures)
 
     def _recorded(self, decision: DecisionRow) -> tuple[str, ...]:
         key_of = {row.id: row.key for row in self._candidates}

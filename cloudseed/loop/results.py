@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cloudseed.db import ExperimentState
+from cloudseed.loop.effects import failures_of
 from cloudseed.surrogate import (
     as_optimum,
     best_so_far,
@@ -24,7 +25,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from cloudseed.db import CandidateRow, DecisionRow, ExperimentRow, Ledger, MeasurementRow
+    from cloudseed.db import (
+        CandidateRow,
+        DecisionRow,
+        ExperimentRow,
+        Ledger,
+        MeasurementRow,
+        ProposalRow,
+    )
+    from cloudseed.lab_adapters import FailureKind
     from cloudseed.surrogate import Problem
 
 __all__ = [
@@ -34,9 +43,11 @@ __all__ = [
     "hits",
     "improvements",
     "in_order_of_arrival",
+    "joined",
     "last_gain",
     "load_results",
     "ranked",
+    "standing",
 ]
 
 
@@ -54,6 +65,7 @@ class Result:
         chance: Predicted probability that every constraint holds; None where no model chose.
         feasible: Whether every constraint holds; None where that was not measured.
         at: When the result was recorded, UTC; None while it is open.
+        failures: What the lab told of failures, attempt by attempt.
     """
 
     experiment: ExperimentRow
@@ -64,6 +76,7 @@ class Result:
     chance: float | None = None
     feasible: bool | None = None
     at: datetime | None = None
+    failures: Sequence[FailureKind] = ()
 
     @property
     def space_group(self) -> int:
@@ -81,7 +94,7 @@ class Result:
         return None if found is None else found[0]
 
 
-def _standing(problem: Problem, decisions: Sequence[DecisionRow]) -> Problem:
+def standing(problem: Problem, decisions: Sequence[DecisionRow]) -> Problem:
     """Returns what results are judged by.
 
     Of a share of the pool it is the bound that the last decision by a model put in its place; as
@@ -98,7 +111,7 @@ def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Res
     candidates = {row.id: row for row in ledger.candidates(campaign_id, tried_only=True)}
     experiments = ledger.experiments(campaign_id)
     made = ledger.decisions(campaign_id)
-    problem = _standing(problem, made)
+    problem = standing(problem, made)
     decisions = {row.id: row.step for row in made}
     by_experiment: dict[int, list[MeasurementRow]] = {}
     for row in ledger.measurements(campaign_id):
@@ -108,24 +121,43 @@ def load_results(ledger: Ledger, campaign_id: int, problem: Problem) -> list[Res
         for decision in decisions
         for proposal in ledger.proposals(decision, chosen_only=True)
     }
-    results = []
-    for experiment in experiments:
-        rows = by_experiment.get(experiment.id, [])
-        measured = _measured(rows, problem)
-        proposal = predictions.get((experiment.decision_id, experiment.candidate_id))
-        results.append(
-            Result(
-                experiment=experiment,
-                candidate=candidates[experiment.candidate_id],
-                step=decisions[experiment.decision_id],
-                measured=measured,
-                predicted={} if proposal is None else proposal.prediction,
-                chance=None if proposal is None else proposal.feasible,
-                feasible=_feasible(measured, problem),
-                at=max((row.created_at for row in rows), default=None),
-            )
+    failures = failures_of(ledger, campaign_id)
+    return [
+        joined(
+            experiment,
+            candidates[experiment.candidate_id],
+            decisions[experiment.decision_id],
+            by_experiment.get(experiment.id, []),
+            predictions.get((experiment.decision_id, experiment.candidate_id)),
+            failures.get(experiment.id, ()),
+            problem,
         )
-    return results
+        for experiment in experiments
+    ]
+
+
+def joined(  # noqa: PLR0917  one argument per table
+    experiment: ExperimentRow,
+    candidate: CandidateRow,
+    step: int,
+    rows: Sequence[MeasurementRow],
+    proposal: ProposalRow | None,
+    failures: Sequence[FailureKind],
+    problem: Problem,
+) -> Result:
+    """Returns one experiment with what was predicted and what came."""
+    measured = _measured(rows, problem)
+    return Result(
+        experiment=experiment,
+        candidate=candidate,
+        step=step,
+        measured=measured,
+        predicted={} if proposal is None else proposal.prediction,
+        chance=None if proposal is None else proposal.feasible,
+        feasible=_feasible(measured, problem),
+        at=max((row.created_at for row in rows), default=None),
+        failures=failures,
+    )
 
 
 def _measured(

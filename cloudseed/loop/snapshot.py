@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from cloudseed.db import ExperimentState
 from cloudseed.loop.budgets import limits
 from cloudseed.loop.calibrating import prospective
+from cloudseed.loop.effects import wasted
 from cloudseed.loop.results import (
     best,
     front_of,
@@ -67,6 +68,7 @@ class Snapshot:
         spending: What is spent and reserved, by resource.
         limits: What may be spent, by resource.
         stage: What the engine does, in a few words.
+        wasted: Attempts that count against the budget of experiments though no value came.
     """
 
     name: str
@@ -95,6 +97,12 @@ class Snapshot:
     spending: Mapping[str, Spending] = field(default_factory=dict)
     limits: Mapping[str, Amount] = field(default_factory=dict)
     stage: str = ""
+    wasted: int = 0
+
+    @property
+    def used(self) -> int:
+        """How much of the budget of experiments is used."""
+        return self.measured + self.wasted
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values."""
@@ -108,6 +116,7 @@ class Snapshot:
             "states": dict(self.states),
             "measured": self.measured,
             "budget": self.budget,
+            "wasted": self.wasted,
             "unsuccessful": self.unsuccessful,
             "in_flight": list(self.in_flight),
             "best": None if found is None else _plain(found),
@@ -144,10 +153,22 @@ def _plain(result: Result) -> dict[str, Any]:
     }
 
 
-def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> Snapshot:
-    """Reads the ledger and says where the campaign stands."""
+def take_snapshot(
+    ledger: Ledger,
+    campaign: CampaignRow,
+    spec: CampaignSpec,
+    results: Sequence[Result] | None = None,
+) -> Snapshot:
+    """Reads the ledger and says where the campaign stands.
+
+    Args:
+        ledger: The record.
+        campaign: The campaign.
+        spec: Its spec.
+        results: Every experiment, if they are at hand.
+    """
     problem = spec.problem
-    results = load_results(ledger, campaign.id, problem)
+    results = load_results(ledger, campaign.id, problem) if results is None else results
     decisions = ledger.decisions(campaign.id)
     now = datetime.now(UTC)
     found = best(results, problem)
@@ -188,6 +209,7 @@ def take_snapshot(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> 
         spending=ledger.spent(campaign.id),
         limits=limits(spec.budget),
         stage=ledger.lease(campaign.id).stage,
+        wasted=wasted(r.failures for r in results),
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cloudseed.db import ExperimentState
 from cloudseed.loop.budgets import affordable, overspent
+from cloudseed.loop.effects import leaves_pool
 from cloudseed.loop.results import improvements, in_order_of_arrival, last_gain
 from cloudseed.surrogate import Looked, mended_hits
 
@@ -33,7 +34,7 @@ def stop_reason(spec: CampaignSpec, now: Snapshot) -> str | None:
 
 def wants_more(spec: CampaignSpec, now: Snapshot) -> bool:
     """Tells whether more would be planned if the pool held it."""
-    left = spec.budget.experiments - now.measured - opened(now)
+    left = spec.budget.experiments - now.used - opened(now)
     return left > 0 and _limit(spec, now) is None
 
 
@@ -50,7 +51,7 @@ def _limit(spec: CampaignSpec, now: Snapshot) -> str | None:
         more = bool(problem.further) or problem.objective.direction in {"max", "find"}
         if reached[0] >= stop.target if more else reached[0] <= stop.target:
             return f"the target {stop.target:g} is reached"
-    if now.measured >= budget.experiments:
+    if now.used >= budget.experiments:
         return f"the budget of {budget.experiments} experiments is spent"
     if now.unsuccessful > budget.unsuccessful:
         return f"{now.unsuccessful} experiments ended without a measurement"
@@ -119,8 +120,8 @@ def _few_hits(spec: CampaignSpec, now: Snapshot, step: int) -> str | None:
 
 
 def tried(results: Sequence[Result]) -> int:
-    """Returns how many candidates were asked for and not taken back."""
-    return sum(r.experiment.state is not ExperimentState.CANCELLED for r in results)
+    """Returns how many candidates were asked for and are not to be asked for again."""
+    return len({r.candidate.id for r in results if leaves_pool(r.experiment.state, r.failures)})
 
 
 def opened(now: Snapshot) -> int:
@@ -137,6 +138,6 @@ def rounds_without_improvement(results: Sequence[Result], top: Result | None) ->
 
 def room(spec: CampaignSpec, now: Snapshot) -> int:
     """Returns how many experiments budget and pool still allow beside those that are open."""
-    left = min(spec.budget.experiments - now.measured - opened(now), now.pool - tried(now.results))
+    left = min(spec.budget.experiments - now.used - opened(now), now.pool - tried(now.results))
     payable = affordable(spec, now.spending, now.states.get(ExperimentState.PLANNED, 0))
     return max(left if payable is None else min(left, payable), 0)

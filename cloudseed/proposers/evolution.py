@@ -84,7 +84,8 @@ class Evolution:
     ) -> Iterator[Candidate]:
         """Yields at most `budget` children per elite, and `share` of the budget of all parents.
 
-        The proposers take turns, each with its likeliest first.
+        The proposers take turns, each with its likeliest first. Children that are known already do
+        not count: else those of the best would leave nothing to the others.
         """
         parents = self.parents()
         if not parents:
@@ -101,6 +102,6 @@ class Evolution:
                 candidate = next(stream, None)
                 if candidate is None:
                     streams.remove(stream)
-                elif left > 0:
+                elif left > 0 and candidate.key not in context.known:
                     left -= 1
                     yield candidate

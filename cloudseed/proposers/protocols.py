@@ -193,10 +193,12 @@ class ProposalContext:
     Attributes:
         parents: The crystals to start from.
         elements: Symbols that may be used; None for all that are not radioactive.
+        known: Keys of candidates that are there already; who has few to give leaves them out.
     """
 
     parents: tuple[Parent, ...]
     elements: frozenset[str] | None = None
+    known: frozenset[str] = frozenset()
 
 
 @runtime_checkable

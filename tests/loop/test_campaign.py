@@ -22,6 +22,7 @@ def _no_waiting(monkeypatch):
     monkeypatch.setattr(module, "POLL_INTERVAL", 0.001)
     monkeypatch.setattr(collecting, "RETRY_PAUSE", 0.0)
     monkeypatch.setattr(patience, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(patience, "LONGEST_PAUSE", 0.01)
 
 
 def states(ledger) -> Counter:
