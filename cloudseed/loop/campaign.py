@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -16,6 +17,8 @@ from cloudseed.db import ExperimentState, Wish, open_ledger
 from cloudseed.errors import LabError, UsageError
 from cloudseed.loop.collecting import collect
 from cloudseed.loop.context import Context
+from cloudseed.loop.descriptions import look
+from cloudseed.loop.descriptions import room as room_in_labs
 from cloudseed.loop.dispatching import dispatch, recover
 from cloudseed.loop.encoders import in_force
 from cloudseed.loop.laboratories import elements_of, opened_labs
@@ -100,7 +103,9 @@ class Campaign:
         rest_if_unattended(self.context)
         moved, trouble = 0, None
         idle = self._ledger.wished(self._id)[0] is not Wish.RUN
-        deeds = [self._recover, self._collect] + ([] if idle else [self._plan, self._dispatch])
+        deeds = [self._look, self._recover, self._collect] + (
+            [] if idle else [self._plan, self._dispatch]
+        )
         for deed in deeds:
             try:
                 moved += deed()
@@ -174,6 +179,11 @@ class Campaign:
         self._ledger.set_status(self._claim, "stopped", "asked by the user")
         return self.snapshot()
 
+    def _look(self) -> int:
+        self._stage("asking the labs what they take")
+        look(self.context)
+        return 0
+
     def _recover(self) -> int:
         recover(self.context)
         return 0
@@ -211,7 +221,8 @@ class Campaign:
         """
         self._stage("planning")
         busy = [ExperimentState.RUNNING, ExperimentState.SENDING]
-        if len(self._ledger.experiments(self._id, busy)) >= self.context.in_flight:
+        running = Counter(e.lab for e in self._ledger.experiments(self._id, busy))
+        if room_in_labs(self.context, running) <= 0:
             return 0
         planned = self._ledger.experiments(self._id, [ExperimentState.PLANNED])
         if planned and not self._review.due():

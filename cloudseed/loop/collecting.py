@@ -11,6 +11,7 @@ from cloudseed.errors import LabError, UnitError
 from cloudseed.lab_adapters import Outcome, OutcomeKind
 from cloudseed.loop.amending import Correction
 from cloudseed.loop.budgets import actual
+from cloudseed.loop.descriptions import currency
 from cloudseed.loop.effects import judged, next_state, record
 from cloudseed.loop.patience import asking, is_closed, pause
 from cloudseed.units import convert, unit_of
@@ -93,7 +94,7 @@ def _settle(context: Context, inbox_id: int, experiment: ExperimentRow | None, r
     try:
         outcome = judged(Outcome.from_json(raw), experiment.request["properties"])
         measurements = _measurements(outcome, experiment)
-        costs = actual(context.spec, experiment.lab, outcome, context.currency(experiment.lab))
+        costs = actual(context.spec, experiment.lab, outcome, currency(context, experiment.lab))
     except (LabError, UnitError) as error:
         ledger.settle(claim, inbox_id, ExperimentState.FAILED, reason=error.message)
         return

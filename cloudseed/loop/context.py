@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from cloudseed.loop.descriptions import Descriptions
 from cloudseed.loop.mirror import Mirror
 from cloudseed.loop.results import load_results
 
@@ -42,6 +43,7 @@ class Context:
         embeddings: Folder of a large pool's embeddings.
         label: Name of `lab` within the campaign; "" for the one it gives itself.
         others: Further labs, by name.
+        described: What the labs last said of themselves.
     """
 
     ledger: Ledger
@@ -57,30 +59,19 @@ class Context:
     embeddings: Path | None = None
     label: str = ""
     others: Mapping[str, LabAdapter] = field(default_factory=dict)
+    described: Descriptions = field(default_factory=Descriptions)
+
+    def __post_init__(self) -> None:
+        if not self.label:
+            object.__setattr__(self, "label", self.lab.describe().name)
 
     @property
     def labs(self) -> dict[str, LabAdapter]:
         """All labs, by name."""
-        return {self.label or self.lab.describe().name: self.lab, **self.others}
-
-    @property
-    def in_flight(self) -> int:
-        """How many experiments may run at the same time, in all labs."""
-        return min(self.spec.in_flight, sum(self.capacity(name) for name in self.labs))
+        return {self.label: self.lab, **self.others}
 
     def results(self) -> list[Result]:
         """Returns every experiment with what came of it, in the order of planning."""
         if isinstance(self.ledger, Mirror):
             return self.ledger.results(self.spec.problem)
         return load_results(self.ledger, self.campaign.id, self.spec.problem)
-
-    def capacity(self, lab: str) -> int:
-        """Returns how many experiments may run at the same time in one lab."""
-        most = self.spec.lab_of(lab).in_flight
-        capacity = self.labs[lab].describe().concurrency
-        return capacity if most is None else min(most, capacity)
-
-    def currency(self, lab: str) -> str | None:
-        """Returns the unit in which a lab tells what its experiments cost; None if unknown."""
-        found = self.labs[lab].describe().cost if lab in self.labs else None
-        return None if found is None else found.unit

@@ -13,6 +13,7 @@ from cloudseed.db import ExperimentState
 from cloudseed.errors import LabError
 from cloudseed.lab_adapters import DeliveryClass, ExperimentRequest
 from cloudseed.loop.collecting import attempt_key
+from cloudseed.loop.descriptions import described
 from cloudseed.loop.patience import asking, is_closed
 from cloudseed.loop.routing import choose, traffic
 from cloudseed.loop.safety.checks import Verdict
@@ -94,8 +95,9 @@ def recover(context: Context) -> None:
     lab has nothing now does not prove that nothing will come.
 
     Raises:
-        LabError: If the lab cannot be reached.
+        LabError: If a lab cannot be reached, once all were asked, or is gone from the campaign.
     """
+    trouble: LabError | None = None
     for item in context.ledger.unacknowledged(context.claim):
         name = item.experiment.lab
         lab = context.labs.get(name)
@@ -105,15 +107,21 @@ def recover(context: Context) -> None:
                 " no longer has.",
                 hint="Put the lab back into the campaign until its experiments have ended.",
             )
-        if is_closed(context, name):
+        can = described(context, name)
+        if can is None or is_closed(context, name):
             continue
-        delivery = lab.describe().delivery
-        if delivery is DeliveryClass.A:
-            _send(context, item, _clock(), sent_before=True)
-        elif delivery is DeliveryClass.B:
-            _ask(context, item, lab)
-        else:
-            _doubt(context, item, "a crash hides whether the lab got it, and it cannot be asked")
+        try:
+            if can.delivery is DeliveryClass.A:
+                _send(context, item, _clock(), sent_before=True)
+            elif can.delivery is DeliveryClass.B:
+                _ask(context, item, lab)
+            else:
+                why = "a crash hides whether the lab got it, and it cannot be asked"
+                _doubt(context, item, why)
+        except LabError as error:
+            trouble = trouble or error
+    if trouble is not None:
+        raise trouble
 
 
 def _request(experiment: ExperimentRow, attempt: int) -> ExperimentRequest:
@@ -139,7 +147,8 @@ def _send(context: Context, item: OutboxItem, began: float, *, sent_before: bool
             handle = lab.submit(request)
     except LabError:
         # Classes A and B stay in `sending`, which `recover` clears up.
-        if lab.describe().delivery is DeliveryClass.C:
+        can = described(context, experiment.lab)
+        if can is not None and can.delivery is DeliveryClass.C:
             _doubt(context, item, "the connection failed, and the lab cannot be asked")
         raise
     passing("submit.after")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from cloudseed.loop.context import Context
 
-__all__ = ["asking", "is_closed", "pause"]
+__all__ = ["asking", "failed", "is_closed", "pause"]
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +60,19 @@ def asking(context: Context, lab: str) -> Iterator[None]:
     try:
         yield
     except LabError as error:
-        known = context.ledger.health(context.campaign.id).get(lab)
-        failures = 1 if known is None else known.failures + 1
-        closed_for = pause(failures) if failures >= CLOSING else 0.0
-        context.ledger.record_health(
-            context.claim, lab, failures=failures, error=error.message, closed_for=closed_for
-        )
-        log.warning("lab failed", extra={"lab": lab, "why": error.message, "failures": failures})
+        failed(context, lab, error)
         raise
     known = context.ledger.health(context.campaign.id).get(lab)
     if known is not None and known.failures:
         context.ledger.record_health(context.claim, lab, failures=0)
+
+
+def failed(context: Context, lab: str, error: LabError) -> None:
+    """Counts a failure of a lab; after `CLOSING` in a row it is left alone for a while."""
+    known = context.ledger.health(context.campaign.id).get(lab)
+    failures = 1 if known is None else known.failures + 1
+    closed_for = pause(failures) if failures >= CLOSING else 0.0
+    context.ledger.record_health(
+        context.claim, lab, failures=failures, error=error.message, closed_for=closed_for
+    )
+    log.warning("lab failed", extra={"lab": lab, "why": error.message, "failures": failures})

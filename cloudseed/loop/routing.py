@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudseed.db import ExperimentState
 from cloudseed.loop.budgets import charges, exceeds
+from cloudseed.loop.descriptions import capacity, described, room
 from cloudseed.loop.patience import asking, is_closed
 
 if TYPE_CHECKING:
@@ -58,9 +60,10 @@ def traffic(context: Context) -> Traffic:
     """Reads from the ledger how busy the labs are."""
     campaign = context.campaign.id
     busy = context.ledger.experiments(campaign, [ExperimentState.RUNNING, ExperimentState.SENDING])
+    running = Counter(e.lab for e in busy)
     return Traffic(
-        running=Counter(e.lab for e in busy),
-        room=context.in_flight - len(busy),
+        running=running,
+        room=room(context, running),
         closed=frozenset(name for name in context.labs if is_closed(context, name)),
         spending=context.ledger.spent(campaign),
     )
@@ -84,7 +87,7 @@ def choose(context: Context, request: ExperimentRequest, now: Traffic) -> Route:
     waiting = False
     for name in _in_order(context, request, now):
         price = charges(context.spec, name)
-        busy = now.running[name] >= context.capacity(name)
+        busy = now.running[name] >= capacity(context, name)
         if name in now.closed or busy or exceeds(context.spec, now.spending, price):
             waiting = True
             continue
@@ -103,8 +106,10 @@ def _in_order(context: Context, request: ExperimentRequest, now: Traffic) -> lis
 
     def rank(name: str) -> tuple[float, float]:
         money = sum(c.amount for c in charges(context.spec, name) if c.resource == "money")
-        return money, now.running[name] / context.capacity(name)
+        return money, now.running[name] / (capacity(context, name) or math.inf)
 
-    fit = [n for n, lab in context.labs.items() if capable(lab.describe(), request)]
+    can = {name: described(context, name) for name in context.labs}
+    # A lab that never answered may be able to do it.
+    fit = [name for name, found in can.items() if found is None or capable(found, request)]
     # With one lab, `validate` says best what it will not do.
     return sorted(fit, key=rank) or (list(context.labs) if len(context.labs) == 1 else [])
