@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cloudseed.surrogate.features import Features
-from cloudseed.surrogate.modelling import Space
+from cloudseed.surrogate.space import Space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
