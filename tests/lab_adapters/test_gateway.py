@@ -260,7 +260,7 @@ def test_an_answer_cut_short_is_a_lab_error() -> None:
         thread = Thread(target=cutting.serve_forever, daemon=True)
         thread.start()
         lab = client(f"http://127.0.0.1:{cutting.server_port}")
-        with pytest.raises(LabError, match="cannot be reached: IncompleteRead|ProtocolError"):
+        with pytest.raises(LabError, match=r"cannot be reached: IncompleteRead|ProtocolError"):
             lab.submit(request())
         lab.close()
         cutting.shutdown()

@@ -270,7 +270,9 @@ def test_a_forged_result_of_what_was_never_sent_is_not_believed(
 def _request_of(campaign: Campaign) -> ExperimentRequest:
     from cloudseed.lab_adapters import ExperimentRequest
 
-    return ExperimentRequest.from_json(experiments(campaign)[0].request)
+    ledger = campaign.context.ledger
+    (first, *_) = ledger.experiments(campaign.context.campaign.id, list(ExperimentState))
+    return ExperimentRequest.from_json(first.request)
 
 
 @pytest.mark.parametrize("attempt", ["wrong signature", "replay", "skewed clock", "swapped body"])
