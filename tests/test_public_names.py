@@ -111,6 +111,7 @@ NAMES = {
         "load_lab",
         "operable",
         "recipe_hash",
+        "settings_beside",
     },
     "loop": {
         "RUNS",

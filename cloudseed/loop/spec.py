@@ -21,6 +21,7 @@ from pydantic import (
 from cloudseed._elements import SYMBOLS
 from cloudseed.crystal import SYMPREC, Disorder
 from cloudseed.errors import ObjectiveError, SpecError
+from cloudseed.lab_adapters import settings_beside
 from cloudseed.loop.amounts import parse_amount
 from cloudseed.loop.safety import SafetySpec
 from cloudseed.proposers import is_path
@@ -594,11 +595,7 @@ def load_spec(path: Path, *, parents_optional: bool = False) -> CampaignSpec:
 
 
 def _lab_with_path(base: Path, lab: LabSpec) -> LabSpec:
-    config = {
-        key: str(base / Path(value).expanduser()) if key == "path" else value
-        for key, value in lab.config.items()
-    }
-    return lab.model_copy(update={"config": config})
+    return lab.model_copy(update={"config": settings_beside(lab.adapter, lab.config, base)})
 
 
 def _resolved(base: Path, source: str) -> str:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import socket
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
@@ -31,6 +32,7 @@ from cloudseed.lab_adapters.gateway import GatewaySettings, KeySettings, Signer,
 from cloudseed.lab_adapters.gateway.desk import Desk
 from cloudseed.lab_adapters.gateway.guard import LARGEST
 from cloudseed.lab_adapters.gateway.journal import Journal
+from cloudseed.lab_adapters.gateway.server import GatewayServer, ServeSettings
 from cloudseed.lab_adapters.gateway.signing import HEADERS, signer_of
 from tests.lab_adapters.gateways import SECRET, VARIABLE, client, keys, serving, worker
 from tests.lab_adapters.kit import request, wait
@@ -260,7 +262,7 @@ def test_an_answer_cut_short_is_a_lab_error() -> None:
         thread = Thread(target=cutting.serve_forever, daemon=True)
         thread.start()
         lab = client(f"http://127.0.0.1:{cutting.server_port}")
-        with pytest.raises(LabError, match=r"cannot be reached: IncompleteRead|ProtocolError"):
+        with pytest.raises(LabError, match=r"reached: (IncompleteRead|ProtocolError)"):
             lab.submit(request())
         lab.close()
         cutting.shutdown()
@@ -296,6 +298,9 @@ def test_work_is_fetched_by_those_who_take_no_calls(tmp_path: Path) -> None:
                 late()
         with pytest.raises(LabError, match="asks for energy"):
             robot.complete(again.token, Outcome(outcome.kind))
+        for failure in (FailureKind.UNKNOWN, FailureKind.REJECTED_STOCK):
+            with pytest.raises(LabError, match="does not end a job"):
+                robot.complete(again.token, Outcome.failed(failure, "?"))
         assert agent.cancel(again.handle) is JobState.CANCELLED
         with pytest.raises(LabError, match="another outcome"):
             robot.complete(again.token, outcome)
@@ -381,6 +386,15 @@ def test_secrets_are_kept(tmp_path: Path) -> None:
     for bad in (KeySettings(id="a"), KeySettings(id="a", secret_file=path, secret_env="X")):
         with pytest.raises(UsageError, match="secret_file"):
             signer_of(bad)
+
+
+def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = ServeSettings(port=taken.getsockname()[1], keys=keys())
+        server = GatewayServer(open_lab("table", tmp_path), settings, tmp_path)
+        with pytest.raises(UsageError, match="cannot listen") as caught:
+            server.run()
+        assert caught.value.hint
 
 
 def test_beyond_this_machine_there_is_tls(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudseed.errors import LabError, MissingDependencyError
+from cloudseed.errors import LabError, MissingDependencyError, SpecError
 from cloudseed.lab_adapters import Feature, LabAdapter, Outcome, load_lab
 from cloudseed.lab_adapters.gateway.mqtt import BrokerSettings, connect, start, topic
 from cloudseed.lab_adapters.gateway.mqtt_server import MqttServer
@@ -175,6 +175,22 @@ def test_each_job_runs_once_although_the_broker_is_killed(
     assert sorted(count.read_text().split()) == sorted(keys_)
     assert sorted(recorded) == sorted(keys_)
     assert len(set(recorded.values())) == jobs
+
+
+def test_beyond_this_machine_there_is_tls(tmp_path: Path) -> None:
+    def tls_of(**settings: Any) -> bool:
+        return BrokerSettings(lab="bench", **settings).with_tls
+
+    assert tls_of(host="broker.example.org")
+    assert tls_of(tls=True)
+    assert tls_of(ca=tmp_path / "ca.pem")
+    assert not tls_of()
+    assert not tls_of(host="broker.example.org", tls=False, insecure=True)
+    assert connect(BrokerSettings(lab="bench", tls=True), "x", durable=False)._ssl
+    for bad in ({"host": "broker.example.org"}, {"ca": "ca.pem"}):
+        config = {"lab": "bench", "key_id": "agent", "secret_env": VARIABLE, "tls": False, **bad}
+        with pytest.raises(SpecError, match="TLS"):
+            load_lab("mqtt", config, tmp_path)
 
 
 def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,6 +177,8 @@ class GatewayLab(BaseLab):
         line: What carries the words.
     """
 
+    settings_type = GatewaySettings
+
     def __init__(self, line: Line) -> None:
         self._line = line
         self._known: tuple[float, LabDescription] | None = None
