@@ -61,7 +61,9 @@ def is_guarded(context: Context, lab: str) -> bool:
 
 def waits(context: Context, experiment: ExperimentRow) -> bool:
     """Whether an experiment still waits for what it waited for, so that no lab need be asked."""
-    if not (has_real_labs(context.campaign, context.spec) or is_guarded(context, experiment.lab)):
+    known = experiment.lab in context.labs
+    guarded = known and is_guarded(context, experiment.lab)
+    if not (guarded or has_real_labs(context.campaign, context.spec)):
         return False
     lines = context.ledger.safety_log(context.campaign.id)
     last = next((e for e in reversed(lines) if _is_of(e, experiment.id)), None)
