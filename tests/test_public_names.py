@@ -46,6 +46,7 @@ NAMES = {
         "NewMeasurement",
         "OutboxItem",
         "Overview",
+        "PERSON",
         "ProposalRow",
         "SchemaState",
         "Spending",

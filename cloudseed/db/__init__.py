@@ -3,6 +3,7 @@
 from cloudseed.db.backups import Backup, backup
 from cloudseed.db.ledger import SqlLedger, open_ledger
 from cloudseed.db.protocols import (
+    PERSON,
     AmendmentRow,
     CampaignRow,
     CandidateRow,
@@ -29,6 +30,7 @@ from cloudseed.db.protocols import (
 from cloudseed.db.schema import SchemaState, check, rehearse, upgrade
 
 __all__ = [
+    "PERSON",
     "AmendmentRow",
     "Backup",
     "CampaignRow",

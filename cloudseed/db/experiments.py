@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Text, and_, cast, select
+from sqlalchemy import Text, and_, cast, func, select
 
 from cloudseed.db import charges, events, outbox
 from cloudseed.db.campaigns import fenced, locked
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "acknowledge",
+    "arrivals",
     "by_id",
     "details",
     "details_with",
@@ -191,6 +192,14 @@ def transition(
             experiment_id=experiment_id,
         )
     move(session, experiment, state, reason=reason, delay=delay, unsent=unsent)
+
+
+def arrivals(session: Session, experiment_id: int) -> int:
+    """Returns how many sendings of an experiment a lab has acknowledged."""
+    query = select(func.count(Attempt.id)).where(
+        Attempt.experiment_id == experiment_id, Attempt.handle.is_not(None)
+    )
+    return session.scalar(query) or 0
 
 
 def owned(session: Session, claim: Claim, experiment_id: int) -> Experiment:

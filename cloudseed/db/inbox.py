@@ -19,7 +19,7 @@ from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import Attempt, Experiment, Inbox, InboxConflict, Measurement, Withdrawal
-from cloudseed.db.protocols import ExperimentState, MeasurementRow
+from cloudseed.db.protocols import PERSON, ExperimentState, MeasurementRow
 from cloudseed.errors import LedgerError, TransitionError, UnitError
 from cloudseed.units import unit_of
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from cloudseed.db.protocols import Claim, NewMeasurement
 
 __all__ = [
-    "PERSON",
     "MessageOutcome",
     "correct",
     "measurements",
@@ -41,12 +40,9 @@ __all__ = [
     "receive",
     "settle",
     "tell",
+    "told_by",
     "unprocessed",
 ]
-
-PERSON = "a person"
-"""Who a message is from that no lab sent, in the place of the lab's name."""
-
 
 _S = ExperimentState
 _OF_THE_MATERIAL = frozenset({_S.MEASURED, _S.INFEASIBLE, _S.RETRACTED})
@@ -122,6 +118,12 @@ def _take_in(
         sha=sha,
     )
     return message, True
+
+
+def told_by(session: Session, inbox_ids: Iterable[int]) -> dict[int, str]:
+    """Returns who each message is from: a lab's name, or `PERSON`."""
+    query = select(Inbox.id, Inbox.lab).where(Inbox.id.in_(list(inbox_ids)))
+    return {row.id: row.lab for row in session.execute(query)}
 
 
 def unprocessed(session: Session, campaign_id: int) -> list[tuple[int, str, bytes]]:

@@ -342,6 +342,16 @@ class SqlLedger:
         with self._database.reading() as session:
             return inbox.unprocessed(session, campaign_id)
 
+    def told_by(self, inbox_ids: Iterable[int]) -> dict[int, str]:
+        """Returns who each message is from: a lab's name, or `PERSON`."""
+        with self._database.reading() as session:
+            return inbox.told_by(session, inbox_ids)
+
+    def arrivals(self, experiment_id: int) -> int:
+        """Returns how many sendings of an experiment a lab has acknowledged."""
+        with self._database.reading() as session:
+            return experiments.arrivals(session, experiment_id)
+
     def settle(
         self,
         claim: Claim,

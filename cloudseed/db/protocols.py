@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 __all__ = [
+    "PERSON",
     "AmendmentRow",
     "CampaignRow",
     "CandidateRow",
@@ -43,6 +44,9 @@ __all__ = [
     "Spending",
     "Wish",
 ]
+
+PERSON = "a person"
+"""Who a message is from that no lab sent, in the place of the lab's name."""
 
 
 class ExperimentState(StrEnum):
@@ -734,6 +738,14 @@ class Ledger(Protocol):
 
     def unprocessed(self, campaign_id: int) -> list[tuple[int, str, bytes]]:
         """Returns (inbox id, idempotency key, raw) of messages not yet turned into outcomes."""
+        ...
+
+    def told_by(self, inbox_ids: Iterable[int]) -> dict[int, str]:
+        """Returns who each message is from: a lab's name, or `PERSON`."""
+        ...
+
+    def arrivals(self, experiment_id: int) -> int:
+        """Returns how many sendings of an experiment a lab has acknowledged."""
         ...
 
     def settle(

@@ -11,6 +11,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.crystal import Cell
@@ -194,6 +195,10 @@ class Measurement:
             LabError: If a number is not finite, or there are fewer than one reading.
         """
         values = dict(data)
+        for name in ("property", "unit", "method", "sigma_method"):
+            _expect(values.get(name, ""), str, name)
+        for name in ("value", "sigma", "n"):
+            _expect(values.get(name, 0), (int, float, NoneType), name)
         if values.get("raw") is not None:
             values["raw"] = RawData(**values["raw"])
         values["quality"] = Quality(values.get("quality", Quality.GOOD))
@@ -295,6 +300,12 @@ class Outcome:
             data["kind"] = OutcomeKind(data["kind"])
             data["measurements"] = tuple(Measurement.from_json(m) for m in data["measurements"])
             data["reason"] = str(data["reason"])
+            _expect(data.setdefault("details", {}), dict, "details")
+            _expect(data.get("recipe"), (dict, NoneType), "recipe")
+            _expect(data.get("simulated"), (bool, NoneType), "simulated")
+            # NaN is no part of JSON, and databases do not keep it.
+            told = [data.get(name) for name in ("details", "recipe", "instrument")]
+            json.dumps(told, allow_nan=False)
             data["cell"] = None if data["cell"] is None else Cell.from_json(data["cell"])
             if data.get("failure") is not None:
                 data["failure"] = FailureKind(data["failure"])
@@ -305,9 +316,15 @@ class Outcome:
             known = {f.name for f in fields(cls)}
             outcome = cls(**{name: value for name, value in data.items() if name in known})
             _check_numbers(outcome)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise LabError("The lab sent a message that is no outcome.") from error
         return outcome
+
+
+def _expect(value: Any, kinds: type | tuple[type, ...], name: str) -> None:
+    numbers = isinstance(kinds, tuple) and float in kinds
+    if not isinstance(value, kinds) or (numbers and isinstance(value, bool)):
+        raise TypeError(f"{name} is {value!r}")
 
 
 def _text(time: datetime | None) -> str | None:

@@ -66,14 +66,15 @@ class Correction:
 
     @classmethod
     def read(cls, raw: bytes) -> Correction | None:
-        """Reads a message; None if it is no correction."""
+        """Reads a message; None if it is no correction, or one that cannot be meant."""
         if _MARK.encode() not in raw[:200]:
             return None
         try:
             data = json.loads(raw)
             rows = tuple(NewMeasurement(**row) for row in data["measurements"])
-            return cls(rows, str(data["reason"])) if data["kind"] == _MARK else None
-        except (ValueError, TypeError, KeyError):
+            meant = data["kind"] == _MARK and all(map(_can_be_kept, rows))
+            return cls(rows, str(data["reason"])) if meant else None
+        except (ValueError, TypeError, KeyError, RecursionError):
             return None
 
     def to_json(self) -> bytes:
@@ -239,6 +240,17 @@ def _measurement(name: str, value: float, unit: str | None, sigma: float | None)
             hint="Give finite numbers, and an uncertainty that is not negative.",
         )
     return NewMeasurement(name, value, target, sigma, "corrected by a person")
+
+
+def _can_be_kept(row: NewMeasurement) -> bool:
+    """Whether the ledger takes a value: finite numbers in the unit of the table."""
+    numbers = [row.value, *([] if row.sigma is None else [row.sigma])]
+    return (
+        all(isinstance(text, str) for text in (row.property, row.unit, row.method))
+        and all(type(n) in {int, float} and math.isfinite(n) for n in numbers)
+        and (row.sigma is None or row.sigma >= 0)
+        and unit_of(row.property) in {None, row.unit}
+    )
 
 
 def _reason(text: str) -> str:

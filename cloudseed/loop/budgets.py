@@ -6,6 +6,7 @@ which the budget is given, or else in that of the lab's price.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.db import NewCharge
@@ -124,6 +125,8 @@ def actual(
                 found[resource] = amount.to(units[resource]) if amount.unit else amount.value
     except (TypeError, ValueError, UnitError) as error:
         raise LabError(f"The lab gave a cost that is no amount: {error}.") from error
+    if any(not 0 <= amount < math.inf for amount in found.values()):
+        raise LabError("The lab gave a cost that is negative or not finite.")
     return found
 
 

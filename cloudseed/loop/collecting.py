@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from cloudseed._failpoints import passing
-from cloudseed.db import ExperimentState, NewMeasurement
-from cloudseed.errors import LabError, UnitError
+from cloudseed.db import PERSON, ExperimentState, NewMeasurement
+from cloudseed.errors import CloudseedError, LabError
 from cloudseed.lab_adapters import Outcome, OutcomeKind
 from cloudseed.loop.amending import Correction
 from cloudseed.loop.budgets import actual
@@ -62,8 +62,10 @@ def collect(context: Context) -> int:
     if messages:
         stems = [key.rpartition("-")[0] for _, key, _ in messages]
         known = ledger.experiments_of(campaign, {*stems, *(key for _, key, _ in messages)})
+        senders = ledger.told_by(inbox_id for inbox_id, _, _ in messages)
         for (inbox_id, key, raw), stem in zip(messages, stems, strict=True):
-            _settle(context, inbox_id, known.get(key) or known.get(stem), raw)
+            found = known.get(key) or known.get(stem)
+            _settle(context, inbox_id, found, raw, senders[inbox_id])
     if trouble is not None and not messages:
         raise trouble
     return len(messages)
@@ -79,7 +81,9 @@ def _hear(context: Context, name: str, lab: LabAdapter, handles: Sequence[str]) 
         context.ledger.receive(context.claim, name, message.message_id, message.key, message.raw)
 
 
-def _settle(context: Context, inbox_id: int, experiment: ExperimentRow | None, raw: bytes) -> None:
+def _settle(
+    context: Context, inbox_id: int, experiment: ExperimentRow | None, raw: bytes, sender: str
+) -> None:
     ledger, claim = context.ledger, context.claim
     if experiment is None:
         ledger.settle(claim, inbox_id, None, reason="a result for an unknown experiment")
@@ -87,19 +91,28 @@ def _settle(context: Context, inbox_id: int, experiment: ExperimentRow | None, r
     if not experiment.attempt:
         ledger.settle(claim, inbox_id, None, reason="a result of what was never sent")
         return
-    correction = Correction.read(raw)
-    if correction is not None:
+    if sender == PERSON and (correction := Correction.read(raw)) is not None:
         ledger.correct(claim, inbox_id, correction.measurements, correction.reason)
         return
     try:
+        if b"\\u0000" in raw:
+            raise LabError("The lab's message has a null character, which databases do not keep.")
         outcome = judged(Outcome.from_json(raw), experiment.request["properties"])
         measurements = _measurements(outcome, experiment)
-        costs = actual(context.spec, experiment.lab, outcome, currency(context, experiment.lab))
-    except (LabError, UnitError) as error:
-        ledger.settle(claim, inbox_id, ExperimentState.FAILED, reason=error.message)
+    except Exception as error:
+        log.warning("unreadable message", extra={"inbox": inbox_id, "why": repr(error)})
+        why = error.message if isinstance(error, CloudseedError) else "it cannot be read"
+        # What a person says never fails an experiment.
+        state = None if sender == PERSON else ExperimentState.FAILED
+        ledger.settle(claim, inbox_id, state, reason=why)
         return
-    state, reason = next_state(outcome, experiment, context.spec.attempts)
+    tried = experiment.attempt
+    if outcome.kind is OutcomeKind.FAILED_RETRYABLE:
+        # A sending that never arrived was no attempt.
+        tried = ledger.arrivals(experiment.id) or tried
+    state, reason = next_state(outcome, tried, context.spec.attempts)
     earlier = ledger.details(experiment.id) if experiment.attempt > 1 else {}
+    costs, doubt = _costs(context, experiment, outcome)
     again = state is ExperimentState.PLANNED
     ledger.settle(
         claim,
@@ -107,13 +120,28 @@ def _settle(context: Context, inbox_id: int, experiment: ExperimentRow | None, r
         state,
         measurements=measurements,
         reason=reason,
-        details=record(outcome, earlier),
+        details=record(outcome, earlier) | doubt,
         costs=costs,
         delay=pause(experiment.attempt, first=RETRY_PAUSE) if again else 0.0,
     )
     log.info(
         "outcome", extra={"experiment": experiment.id, "kind": outcome.kind.value, "why": reason}
     )
+
+
+def _costs(
+    context: Context, experiment: ExperimentRow, outcome: Outcome
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Returns what it did cost, and a note where the lab's price cannot be read.
+
+    Then what was reserved is taken for the price: what was measured stands.
+    """
+    try:
+        return actual(context.spec, experiment.lab, outcome, currency(context, experiment.lab)), {}
+    except Exception as error:
+        log.warning("unreadable price", extra={"experiment": experiment.id, "why": repr(error)})
+        why = error.message if isinstance(error, CloudseedError) else "The price cannot be read."
+        return {}, {"cost_doubt": f"{why} What was reserved counts as spent."}
 
 
 def _measurements(outcome: Outcome, experiment: ExperimentRow) -> Sequence[NewMeasurement]:

@@ -16,7 +16,7 @@ from cloudseed.lab_adapters import EFFECTS, FailureKind, Outcome, OutcomeKind, Q
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from cloudseed.db import ExperimentRow, Ledger
+    from cloudseed.db import Ledger
 
 __all__ = ["failures_of", "judged", "leaves_pool", "next_state", "record", "teaches", "wasted"]
 
@@ -54,23 +54,21 @@ def judged(outcome: Outcome, wanted: Sequence[str]) -> Outcome:
     )
 
 
-def next_state(
-    outcome: Outcome, experiment: ExperimentRow, attempts: int
-) -> tuple[ExperimentState | None, str]:
+def next_state(outcome: Outcome, tried: int, attempts: int) -> tuple[ExperimentState | None, str]:
     """Returns the state that an outcome leads to, and why; None leaves the experiment as it is.
 
     Args:
         outcome: What the lab says.
-        experiment: Of what.
+        tried: How many attempts the lab has had at it.
         attempts: How many it may have in all.
     """
     if outcome.kind is OutcomeKind.UNKNOWN:
         return None, outcome.reason or "the lab cannot say"
     if outcome.kind is OutcomeKind.FAILED_RETRYABLE:
         again = outcome.failure is None or EFFECTS[outcome.failure].retry == _NEW_KEY
-        if again and experiment.attempt < attempts:
+        if again and tried < attempts:
             return ExperimentState.PLANNED, outcome.reason
-        return ExperimentState.FAILED, f"{outcome.reason} (attempt {experiment.attempt})"
+        return ExperimentState.FAILED, f"{outcome.reason} (attempt {tried})"
     return _STATES[outcome.kind], outcome.reason
 
 
@@ -93,7 +91,9 @@ def record(outcome: Outcome, earlier: Mapping[str, Any]) -> dict[str, Any]:
         "readings": _readings(outcome),
         _KEPT: [*earlier.get(_KEPT, ()), *([outcome.failure.value] if outcome.failure else ())],
     }
-    return dict(outcome.details) | {k: v for k, v in told.items() if v is not None and v != []}
+    # No lab writes where the loop does.
+    free = {k: v for k, v in outcome.details.items() if k not in told}
+    return free | {k: v for k, v in told.items() if v is not None and v != []}
 
 
 def _readings(outcome: Outcome) -> list[dict[str, Any]]:

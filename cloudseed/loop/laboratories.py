@@ -6,6 +6,7 @@ import difflib
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from cloudseed.db import PERSON
 from cloudseed.errors import ObjectiveError, SpecError
 from cloudseed.lab_adapters import load_lab
 from cloudseed.loop.budgets import check_budget
@@ -39,6 +40,11 @@ def opened_labs(spec: CampaignSpec, folder: Path) -> Iterator[dict[str, LabAdapt
             lab = load_lab(each.adapter, each.config, place)
             stack.callback(lab.close, stop_jobs=True)
             labs[each.name or lab.describe().name] = lab
+        if PERSON in labs:
+            raise SpecError(
+                f"No lab can be called {PERSON!r}: so the ledger calls what people say.",
+                hint="Give the lab another `name`.",
+            )
         check_labs(spec, labs)
         yield labs
 
