@@ -7,7 +7,7 @@ import json
 import time
 from datetime import datetime
 from pathlib import Path  # noqa: TC003 - pydantic reads it
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -177,7 +177,7 @@ class GatewayLab(BaseLab):
         line: What carries the words.
     """
 
-    settings_type = GatewaySettings
+    settings_type: ClassVar[type[LabSettings] | None] = GatewaySettings
 
     def __init__(self, line: Line) -> None:
         self._line = line
