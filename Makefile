@@ -12,7 +12,7 @@ SPEC := examples/stiff-perovskites/campaign.yaml
 # One thread per process: the tests and the lab run two processes on two cores.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help campaign test coverage test-nightly lint types contracts wheel bench bench-venv clean
+.PHONY: help campaign test coverage test-nightly lint types contracts wheel bench bench-venv peers clean
 
 help: ## show these lines
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -66,6 +66,14 @@ $(BENCH)/.peers: pyproject.toml constraints.txt constraints-bench.txt
 	@touch $@
 
 bench-venv: $(BENCH)/.peers ## install the peers of the back-tests into .venv-bench
+
+build/peers/.done: constraints-peers.txt
+	test -x build/peers/bin/python || $(PYTHON) -m venv build/peers
+	build/peers/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-peers.txt \
+		bluesky-httpserver bluesky-queueserver ophyd pandas
+	@touch $@
+
+peers: build/peers/.done ## install the queue server that nightly tests run against into build/peers
 
 clean: ## remove what was built, keep runs
 	rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -30,7 +30,8 @@ from cloudseed.surrogate import CloudEncoder, Observations, gp, parse_problem, s
 from cloudseed.surrogate.batch import Baseline, choose_jointly
 from cloudseed.surrogate.hurdle import Hurdle
 from cloudseed.surrogate.judging import bounds
-from cloudseed.surrogate.modelling import Space, fit_criterion, known_feasible, score
+from cloudseed.surrogate.modelling import fit_criterion, known_feasible, score
+from cloudseed.surrogate.space import Space
 
 DATA = Path(os.environ.get("CLOUDSEED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SEEDS = 4

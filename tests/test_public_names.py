@@ -112,6 +112,7 @@ NAMES = {
         "load_lab",
         "operable",
         "recipe_hash",
+        "settings_beside",
     },
     "loop": {
         "RUNS",
@@ -250,6 +251,7 @@ NAMES = {
         "ModelKind",
         "ModelSettings",
         "fit_fidelities",
+        "check_heads",
         "guess",
         "start",
     },

@@ -9,15 +9,18 @@ import typer
 
 from cloudseed import __version__
 from cloudseed.cli import backtest as backtesting
-from cloudseed.cli import commands, driving
+from cloudseed.cli import commands, driving, ranking
 from cloudseed.cli import predict as predicting
 from cloudseed.cli import scope as scoping
+from cloudseed.cli.approvals import approvals
 from cloudseed.cli.candidates import candidates
 from cloudseed.cli.decisions import EXPLAIN_EPILOG, decision, explain
 from cloudseed.cli.encoder import encoder
 from cloudseed.cli.experiments import experiments
 from cloudseed.cli.lab import lab
 from cloudseed.cli.propose import propose
+from cloudseed.cli.recipe import EPILOG as RECIPE_EPILOG
+from cloudseed.cli.recipe import recipe
 
 __all__ = ["app"]
 
@@ -43,6 +46,7 @@ app.add_typer(experiments, name="experiments")
 experiments.command("list", epilog=driving.EPILOGS["list"])(driving.list_experiments)
 experiments.command(epilog=driving.EPILOGS["resolve"])(driving.resolve)
 app.add_typer(lab, name="lab")
+app.add_typer(approvals, name="approvals")
 
 Where = Annotated[
     str | None,
@@ -96,11 +100,22 @@ def run(
 
 
 @app.command(epilog=_example("cloudseed resume runs/stiff-perovskites"))
-def resume(campaign: Where = None, json: AsJson = False) -> None:
+def resume(
+    campaign: Where = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Go on with another encoder, as one fine-tuned on what was measured: a folder.",
+            show_default=False,
+        ),
+    ] = None,
+    json: AsJson = False,
+) -> None:
     """Go on with a campaign that was stopped, paused or killed."""
-    commands.resume(campaign, as_json=json)
+    commands.resume(campaign, encoder=encoder, as_json=json)
 
 
+app.command(epilog=RECIPE_EPILOG)(recipe)
 app.command(epilog=driving.EPILOGS["worker"])(driving.worker)
 app.command(epilog=driving.EPILOGS["pause"])(driving.pause)
 app.command(epilog=driving.EPILOGS["stop"])(driving.stop)
@@ -112,63 +127,7 @@ def status(campaign: Where = None, json: AsJson = False) -> None:
     commands.status(campaign, as_json=json)
 
 
-@app.command(
-    epilog=_example(
-        'cloudseed rank --pool new.csv --measured done.csv --objective "max bulk_modulus"'
-        ' --constraint "formation_energy <= -2.0 eV/atom"'
-    )
-)
-def rank(  # noqa: PLR0917  Typer passes options by name
-    pool: Annotated[
-        Path, typer.Option(help="What to rank: a folder of CIFs, or a CSV with `cif` or `scope`.")
-    ],
-    measured: Annotated[
-        Path,
-        typer.Option(
-            help="What was measured: the same, with a column per property; beside a folder of CIFs"
-            " its values.csv."
-        ),
-    ],
-    objective: Annotated[
-        str,
-        typer.Option(help='For instance "max bulk_modulus"; several with semicolons between them.'),
-    ],
-    constraint: Annotated[
-        list[str] | None, typer.Option(help='For instance "formation_energy <= -2.0 eV/atom".')
-    ] = None,
-    order_by: Annotated[
-        Literal["acquisition", "mean"],
-        typer.Option(help="What to make next, or what is predicted best."),
-    ] = "acquisition",
-    top: Annotated[int, typer.Option(min=0, help="Rows to print; 0 for all.")] = 20,
-    out: Annotated[
-        Path | None, typer.Option(help="Write the whole table to this CSV.", show_default=False)
-    ] = None,
-    encoder: Annotated[
-        str, typer.Option(help="A shipped name, a folder, or a hub id.")
-    ] = "cloud-small",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out structures that cannot be used.")
-    ] = False,
-    json: AsJson = False,
-) -> None:
-    """Rank candidates by what was measured on others, with uncertainty; needs no campaign."""
-    commands.rank(
-        pool,
-        measured,
-        objective,
-        constraint or [],
-        order_by=order_by,
-        top=top,
-        out=out,
-        encoder=encoder,
-        seed=seed,
-        as_json=json,
-        skip_bad=skip_bad,
-    )
-
-
+app.command(epilog=ranking.EPILOG)(ranking.rank)
 app.command(epilog=backtesting.EPILOG)(backtesting.backtest)
 app.command(epilog=predicting.EPILOG)(predicting.predict)
 app.command(epilog=_example("cloudseed propose parents/ --top 1000 --out pool.parquet"))(propose)

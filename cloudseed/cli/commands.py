@@ -14,11 +14,10 @@ from rich.console import Console
 from cloudseed.errors import InputError, LedgerError, SchemaError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from cloudseed.loop import Snapshot, Workspace
-    from cloudseed.surrogate import OrderBy
 
 __all__ = [
     "db_backup",
@@ -27,7 +26,6 @@ __all__ = [
     "export",
     "init",
     "print_json",
-    "rank",
     "report",
     "resume",
     "run",
@@ -59,12 +57,16 @@ def run(spec_path: Path, out: Path | None, *, as_json: bool) -> None:
     )
 
 
-def resume(campaign: str | None, *, as_json: bool) -> None:
+def resume(campaign: str | None, *, encoder: str | None = None, as_json: bool) -> None:
     """Goes on with a campaign; where an engine is there and waits, it is only told."""
     from cloudseed.cli.driving import go_on
     from cloudseed.loop import Workspace
 
     workspace = Workspace.find(campaign)
+    if encoder is not None:
+        from cloudseed.loop.reencoding import change_encoder
+
+        change_encoder(workspace, encoder)
     if go_on(workspace):
         _console.print(f"{workspace.campaign}: its engine goes on", markup=False)
         return
@@ -78,12 +80,15 @@ def _drive(
     from cloudseed.cli.live import LiveView
     from cloudseed.cli.logs import log_file
     from cloudseed.loop import open_campaign
+    from cloudseed.loop.tracking import Tracker
 
     console = Console(stderr=True, highlight=False) if as_json else _console
     with LiveView(console, title) as view, stop_signal(view.note) as stopping:
         workspace = prepare(view.stage)
         with log_file(workspace.path / "engine.log"), open_campaign(workspace, view.stage) as found:
-            end = found.run(view.update, stopping, view.note)
+            parts = found.context
+            tracker = Tracker(parts.ledger, parts.campaign, parts.spec)
+            end = found.run(lambda now: view.update(now, tracker.track(now)), stopping, view.note)
     if end.measured:
         _write_results(workspace, console)
     if as_json:
@@ -138,59 +143,19 @@ def status(campaign: str | None, *, as_json: bool) -> None:
     from cloudseed.cli.tables import status_table
     from cloudseed.loop import Workspace, campaign_of
     from cloudseed.loop.overview import overview
+    from cloudseed.loop.tracking import Tracker
     from cloudseed.loop.workspace import reading
 
     workspace = Workspace.find(campaign)
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
         now = overview(ledger, row, spec)
+        track = Tracker(ledger, row, spec).track(now)
     if as_json:
-        print_json({"run": str(workspace.path), **now.to_json()})
+        progress = None if track is None else track.to_json()
+        print_json({"run": str(workspace.path), **now.to_json(), "progress": progress})
     else:
-        _console.print(status_table(now, str(workspace.path)))
-
-
-def rank(
-    pool: Path,
-    measured: Path,
-    objective: str,
-    constraints: Sequence[str],
-    *,
-    order_by: OrderBy,
-    top: int,
-    out: Path | None,
-    encoder: str,
-    seed: int,
-    as_json: bool,
-    skip_bad: bool,
-) -> None:
-    """Ranks a list by what was measured on another."""
-    from cloudseed.cli.progress import progress_bar
-    from cloudseed.cli.tables import ranking_table
-    from cloudseed.loop.ranking import rank_files
-
-    with progress_bar() as progress:
-        ranking = rank_files(
-            pool,
-            measured,
-            objective,
-            constraints,
-            order_by=order_by,
-            encoder=encoder,
-            seed=seed,
-            skip_bad=skip_bad,
-            progress=progress,
-        )
-    if out is not None:
-        ranking.write_csv(out)
-    if as_json:
-        print_json(ranking.to_json(top))
-    else:
-        _console.print(ranking_table(ranking, top))
-        for note in ranking.notes:
-            _console.print(f"note: {note}", markup=False)
-        if out is not None:
-            _console.print(f"wrote {out}", markup=False)
+        _console.print(status_table(now, str(workspace.path), track))
 
 
 def report(campaign: str | None, out: Path | None) -> None:

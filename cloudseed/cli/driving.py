@@ -97,12 +97,16 @@ def stop(
 
 def go_on(workspace: Workspace) -> bool:
     """Takes back a pause or a stop; returns whether an engine is there to go on."""
+    from cloudseed.cli.approvals import user
     from cloudseed.db import Wish
     from cloudseed.loop import campaign_of
+    from cloudseed.loop.safety.approvals import has_real_labs
     from cloudseed.loop.workspace import reading
 
     with reading(workspace) as ledger:
-        row, _ = campaign_of(ledger, workspace)
+        row, spec = campaign_of(ledger, workspace)
+        if has_real_labs(row, spec):
+            ledger.record_word(row.id, None, {"word": "resumed", "by": user()})
         paused = ledger.wished(row.id)[0] is not Wish.RUN
         if paused:
             ledger.wish(row.id, Wish.RUN, "resumed")

@@ -98,12 +98,25 @@ def pretrain(  # noqa: PLR0917  Typer passes options by name
 )
 def finetune(  # noqa: PLR0917  Typer passes options by name
     start: Annotated[str, typer.Argument(metavar="ENCODER", help="A shipped name or a folder.")],
-    tables: Tables,
     out: Out,
+    tables: Annotated[
+        list[Path] | None,
+        typer.Argument(help="CSV or Parquet with a column `scope` or `cif`.", show_default=False),
+    ] = None,
     label: Annotated[
-        list[str],
-        typer.Option(help="PROPERTY or PROPERTY=COLUMN, in the property's unit; repeat it."),
-    ],
+        list[str] | None,
+        typer.Option(
+            help="PROPERTY or PROPERTY=COLUMN, in the property's unit; repeat it.",
+            show_default="all that the campaign measured",
+        ),
+    ] = None,
+    campaign: Annotated[
+        str | None,
+        typer.Option(
+            help="Learn from what a campaign measured: a run folder, or its name under ./runs.",
+            show_default=False,
+        ),
+    ] = None,
     rehearse: Annotated[
         Path | None,
         typer.Option(
@@ -128,9 +141,10 @@ def finetune(  # noqa: PLR0917  Typer passes options by name
     schedule = {"steps": steps, "batch": batch, "rate": rate, "patience": patience, "seed": seed}
     training.finetune(
         start,
-        tables,
+        tables or [],
         out,
-        label,
+        label or [],
+        campaign=campaign,
         recipe=recipe,
         changes=schedule,
         rehearse=rehearse,

@@ -53,7 +53,7 @@ def describe(adapter: str, config: Path | None, *, as_json: bool) -> None:
     from cloudseed.lab_adapters import load_lab
     from cloudseed.lab_adapters.conformance import read_check_file
 
-    settings = read_check_file(config)
+    settings = read_check_file(config, adapter)
     with tempfile.TemporaryDirectory(prefix="cloudseed-lab-") as folder:
         lab = load_lab(adapter, settings.config, Path(folder), by_path=True)
         try:
@@ -86,7 +86,7 @@ def check(
         raise UsageError(
             f"There is no check {strange[0]!r}.", hint=f"There is: {', '.join(names)}."
         )
-    settings = read_check_file(config)
+    settings = read_check_file(config, adapter)
     report = run_checks(adapter, settings, only=frozenset(only), tell=None if as_json else _tell)
     if badge_file is not None:
         write_text(badge_file, badge(report))

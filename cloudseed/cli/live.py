@@ -13,12 +13,14 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from cloudseed.cli.sparklines import track_rows
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from cloudseed.loop import Result, Snapshot
+    from cloudseed.loop.tracking import Track
 
 __all__ = ["LiveView", "duration", "values"]
 
@@ -63,6 +65,7 @@ class LiveView:
         self._console = console
         self._title = title
         self._now: Snapshot | None = None
+        self._track: Track | None = None
         self._taken = time.monotonic()
         self._stage = ""
         self._line = ""
@@ -94,9 +97,9 @@ class LiveView:
         if self._live is None and text:
             self._console.print(text, highlight=False)
 
-    def update(self, now: Snapshot) -> None:
-        """Shows where the campaign stands."""
-        self._now, self._taken = now, time.monotonic()
+    def update(self, now: Snapshot, track: Track | None = None) -> None:
+        """Shows where the campaign stands, and how far it has come."""
+        self._now, self._track, self._taken = now, track, time.monotonic()
         if self._live is None:
             self._print_line(now)
 
@@ -113,11 +116,11 @@ class LiveView:
     def __rich__(self) -> RenderableType:
         body: RenderableType = Spinner("dots", f"{self._stage} ...")
         if self._now is not None:
-            body = _body(self._now, time.monotonic() - self._taken)
+            body = _body(self._now, self._track, time.monotonic() - self._taken)
         return Panel(body, title=self._title, subtitle=self._note or None)
 
 
-def _body(now: Snapshot, since: float) -> RenderableType:
+def _body(now: Snapshot, track: Track | None, since: float) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column()
@@ -125,6 +128,8 @@ def _body(now: Snapshot, since: float) -> RenderableType:
     grid.add_row("round", f"{now.rounds}  (pool of {now.pool:,} candidates)")
     grid.add_row("in flight", ", ".join(now.in_flight) or "none")
     grid.add_row("best so far", Text(_best(now), style="green" if now.best else "dim"))
+    for name, line in [] if track is None else track_rows(track):
+        grid.add_row(name, line)
     grid.add_row("budget left", f"{left} of {now.budget} experiments")
     if now.unsuccessful:
         grid.add_row("without result", f"{now.unsuccessful} infeasible, refused or failed")

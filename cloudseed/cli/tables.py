@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.table import Table
 
 from cloudseed.cli.live import duration, values
+from cloudseed.cli.sparklines import track_rows
 from cloudseed.loop import campaign_of, load_results, ranked
 from cloudseed.loop.workspace import reading
 from cloudseed.units import unit_of
@@ -15,6 +16,7 @@ from cloudseed.units import unit_of
 if TYPE_CHECKING:
     from cloudseed.loop import Snapshot, Workspace
     from cloudseed.loop.ranking import RankedList
+    from cloudseed.loop.tracking import Track
 
 __all__ = ["ranked_table", "ranking_table", "status_table"]
 
@@ -55,7 +57,7 @@ def ranked_table(workspace: Workspace, top: int) -> Table:
     return table
 
 
-def status_table(now: Snapshot, where: str) -> Panel:
+def status_table(now: Snapshot, where: str, track: Track | None = None) -> Panel:
     """Returns where a campaign stands."""
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
@@ -81,6 +83,8 @@ def status_table(now: Snapshot, where: str) -> Panel:
     else:
         grid.add_row("best so far", best)
     grid.add_row("rounds since", str(now.rounds_since_best))
+    for name, line in [] if track is None else track_rows(track):
+        grid.add_row(name, line)
     left = "" if now.remaining is None else f", left: {duration(now.remaining)}"
     grid.add_row("time", f"{duration(now.elapsed)}{left}")
     return Panel(grid, title=f"{now.name} ({where})", title_align="left")

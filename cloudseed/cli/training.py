@@ -77,6 +77,7 @@ def finetune(
     out: Path,
     labels: Sequence[str],
     *,
+    campaign: str | None,
     recipe: Path | None,
     changes: Mapping[str, Any],
     rehearse: Path | None,
@@ -94,7 +95,7 @@ def finetune(
     from cloudseed.surrogate.training.trainer import workers
 
     plan = read_recipe(recipe, FINETUNING, **changes)
-    columns = _labels(labels)
+    tables, columns = _tables(tables, _labels(labels), campaign, out)
     checkpoint = open_checkpoint(start).folder
     prepared = shards.TokenShards.open(rehearse) if rehearse else None
     team = workers(plan.precision)
@@ -135,6 +136,29 @@ def finetune(
             strings=len(labelled.strings),
             left_out=labelled.left_out,
         )
+
+
+def _tables(
+    tables: Sequence[Path], columns: dict[str, str], campaign: str | None, out: Path
+) -> tuple[Sequence[Path], dict[str, str]]:
+    """Adds what a campaign measured to the tables and, where none is asked for, to the labels.
+
+    Raises:
+        UsageError: If there is no table or no label.
+    """
+    if campaign is not None:
+        from cloudseed.loop import Workspace
+        from cloudseed.loop.reencoding import write_labels
+
+        path = out / "data" / "campaign.csv"
+        measured = write_labels(Workspace.find(campaign), path, columns)
+        tables, columns = [*tables, path], columns or {name: name for name in measured}
+    if not tables or not columns:
+        raise UsageError(
+            "There is nothing to learn from.",
+            hint="Give tables with --label PROPERTY, or --campaign RUN.",
+        )
+    return tables, columns
 
 
 def _training(checkpoint: Path) -> Any:

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-__all__ = ["all_rows", "by_id", "by_name", "create", "fenced", "locked", "set_status"]
+__all__ = [
+    "all_rows",
+    "by_id",
+    "by_name",
+    "create",
+    "encoder_changes",
+    "fenced",
+    "locked",
+    "record_encoder",
+    "set_status",
+]
 
 STATUSES = ("new", "running", "stopped", "finished")
 
@@ -107,6 +117,18 @@ def set_status(session: Session, claim: Claim, status: str, reason: str) -> None
         reason=reason,
     )
     campaign.status, campaign.stop_reason = status, reason
+
+
+def record_encoder(session: Session, claim: Claim, name: str, encoder_id: str) -> None:
+    """Records that a campaign goes on with another encoder."""
+    campaign = fenced(session, claim)
+    events.append(session, campaign.id, EventKind.ENCODER, name=name, encoder_id=encoder_id)
+
+
+def encoder_changes(session: Session, campaign_id: int) -> list[tuple[str, str]]:
+    """Returns name and id of each encoder that a campaign was changed to, oldest first."""
+    told = events.of_kind(session, campaign_id, EventKind.ENCODER)
+    return [(str(data["name"]), str(data["encoder_id"])) for data in told]
 
 
 def locked(session: Session, campaign_id: int) -> Campaign:

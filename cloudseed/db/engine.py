@@ -5,13 +5,14 @@
 SQLite: WAL, so that readers do not block the writer nor it them; `synchronous=FULL`, for an intent
 lost with the power would be sent twice; `BEGIN IMMEDIATE` for writers, so that waiting happens
 before anything is read. Up to 3.51.2 the library can corrupt a WAL file that two connections
-use, hence `pysqlite3` where Python's own is older. PostgreSQL: READ COMMITTED for writers, which
+use, hence `pysqlite3` where Python's own is older; without it the file has a rollback journal, and
+one process alone may use it. PostgreSQL: READ COMMITTED for writers, which
 lock their campaign's row; snapshots for readers.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
 from cloudseed._failpoints import passing
+from cloudseed.db.alone import alone
 from cloudseed.db.failures import translated
 from cloudseed.errors import LedgerError, MissingDependencyError, StorageError
 
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.engine import Connection, Engine
 
-__all__ = ["Database", "Location", "locate", "sqlite_module"]
+__all__ = ["Database", "Location", "is_safe", "locate", "sqlite_module"]
 
 SAFE_SQLITE = (3, 51, 3)
 """The first SQLite without the WAL-reset bug, https://www.sqlite.org/wal.html#walresetbug."""
@@ -110,24 +112,21 @@ def _sqlite_file(url: URL) -> Location:
 
 
 def sqlite_module() -> ModuleType:
-    """Returns a SQLite driver that cannot corrupt a shared WAL file.
-
-    Raises:
-        MissingDependencyError: If there is none.
-    """
+    """Returns the newest SQLite driver that is installed."""
     import sqlite3
 
-    if sqlite3.sqlite_version_info >= SAFE_SQLITE:
+    if is_safe(sqlite3):
         return sqlite3
     try:
         from pysqlite3 import dbapi2
-    except ImportError as error:
-        wanted = ".".join(map(str, SAFE_SQLITE))
-        raise MissingDependencyError(
-            f"This Python has SQLite {sqlite3.sqlite_version}, which can corrupt a shared file.",
-            hint=f"`pip install pysqlite3`, or use a Python with SQLite {wanted} or PostgreSQL.",
-        ) from error
+    except ImportError:
+        return sqlite3
     return dbapi2  # type: ignore[no-any-return]
+
+
+def is_safe(module: ModuleType) -> bool:
+    """Whether several processes may share a WAL file through a driver."""
+    return bool(module.sqlite_version_info >= SAFE_SQLITE)
 
 
 class Database:
@@ -138,7 +137,8 @@ class Database:
         create: Whether a missing SQLite file is made.
 
     Raises:
-        StorageError: If there is no such file or folder.
+        StorageError: If there is no such file or folder, or another process uses a SQLite file that
+            this one's old library cannot share.
         MissingDependencyError: If the driver is not installed.
     """
 
@@ -146,6 +146,7 @@ class Database:
         self.location = location
         self.name = location.name
         self._reader: Engine
+        self._alone = ExitStack()
         if location.path is None:
             self.engine = _postgresql_engine(location)
             self._reader = self.engine.execution_options(
@@ -153,6 +154,9 @@ class Database:
             )
         else:
             _require_file(location.path, create=create)
+            self._shares = is_safe(sqlite_module())
+            if not self._shares:
+                self._alone.enter_context(alone(location.path))
             self.engine = _sqlite_engine(location, create=create)
             self._reader = self.engine
         self._writer = self.engine.execution_options(**{_WRITES: True})
@@ -182,18 +186,19 @@ class Database:
             yield connection
 
     def use_wal(self) -> None:
-        """Sets a SQLite file's journal to WAL, which the file then remembers."""
+        """Sets a SQLite file's journal, which the file then remembers: WAL where it is safe."""
         if self.location.path is None or self.location.read_only:
             return
         with translated(self.name):
             connection = self.engine.raw_connection()
             try:
                 cursor = connection.cursor()
-                mode = cursor.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+                wanted = "wal" if self._shares else "delete"
+                mode = cursor.execute(f"PRAGMA journal_mode={wanted}").fetchone()[0]
                 cursor.close()
             finally:
                 connection.close()
-        if mode != "wal":
+        if mode != wanted:
             raise StorageError(
                 f"The folder of {self.name} does not support SQLite's write-ahead log.",
                 hint="Put the file on a local disk, or use PostgreSQL.",
@@ -202,6 +207,7 @@ class Database:
     def close(self) -> None:
         """Closes all connections."""
         self.engine.dispose()
+        self._alone.close()
 
 
 def _require_file(path: Path, *, create: bool) -> None:

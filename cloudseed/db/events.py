@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-__all__ = ["EventKind", "append", "append_planned", "newest", "rows"]
+__all__ = ["EventKind", "append", "append_planned", "newest", "of_kind", "rows"]
 
 
 class EventKind(StrEnum):
@@ -42,6 +42,9 @@ class EventKind(StrEnum):
     LAB = "lab_health_changed"
     WITHDRAWN = "measurement_withdrawn"
     MARKED = "decision_marked"
+    ENCODER = "encoder_changed"
+    CHECKED = "safety_checked"
+    SAID = "person_said"
 
 
 def append(
@@ -99,3 +102,13 @@ def rows(session: Session, campaign_id: int, after: int = 0) -> list[EventRow]:
         .order_by(Event.id)
     )
     return [EventRow(*row) for row in session.execute(query)]
+
+
+def of_kind(session: Session, campaign_id: int, kind: EventKind) -> list[Mapping[str, Any]]:
+    """Returns what a campaign's lines of one kind say, oldest first."""
+    query = (
+        select(Event.data)
+        .where(Event.campaign_id == campaign_id, Event.kind == kind.value)
+        .order_by(Event.id)
+    )
+    return list(session.scalars(query))

@@ -20,6 +20,7 @@ from cloudseed.db import (
     leases,
     outbox,
     overview,
+    safety,
     schema,
     verify,
     withdrawals,
@@ -150,6 +151,16 @@ class SqlLedger:
         """Returns what is wished, and why."""
         with self._database.reading() as session:
             return controls.wished(session, campaign_id)
+
+    def record_encoder(self, claim: Claim, name: str, encoder_id: str) -> None:
+        """Records that the campaign goes on with another encoder."""
+        with self._database.writing() as session:
+            campaigns.record_encoder(session, claim, name, encoder_id)
+
+    def encoder_changes(self, campaign_id: int) -> list[tuple[str, str]]:
+        """Returns name and id of each encoder that a campaign was changed to, oldest first."""
+        with self._database.reading() as session:
+            return campaigns.encoder_changes(session, campaign_id)
 
     def record_health(
         self, claim: Claim, lab: str, *, failures: int, error: str = "", closed_for: float = 0.0
@@ -391,6 +402,25 @@ class SqlLedger:
         """Returns the id of the log's last line; 0 before the first."""
         with self._database.reading() as session:
             return events.newest(session, campaign_id)
+
+    def record_check(
+        self, claim: Claim, experiment_id: int | None, data: Mapping[str, Any]
+    ) -> None:
+        """Records a safety check with its verdict."""
+        with self._database.writing() as session:
+            safety.record_check(session, claim, experiment_id, data)
+
+    def record_word(
+        self, campaign_id: int, experiment_id: int | None, data: Mapping[str, Any]
+    ) -> None:
+        """Records what a person said of a campaign or an experiment; needs no claim."""
+        with self._database.writing() as session:
+            safety.record_word(session, campaign_id, experiment_id, data)
+
+    def safety_log(self, campaign_id: int) -> list[EventRow]:
+        """Returns checks, people's words and wishes, oldest first."""
+        with self._database.reading() as session:
+            return safety.log(session, campaign_id)
 
     def overview(self, campaign_id: int) -> Overview:
         """Returns a campaign in a few numbers, fast however many experiments it has."""

@@ -538,6 +538,18 @@ class Ledger(Protocol):
         """Returns what is wished, and why."""
         ...
 
+    def record_encoder(self, claim: Claim, name: str, encoder_id: str) -> None:
+        """Records that the campaign goes on with another encoder.
+
+        Raises:
+            StaleWorkerError: If the claim is not the newest.
+        """
+        ...
+
+    def encoder_changes(self, campaign_id: int) -> list[tuple[str, str]]:
+        """Returns name and id of each encoder that a campaign was changed to, oldest first."""
+        ...
+
     def record_health(
         self, claim: Claim, lab: str, *, failures: int, error: str = "", closed_for: float = 0.0
     ) -> None:
@@ -779,6 +791,22 @@ class Ledger(Protocol):
 
     def newest_event(self, campaign_id: int) -> int:
         """Returns the id of the log's last line; 0 before the first."""
+        ...
+
+    def record_check(
+        self, claim: Claim, experiment_id: int | None, data: Mapping[str, Any]
+    ) -> None:
+        """Records a safety check with its verdict."""
+        ...
+
+    def record_word(
+        self, campaign_id: int, experiment_id: int | None, data: Mapping[str, Any]
+    ) -> None:
+        """Records what a person said of a campaign or an experiment; needs no claim."""
+        ...
+
+    def safety_log(self, campaign_id: int) -> list[EventRow]:
+        """Returns checks, people's words and wishes, oldest first."""
         ...
 
     def overview(self, campaign_id: int) -> Overview:

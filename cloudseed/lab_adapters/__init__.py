@@ -1,5 +1,6 @@
 """A choice in, measurements out; `protocols.py` tells this part."""
 
+from cloudseed.lab_adapters._files import settings_beside
 from cloudseed.lab_adapters.base import BaseLab, operable
 from cloudseed.lab_adapters.protocols import (
     EFFECTS,
@@ -66,4 +67,5 @@ __all__ = [
     "load_lab",
     "operable",
     "recipe_hash",
+    "settings_beside",
 ]

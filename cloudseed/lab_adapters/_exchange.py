@@ -10,6 +10,7 @@ STOP              there while the campaign wants the lab at rest
 from __future__ import annotations
 
 import json
+import logging
 import os
 from abc import abstractmethod
 from pathlib import Path  # noqa: TC003 - pydantic reads it
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from cloudseed.lab_adapters.protocols import ExperimentRequest, LabMessage
 
 __all__ = ["ExchangeLab", "ExchangeSettings"]
+
+log = logging.getLogger(__name__)
 
 
 class ExchangeSettings(LabSettings):
@@ -72,6 +75,7 @@ class ExchangeLab(StoredLab):
         super().__init__(JobStore(workdir))
         self.settings = settings
         self.folder = settings.path or workdir / "exchange"
+        self._stuck: set[Path] = set()
 
     def describe(self) -> LabDescription:
         """Returns what the owner told."""
@@ -159,26 +163,35 @@ class ExchangeLab(StoredLab):
             if self.stopped() is None:
                 (self.folder / "STOP").unlink(missing_ok=True)
             found = sorted(p for p in results.glob("*.csv") if not p.name.startswith("."))
-            for path in found:
-                self._take(path)
         except OSError as error:
             raise self._unusable(error) from error
+        for path in found:
+            try:
+                self._take(path)
+            except OSError as error:
+                if path not in self._stuck:
+                    log.warning("%s cannot be moved: %s", path, error.strerror or error)
+                self._stuck.add(path)
 
     def _take(self, path: Path) -> None:
-        """Takes a result file in and moves it aside; a refused row refuses the file."""
+        """Takes a result file in and moves it aside; a refused row refuses the whole file."""
         try:
-            if path.is_symlink() or path.stat().st_size > LARGEST:
-                raise InputError("It is a link or too large.", hint="Put a plain file there.")
-            for row in read_rows(path.read_bytes()):
-                self._take_row(row)
+            found: dict[str, bytes] = {}
+            for row in read_rows(_bytes_of(path)):
+                handle, raw = self._read_row(row)
+                if found.setdefault(handle, raw) != raw:
+                    raise InputError(f"It has two results of {handle}.", hint="Give one.")
         except CloudseedError as error:
             if isinstance(error, LabError):
                 raise
             _move(path, "refused", f"{error.message}\n{error.hint}\n")
-        else:
-            _move(path, "done")
+            return
+        for handle, raw in found.items():
+            self._store.finish(handle, raw)
+            self._remove_order(handle)
+        _move(path, "done")
 
-    def _take_row(self, row: Mapping[str, str]) -> None:
+    def _read_row(self, row: Mapping[str, str]) -> tuple[str, bytes]:
         handle = handle_of(row["job_id"])
         job = self._store.job(handle)
         if job is None:
@@ -188,8 +201,7 @@ class ExchangeLab(StoredLab):
             raise InputError(
                 f"The job {handle} has another result already.", hint="The first one stands."
             )
-        self._store.finish(handle, raw)
-        self._remove_order(handle)
+        return handle, raw
 
     def _advance(self, handle: str) -> None:
         if self._store.is_finished(handle):
@@ -213,6 +225,22 @@ class ExchangeLab(StoredLab):
             f"The shared folder {self.folder} cannot be used: {error.strerror or error}.",
             hint="Is it mounted, and may this user write there?",
         )
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Reads a result file.
+
+    Raises:
+        InputError: If it is anything but a plain, readable file of reasonable size.
+    """
+    try:
+        if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST:
+            raise InputError("It is no plain file, or too large.", hint="Put a plain file there.")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"It cannot be read: {error.strerror or error}.", hint="May this user read it?"
+        ) from error
 
 
 def _move(path: Path, where: str, why: str = "") -> None:

@@ -60,6 +60,15 @@ _KNOWN = (
 )
 
 
+FINAL = (
+    OutcomeKind.MEASURED,
+    OutcomeKind.INFEASIBLE,
+    OutcomeKind.FAILED_RETRYABLE,
+    OutcomeKind.FAILED_FINAL,
+)
+"""How a job ends that was taken."""
+
+
 def result_columns(properties: Mapping[str, str]) -> list[str]:
     """Returns the header of a result file for properties and their units."""
     columns = ["job_id", "formula"]
@@ -137,8 +146,14 @@ def check_outcome(outcome: Outcome, job: Job, units: Mapping[str, str]) -> None:
     """Refuses an outcome that does not answer its job.
 
     Raises:
-        InputError: If a property is missing or in a wrong unit, or a failure has no reason.
+        InputError: If it ends nothing, a property is missing or in a wrong unit, or a failure has
+            no reason.
     """
+    if outcome.kind not in FINAL:
+        raise InputError(
+            f"{outcome.kind.value!r} does not end a job.",
+            hint=f"An outcome is one of: {', '.join(FINAL)}.",
+        )
     found = {m.property: m for m in outcome.measurements}
     if outcome.kind is not OutcomeKind.MEASURED:
         if not outcome.reason:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cloudseed.errors import CloudseedError, LabError
 from cloudseed.lab_adapters.protocols import (
@@ -17,6 +17,7 @@ from cloudseed.lab_adapters.protocols import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cloudseed.lab_adapters._settings import LabSettings
     from cloudseed.lab_adapters.protocols import (
         EventPage,
         ExperimentRequest,
@@ -30,7 +31,13 @@ __all__ = ["BaseLab", "operable", "reasons_against"]
 
 
 class BaseLab(ABC):
-    """A lab that has the six methods and gets the others."""
+    """A lab that has the six methods and gets the others.
+
+    Attributes:
+        settings_type: What it reads its settings with; tells which of them name files.
+    """
+
+    settings_type: ClassVar[type[LabSettings] | None] = None
 
     @abstractmethod
     def describe(self) -> LabDescription:

@@ -27,6 +27,8 @@ __all__ = ["FileDropLab"]
 class FileDropLab(ExchangeLab):
     """Orders as `JOB.csv` beside `JOB.cif`; the CSV comes last and says that both are there."""
 
+    settings_type = ExchangeSettings
+
     @classmethod
     def from_config(cls, config: Mapping[str, Any], workdir: Path) -> FileDropLab:
         """Opens the lab from plain values.

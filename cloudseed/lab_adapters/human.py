@@ -34,6 +34,8 @@ class HumanSettings(ExchangeSettings):
 class HumanLab(ExchangeLab):
     """Orders as a sheet `JOB.html` to print, with a form `JOB.csv` for the results."""
 
+    settings_type = HumanSettings
+
     settings: HumanSettings
 
     @classmethod

@@ -69,6 +69,8 @@ class MailboxLab(StoredLab):
         workdir: Where jobs, results and leases are kept.
     """
 
+    settings_type = MailboxSettings
+
     def __init__(self, settings: MailboxSettings, workdir: Path) -> None:
         super().__init__(JobStore(workdir))
         self.settings = settings

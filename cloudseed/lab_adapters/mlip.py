@@ -102,6 +102,8 @@ class MlipLab(StoredLab):
         workdir: Where jobs and results are kept.
     """
 
+    settings_type = MlipSettings
+
     def __init__(self, settings: MlipSettings, workdir: Path) -> None:
         self.settings = settings
         self._pool = JobPool(

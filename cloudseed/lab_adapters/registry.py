@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from cloudseed.lab_adapters.protocols import LabAdapter
 
-__all__ = ["available_labs", "listed_labs", "load_lab"]
+__all__ = ["available_labs", "lab_class", "listed_labs", "load_lab"]
 
 GROUP = "cloudseed.lab_adapters"
 
@@ -52,6 +52,35 @@ def load_lab(
         UsageError: If no adapter has this name, or its settings are wrong (`SpecError`).
         LabError: If the adapter is broken or does not keep the contract.
     """
+    point = _point(adapter, by_path=by_path)
+    try:
+        lab = point.load().from_config(config, workdir)
+    except CloudseedError:
+        raise
+    except Exception as error:
+        raise _broken(point, error) from error
+    return _checked(lab, adapter)
+
+
+def lab_class(adapter: str, *, by_path: bool = False) -> Any:
+    """Returns the class behind an adapter.
+
+    Args:
+        adapter: Its name.
+        by_path: Whether it may also be "module:Class".
+
+    Raises:
+        UsageError: If no adapter has this name.
+        LabError: If it cannot be loaded.
+    """
+    point = _point(adapter, by_path=by_path)
+    try:
+        return point.load()
+    except Exception as error:
+        raise _broken(point, error) from error
+
+
+def _point(adapter: str, *, by_path: bool) -> EntryPoint:
     points = list(entry_points(group=GROUP, name=adapter))
     if by_path and ":" in adapter:
         points.append(EntryPoint(adapter, adapter, GROUP))
@@ -63,18 +92,15 @@ def load_lab(
             hint=f"Did you mean {near[0]!r}?" if near else f"Installed: {', '.join(known)}.",
             adapter=adapter,
         )
-    point = points[0]
-    try:
-        lab = point.load().from_config(config, workdir)
-    except CloudseedError:
-        raise
-    except Exception as error:
-        raise LabError(
-            f"The lab adapter {adapter!r} cannot be loaded: {type(error).__name__}: {error}",
-            hint=f"It is {point.value}; ask its author.",
-            adapter=adapter,
-        ) from error
-    return _checked(lab, adapter)
+    return points[0]
+
+
+def _broken(point: EntryPoint, error: Exception) -> LabError:
+    return LabError(
+        f"The lab adapter {point.name!r} cannot be loaded: {type(error).__name__}: {error}",
+        hint=f"It is {point.value}; ask its author.",
+        adapter=point.name,
+    )
 
 
 def _checked(lab: Any, adapter: str) -> LabAdapter:

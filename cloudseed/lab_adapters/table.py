@@ -44,6 +44,8 @@ class TableLab(StoredLab):
         UnitError: If a unit does not fit its property.
     """
 
+    settings_type = TableSettings
+
     def __init__(self, settings: TableSettings, workdir: Path) -> None:
         self.settings = settings
         self._table = read_table(settings)

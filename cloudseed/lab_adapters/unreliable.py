@@ -85,6 +85,8 @@ class UnreliableLab(BaseLab):
         workdir: Where it keeps what it was given, and its clock.
     """
 
+    settings_type = UnreliableSettings
+
     def __init__(self, lab: LabAdapter, settings: UnreliableSettings, workdir: Path) -> None:
         self.settings = settings
         self._lab = operable(lab)

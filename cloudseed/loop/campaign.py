@@ -20,6 +20,7 @@ from cloudseed.loop.context import Context
 from cloudseed.loop.descriptions import look
 from cloudseed.loop.descriptions import room as room_in_labs
 from cloudseed.loop.dispatching import dispatch, recover
+from cloudseed.loop.encoders import in_force
 from cloudseed.loop.laboratories import elements_of, opened_labs
 from cloudseed.loop.mirror import Mirror
 from cloudseed.loop.patience import pause
@@ -36,12 +37,13 @@ from cloudseed.loop.pulse import Pulse
 from cloudseed.loop.recipe import Recipe
 from cloudseed.loop.regrowing import observers_of, regrown
 from cloudseed.loop.review import Review, Shown
+from cloudseed.loop.safety.gate import rest_if_unattended, too_many_refusals
 from cloudseed.loop.snapshot import Snapshot, take_snapshot
 from cloudseed.loop.spec import CampaignSpec, validate_spec
 from cloudseed.loop.stopping import room, stop_reason, wants_more
 from cloudseed.loop.workspace import Workspace
 from cloudseed.proposers import read_parents
-from cloudseed.surrogate import CloudEncoder
+from cloudseed.surrogate import CloudEncoder, check_heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,6 +100,7 @@ class Campaign:
             StorageError: If the ledger cannot be written.
         """
         self._heartbeat()
+        rest_if_unattended(self.context)
         moved, trouble = 0, None
         idle = self._ledger.wished(self._id)[0] is not Wish.RUN
         deeds = [self._look, self._recover, self._collect] + (
@@ -209,7 +212,7 @@ class Campaign:
         busy = [ExperimentState.SENDING, ExperimentState.RUNNING]
         if wish is Wish.DRAIN and not self._ledger.experiments(self._id, busy):
             return f"asked by the user, once the labs were done{because}"
-        return None
+        return too_many_refusals(self.context) if wish is Wish.RUN else None
 
     def _plan(self) -> int:
         """Plans the next batch if the lab would be idle without one; cancels it if all is over.
@@ -291,6 +294,8 @@ def create_campaign(
         ]
     stage("loading the encoder")
     encoder = _load_encoder(spec.encoder)
+    if spec.surrogate.prior == "heads":
+        check_heads(spec.encoder, encoder.id, encoder.dimension, spec.surrogate.heads)
     stage("proposing candidates")
     proposed = _propose(spec, parents, elements, encoder)
     workspace = Workspace.create(out, spec.name, spec.ledger)
@@ -348,6 +353,7 @@ def open_campaign(
         ledger = open_ledger(workspace.ledger_url, create=False)
         stack.callback(ledger.close)
         row, spec = campaign_of(ledger, workspace)
+        spec = in_force(ledger, row, spec)
         claim = stack.enter_context(ledger.claim(row.id))
         pulse = stack.enter_context(Pulse(ledger, claim))
         labs = stack.enter_context(opened_labs(spec, workspace.lab))

@@ -88,6 +88,9 @@ def _settle(
     if experiment is None:
         ledger.settle(claim, inbox_id, None, reason="a result for an unknown experiment")
         return
+    if not experiment.attempt:
+        ledger.settle(claim, inbox_id, None, reason="a result of what was never sent")
+        return
     if sender == PERSON and (correction := Correction.read(raw)) is not None:
         ledger.correct(claim, inbox_id, correction.measurements, correction.reason)
         return

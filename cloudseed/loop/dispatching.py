@@ -16,11 +16,14 @@ from cloudseed.loop.collecting import attempt_key
 from cloudseed.loop.descriptions import described
 from cloudseed.loop.patience import asking, is_closed
 from cloudseed.loop.routing import choose, traffic
+from cloudseed.loop.safety.checks import Verdict
+from cloudseed.loop.safety.gate import changed_since, check, refuse_changed, waits
 
 if TYPE_CHECKING:
     from cloudseed.db import ExperimentRow, OutboxItem
     from cloudseed.lab_adapters import LabAdapter
     from cloudseed.loop.context import Context
+    from cloudseed.loop.routing import Route
 
 __all__ = ["dispatch", "recover"]
 
@@ -46,7 +49,7 @@ def dispatch(context: Context) -> int:
     for experiment in planned:
         if now.room <= 0:
             break
-        if due[experiment.id] > moment:
+        if due[experiment.id] > moment or waits(context, experiment):
             continue
         request = _request(experiment, experiment.attempt + 1)
         route = choose(context, request, now)
@@ -54,6 +57,10 @@ def dispatch(context: Context) -> int:
             ledger.transition(context.claim, experiment.id, ExperimentState.REFUSED, route.refused)
             done += 1
         elif route.lab:
+            verdict = _checked(context, experiment, request, route)
+            if verdict is not Verdict.ALLOWED:
+                done += verdict is Verdict.REFUSED
+                continue
             began = _clock()
             item = ledger.next_to_send(
                 context.claim, experiment.id, lab=route.lab, reserve=route.charges
@@ -65,6 +72,18 @@ def dispatch(context: Context) -> int:
                 now.room -= 1
                 now.spending = ledger.spent(campaign)
     return done
+
+
+def _checked(
+    context: Context, experiment: ExperimentRow, request: ExperimentRequest, route: Route
+) -> Verdict:
+    """Holds a request against the safety limits; what may never be sent ends as refused."""
+    assert route.validation is not None
+    found = check(context, experiment, route.lab, request, route.validation)
+    if found.verdict is Verdict.REFUSED:
+        why = f"safety: {'; '.join(found.reasons)}"
+        context.ledger.transition(context.claim, experiment.id, ExperimentState.REFUSED, why)
+    return found.verdict
 
 
 def recover(context: Context) -> None:
@@ -93,7 +112,7 @@ def recover(context: Context) -> None:
             continue
         try:
             if can.delivery is DeliveryClass.A:
-                _send(context, item, _clock())
+                _send(context, item, _clock(), sent_before=True)
             elif can.delivery is DeliveryClass.B:
                 _ask(context, item, lab)
             else:
@@ -110,17 +129,22 @@ def _request(experiment: ExperimentRow, attempt: int) -> ExperimentRequest:
     return replace(request, key=attempt_key(replace(experiment, attempt=attempt)))
 
 
-def _send(context: Context, item: OutboxItem, began: float) -> None:
+def _send(context: Context, item: OutboxItem, began: float, *, sent_before: bool = False) -> None:
     """Hands an experiment to its lab, under a claim that held at `began`."""
     experiment = item.experiment
     lab = context.labs[experiment.lab]
     if _clock() - began > FRESH:
         # This process stood still: what it took may be another engine's by now.
         context.ledger.heartbeat(context.claim)
+    request = _request(experiment, experiment.attempt)
+    changed = changed_since(context, experiment, request)
+    if changed:
+        _hold_back(context, item, changed, sent_before=sent_before)
+        return
     passing("submit.before")
     try:
         with asking(context, experiment.lab):
-            handle = lab.submit(_request(experiment, experiment.attempt))
+            handle = lab.submit(request)
     except LabError:
         # Classes A and B stay in `sending`, which `recover` clears up.
         can = described(context, experiment.lab)
@@ -130,6 +154,21 @@ def _send(context: Context, item: OutboxItem, began: float) -> None:
     passing("submit.after")
     context.ledger.acknowledge(context.claim, item, handle)
     log.info("sent", extra={"experiment": experiment.id, "handle": handle})
+
+
+def _hold_back(context: Context, item: OutboxItem, why: str, *, sent_before: bool) -> None:
+    """Keeps what has changed since it was checked from going out."""
+    refuse_changed(context, item.experiment, why)
+    if sent_before:
+        _doubt(context, item, f"safety: {why}")
+    else:
+        context.ledger.transition(
+            context.claim,
+            item.experiment.id,
+            ExperimentState.PLANNED,
+            f"safety: {why}",
+            unsent=True,
+        )
 
 
 def _ask(context: Context, item: OutboxItem, lab: LabAdapter) -> None:

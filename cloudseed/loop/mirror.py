@@ -149,9 +149,9 @@ class Mirror:
         left = {row.id for row in measurements}
         for number in touched:
             self._results.pop(number, None)
-            for row in self._of.pop(number, ()):
-                if row not in left:
-                    self._measurements.pop(row, None)
+            for known in self._of.pop(number, ()):
+                if known not in left:
+                    self._measurements.pop(known, None)
         for row in measurements:
             self._measurements[row.id] = row
             self._of.setdefault(row.experiment_id, []).append(row.id)

@@ -54,11 +54,12 @@ def overview(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> Snaps
     """Says where a campaign stands; of a large one without `results`.
 
     How predictions came true is told of all results, or of a large campaign by the newest.
-    A front of several objectives and a share of the pool are judged together, not one by one: there
-    every result is read, however many there are.
+    A front of several objectives and a share of the pool are judged together, not one by one, and
+    of several sources some count: there every result is read, however many there are.
     """
     told = ledger.overview(campaign.id)
-    if sum(told.states.values()) <= FEW or not _one_by_one(spec.problem):
+    alike = spec.sources is None
+    if sum(told.states.values()) <= FEW or not (alike and _one_by_one(spec.problem)):
         return take_snapshot(ledger, campaign, spec)
     ids, values = ledger.values(campaign.id, spec.problem.properties)
     merit, holds, fails = _judged(spec.problem, values)

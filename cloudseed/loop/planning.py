@@ -16,6 +16,7 @@ from cloudseed.loop.alarm import misled
 from cloudseed.loop.calibrating import widths
 from cloudseed.loop.effects import failures_of, leaves_pool, teaches
 from cloudseed.loop.fingerprints import Arguments, replay_record
+from cloudseed.loop.results import that_count
 from cloudseed.loop.volumes import volume_of
 from cloudseed.surrogate import (
     EXPLORED,
@@ -31,7 +32,7 @@ from cloudseed.surrogate import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from cloudseed.db import (
         CampaignRow,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from cloudseed.lab_adapters import FailureKind
     from cloudseed.loop.context import Context
     from cloudseed.loop.pool import Pool
+    from cloudseed.loop.results import Result
     from cloudseed.loop.spec import CampaignSpec
     from cloudseed.surrogate import Choice, Problem
 
@@ -82,14 +84,21 @@ class Situation:
     pending_ids: tuple[int, ...]
 
 
-def situation(ledger: Ledger, campaign_id: int, pool: Pool, problem: Problem) -> Situation:
+def situation(
+    ledger: Ledger,
+    campaign_id: int,
+    pool: Pool,
+    problem: Problem,
+    sources: Callable[[str], int] | None = None,
+) -> Situation:
     """Reads from the ledger what the next decision is made on."""
     return situation_of(
         ledger.experiments(campaign_id),
         ledger.measurements(campaign_id),
         pool,
         problem,
-        failures_of(ledger, campaign_id),
+        failures=failures_of(ledger, campaign_id),
+        sources=sources,
     )
 
 
@@ -98,7 +107,9 @@ def situation_of(
     measurements: Sequence[MeasurementRow],
     pool: Pool,
     problem: Problem,
+    *,
     failures: Mapping[int, Sequence[FailureKind]] = MappingProxyType({}),
+    sources: Callable[[str], int] | None = None,
 ) -> Situation:
     """Returns what a decision is made on, given what is recorded.
 
@@ -108,6 +119,8 @@ def situation_of(
         pool: The candidates.
         problem: What is sought.
         failures: What labs told of failures, by experiment id.
+        sources: Lab -> number of the source that its values come from; None where all measure
+            alike.
     """
     properties = problem.properties
     values: dict[int, dict[str, float]] = {}
@@ -146,6 +159,9 @@ def situation_of(
         sigma=np.array(
             [[sigmas[e.id].get(n, np.nan) for n in properties] for e in measured]
         ).reshape(-1, len(properties)),
+        source=None
+        if sources is None
+        else np.array([sources(e.lab) for e in measured], dtype=np.int64),
     )
     return Situation(
         observations=observations,
@@ -217,13 +233,15 @@ def plan(context: Context, batch: int) -> DecisionRow:
     """Makes the next decision, of at most `batch` experiments, and commits it with them."""
     ledger, campaign = context.ledger, context.campaign
     spec, pool = context.spec, context.pool
-    state = situation(ledger, campaign.id, pool, spec.problem)
+    state = situation(ledger, campaign.id, pool, spec.problem, spec.sources)
     before = Counter(e.candidate_id for e in ledger.experiments(campaign.id))
     asked = before.total()
     earlier = ledger.decisions(campaign.id)
     step = len(earlier)
     looks_back = spec.decide.alarm or spec.decide.recalibrate
-    results = context.results() if looks_back else []
+    results: Sequence[Result] = context.results() if looks_back else []
+    # A model of what counts is not judged by what only hints at it.
+    results = that_count(results, spec.sources)
     alarm = misled(results, spec.problem, spec.decide.alarm)
     exploration = max(spec.decide.exploration, EXPLORED if alarm else 0.0)
     arguments: Arguments = {

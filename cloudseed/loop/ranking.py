@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cloudseed.errors import EmptyPoolError
+from cloudseed.errors import EmptyPoolError, InputError
 from cloudseed.loop.listing import read_listing
 from cloudseed.loop.pool import embed_all, feature_blocks
 from cloudseed.loop.workspace import write_text
@@ -130,6 +130,8 @@ def rank_files(
     derived: Mapping[str, str] | None = None,
     order_by: OrderBy = "acquisition",
     encoder: str = "cloud-small",
+    features: Sequence[str] = BLOCKS,
+    heads: bool = True,
     seed: int = 0,
     skip_bad: bool = False,
     progress: Callable[[str, int, int], None] = lambda *_: None,
@@ -144,15 +146,18 @@ def rank_files(
         derived: Name -> formula of properties that are computed from the measured ones.
         order_by: "acquisition" or "mean".
         encoder: A shipped name, a folder or a hub id.
+        features: What the models see: "embedding", "elements" or both, the first for distances.
+        heads: Whether what the encoder's own heads predict is the prior mean.
         seed: Seed of all randomness.
         skip_bad: Whether to leave out materials that cannot be used.
         progress: Told the task, how much is done and how much there is.
 
     Raises:
         ObjectiveError: If objective or constraints cannot be parsed.
-        InputError: If a file, column or value cannot be used.
+        InputError: If a file, column or value cannot be used, or a block of features is unknown.
     """
     problem = parse_problem(objective, constraints, derived=derived)
+    check_blocks(features)
     known = read_listing(measured, problem.measured, skip_bad=skip_bad, progress=progress)
     wanted = read_listing(pool, skip_bad=skip_bad, progress=progress)
     columns = with_derived(problem.derived, known.values)
@@ -170,17 +175,17 @@ def rank_files(
     progress("embedding", 0, 1)
     vectors = embed_all(model, strings)
     progress("embedding", 1, 1)
-    features = feature_blocks(BLOCKS, vectors, element_descriptors(strings))
+    elements = element_descriptors(strings) if "elements" in features else None
     rows = np.flatnonzero(has_value) + len(wanted.names)
     ranking = rank_rows(
-        features,
+        feature_blocks(features, vectors, elements),
         Observations(rows, values[has_value], problem.properties),
         available=np.arange(len(wanted.names)),
         problem=problem,
         seed=seed,
         order_by=order_by,
         hints=-shell_penalties(strings) if wants_hints(problem) else None,
-        guesses=guess(encoder, model.id, vectors, problem.properties),
+        guesses=guess(encoder, model.id, vectors, problem.properties) if heads else None,
     )
     skipped = [f"left out {line}" for line in (*known.skipped, *wanted.skipped)]
     return RankedList(
@@ -191,6 +196,21 @@ def rank_files(
         measured=int(has_value.sum()),
         rows=_rows(ranking, names),
         notes=(*ranking.notes, *skipped),
+    )
+
+
+def check_blocks(names: Sequence[str]) -> None:
+    """Checks the names of blocks of features.
+
+    Raises:
+        InputError: If there is none, one is named twice, or one is unknown.
+    """
+    if names and len(set(names)) == len(names) and set(names) <= set(BLOCKS):
+        return
+    unknown = [name for name in names if name not in BLOCKS]
+    raise InputError(
+        f"There is no block of features {unknown[0]!r}." if unknown else "Name each block once.",
+        hint=f"Blocks are: {', '.join(BLOCKS)}.",
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from cloudseed.errors import EncoderError, UsageError
 from cloudseed.loop.amending import doubts
 from cloudseed.loop.effects import failures_of
+from cloudseed.loop.encoders import in_force
 from cloudseed.loop.fingerprints import Arguments, scores_sha, sigma_sha, training_sha, versions
 from cloudseed.loop.planning import ALARM, choose, kept_ranks, situation_of
 from cloudseed.loop.pool import Pool, embed_all
@@ -141,7 +142,8 @@ class Replayer:
         state = self._situation(decision, pool)
         differences = _changed(decision, record, pool, state)
         arguments, assumed = self._arguments(decision, record)
-        choice = choose(self._spec, pool, state, step=decision.step, **arguments)
+        spec = in_force(self._ledger, self._campaign, self._spec, decision.encoder_id)
+        choice = choose(spec, pool, state, step=decision.step, **arguments)
         proposals = self._ledger.proposals(decision.id)
         compared, largest = _compare(pool, choice, proposals)
         recorded = self._recorded(decision)
@@ -190,10 +192,11 @@ class Replayer:
         cached = self._ledger.get_embeddings(encoder_id, strings)
         if all(string in cached for string in strings):
             return np.stack([cached[string] for string in strings])
-        encoder = CloudEncoder.load(self._spec.encoder)
+        name = in_force(self._ledger, self._campaign, self._spec, encoder_id).encoder
+        encoder = CloudEncoder.load(name)
         if encoder.id != encoder_id:
             raise EncoderError(
-                f"The decision was made on embeddings of another {self._spec.encoder!r} encoder.",
+                f"The decision was made on embeddings of another {name!r} encoder.",
                 hint="Install the cloudseed that made it, or restore the embeddings.",
                 wanted=encoder_id,
                 found=encoder.id,
@@ -205,7 +208,14 @@ class Replayer:
         states = self._ledger.states_before(decision.id)
         experiments = [replace(e, state=states[e.id]) for e in self._experiments if e.id in states]
         measurements = self._ledger.measured(decision.observed)
-        return situation_of(experiments, measurements, pool, self._spec.problem, self._failures)
+        return situation_of(
+            experiments,
+            measurements,
+            pool,
+            self._spec.problem,
+            failures=self._failures,
+            sources=self._spec.sources,
+        )
 
     def _recorded(self, decision: DecisionRow) -> tuple[str, ...]:
         key_of = {row.id: row.key for row in self._candidates}

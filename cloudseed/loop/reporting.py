@@ -16,6 +16,7 @@ from cloudseed.loop import figures
 from cloudseed.loop.amending import doubts
 from cloudseed.loop.calibrating import prospective
 from cloudseed.loop.campaign import campaign_of
+from cloudseed.loop.encoders import in_force
 from cloudseed.loop.exporting import final_cell, table_of
 from cloudseed.loop.front_figures import front_figures
 from cloudseed.loop.planning import situation
@@ -86,7 +87,7 @@ def write_report(workspace: Workspace, out: Path | None) -> Path:
         material = _Material(
             ledger,
             campaign,
-            spec,
+            in_force(ledger, campaign, spec),
             load_results(ledger, campaign.id, spec.problem),
             ledger.decisions(campaign.id),
         )
@@ -150,7 +151,7 @@ def _model_view(
     pool = _cached_pool(material)
     if pool is None:
         return None, None
-    state = situation(material.ledger, material.campaign.id, pool, problem)
+    state = situation(material.ledger, material.campaign.id, pool, problem, material.spec.sources)
     seed = decision_seed(material.spec.seed, len(material.decisions))
     try:
         # Random choice may meet what was measured too, so all of the pool is scored.

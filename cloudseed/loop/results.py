@@ -22,7 +22,7 @@ from cloudseed.surrogate import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from cloudseed.db import (
@@ -48,6 +48,7 @@ __all__ = [
     "load_results",
     "ranked",
     "standing",
+    "that_count",
 ]
 
 
@@ -181,6 +182,16 @@ def _feasible(measured: Mapping[str, tuple[float, float | None]], problem: Probl
     if not measured or any(c.property not in measured for c in problem.constraints):
         return None
     return is_feasible(problem, {name: value for name, (value, _) in measured.items()})
+
+
+def that_count(results: Sequence[Result], sources: Callable[[str], int] | None) -> Sequence[Result]:
+    """Returns the results whose values count, not those that only hint at them.
+
+    Args:
+        results: Any results.
+        sources: Lab -> 0 where its values count; None where those of all labs do.
+    """
+    return results if sources is None else [r for r in results if not sources(r.experiment.lab)]
 
 
 def in_order_of_arrival(results: Sequence[Result]) -> list[Result]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from cloudseed.db import NewCharge, Spending
-    from cloudseed.lab_adapters import ExperimentRequest, LabDescription
+    from cloudseed.lab_adapters import ExperimentRequest, LabDescription, Validation
     from cloudseed.loop.context import Context
 
 __all__ = ["Route", "Traffic", "capable", "choose", "traffic"]
@@ -30,11 +30,13 @@ class Route:
         lab: Name of the lab; "" if it cannot go anywhere now.
         charges: What it may cost there.
         refused: Why no lab will ever take it; "" if one would.
+        validation: What the lab says it would do.
     """
 
     lab: str = ""
     charges: Sequence[NewCharge] = ()
     refused: str = ""
+    validation: Validation | None = None
 
 
 @dataclass(slots=True)
@@ -92,7 +94,7 @@ def choose(context: Context, request: ExperimentRequest, now: Traffic) -> Route:
         with asking(context, name):
             verdict = context.labs[name].validate(request)
         if verdict.accepted:
-            return Route(name, price)
+            return Route(name, price, validation=verdict)
         reasons.extend(verdict.reasons)
     if waiting:
         return Route()

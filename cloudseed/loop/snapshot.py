@@ -19,13 +19,14 @@ from cloudseed.loop.results import (
     in_order_of_arrival,
     last_gain,
     load_results,
+    that_count,
 )
 from cloudseed.loop.waiting import why_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cloudseed.db import CampaignRow, Ledger, Spending
+    from cloudseed.db import CampaignRow, DecisionRow, Ledger, Spending
     from cloudseed.loop.amounts import Amount
     from cloudseed.loop.calibrating import Prospective
     from cloudseed.loop.results import Result
@@ -60,6 +61,8 @@ class Snapshot:
         hypervolume: What the front dominates; None where there is none.
         outlooks: Number of a decision -> what it still expected, as far as a rule to stop asks.
         prospective: Property -> how its predictions came true.
+        calibration: Property -> how the last model predicted each value from all the others, as the
+            decision's record has it; nothing of many values.
         elapsed: Seconds since the campaign began, to its last result where it has ended.
         remaining: Seconds that the rest will take at the present pace; None if unknown.
         waiting: Why nothing else happens right now; one clause.
@@ -67,7 +70,7 @@ class Snapshot:
         results: Every experiment, in the order of planning.
         spending: What is spent and reserved, by resource.
         limits: What may be spent, by resource.
-        stage: What the engine does, in a few words.
+        stage: What the engine does, in a few words; "" once it has ended.
         wasted: Attempts that count against the budget of experiments though no value came.
     """
 
@@ -98,6 +101,7 @@ class Snapshot:
     limits: Mapping[str, Amount] = field(default_factory=dict)
     stage: str = ""
     wasted: int = 0
+    calibration: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def used(self) -> int:
@@ -127,6 +131,7 @@ class Snapshot:
             "hypervolume": self.hypervolume,
             "outlook": dict(self.outlooks[max(self.outlooks)]) if self.outlooks else {},
             "prospective": {name: p.to_json() for name, p in self.prospective.items()},
+            "calibration": {name: dict(told) for name, told in self.calibration.items()},
             "elapsed_s": round(self.elapsed, 1),
             "remaining_s": None if self.remaining is None else round(self.remaining, 1),
             "waiting": self.waiting,
@@ -171,7 +176,8 @@ def take_snapshot(
     results = load_results(ledger, campaign.id, problem) if results is None else results
     decisions = ledger.decisions(campaign.id)
     now = datetime.now(UTC)
-    found = best(results, problem)
+    count = that_count(results, spec.sources)
+    found = best(count, problem)
     states = Counter(r.experiment.state for r in results)
     measured = states[ExperimentState.MEASURED]
     running = [r for r in results if r.experiment.state is ExperimentState.RUNNING]
@@ -180,7 +186,7 @@ def take_snapshot(
     ends = [r.experiment.finished_at for r in results if r.experiment.finished_at is not None]
     end = max(ends, default=beat or now) if ended else now
     elapsed = (end - campaign.created_at).total_seconds()
-    gain = last_gain(results, problem)
+    gain = last_gain(count, problem)
     since = len(decisions) - 1 - gain.step if gain is not None else len(decisions)
     return Snapshot(
         name=campaign.name,
@@ -196,21 +202,27 @@ def take_snapshot(
         best=found,
         objective=problem.objective.property,
         rounds_since_best=since,
-        hits=len(hits(results, problem)) if problem.objective.direction == "find" else None,
+        hits=len(hits(count, problem)) if problem.objective.direction == "find" else None,
         outlooks={d.step: d.model["outlook"] for d in decisions if "outlook" in d.model},
-        prospective=prospective(results, decisions, spec.decide.recalibrate),
+        prospective=prospective(count, decisions, spec.decide.recalibrate),
         elapsed=max(elapsed, 0.0),
         remaining=None if ended else _remaining(results, now, spec.budget.experiments),
         waiting=why_waiting(ledger, campaign, spec, states),
         alive=not ended and beat is not None and (now - beat).total_seconds() < _ALIVE,
         results=results,
-        front=front_of(results, problem) if problem.further else None,
-        hypervolume=(improvements(results, problem) or [None])[-1] if problem.further else None,
+        front=front_of(count, problem) if problem.further else None,
+        hypervolume=(improvements(count, problem) or [None])[-1] if problem.further else None,
         spending=ledger.spent(campaign.id),
         limits=limits(spec.budget),
-        stage=ledger.lease(campaign.id).stage,
+        stage="" if ended else ledger.lease(campaign.id).stage,
         wasted=wasted(r.failures for r in results),
+        calibration=_calibration(decisions),
     )
+
+
+def _calibration(decisions: Sequence[DecisionRow]) -> dict[str, Mapping[str, float]]:
+    last: Mapping[str, Any] = decisions[-1].model.get("surrogates", {}) if decisions else {}
+    return {name: told["left_out"] for name, told in last.items() if "left_out" in told}
 
 
 def _remaining(results: Sequence[Result], now: datetime, budget: int) -> float | None:

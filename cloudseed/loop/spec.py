@@ -21,7 +21,9 @@ from pydantic import (
 from cloudseed._elements import SYMBOLS
 from cloudseed.crystal import SYMPREC, Disorder
 from cloudseed.errors import ObjectiveError, SpecError
+from cloudseed.lab_adapters import settings_beside
 from cloudseed.loop.amounts import parse_amount
+from cloudseed.loop.safety import SafetySpec
 from cloudseed.proposers import is_path
 from cloudseed.surrogate import (
     ALARM_LEAST,
@@ -37,7 +39,7 @@ from cloudseed.surrogate import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -187,6 +189,8 @@ class LabSpec(_Section):
         costs: What one experiment may cost there, by resource: `money: 12 EUR`,
             `instrument_time: 2 h`, or a consumable's name.
         in_flight: Experiments that run there at the same time; None for as many as it takes.
+        fidelity: "dear" where its values are what counts, "cheap" where they only hint at it; None
+            where all labs measure alike.
     """
 
     adapter: str = "mlip"
@@ -194,6 +198,7 @@ class LabSpec(_Section):
     name: str = Field(default="", pattern=f"{_NAME}|^$")
     costs: dict[str, AmountText] = Field(default_factory=dict)
     in_flight: int | None = Field(default=None, ge=1)
+    fidelity: Literal["cheap", "dear"] | None = None
 
 
 class CostSpec(_Section):
@@ -389,6 +394,7 @@ class CampaignSpec(_Section):
         encoder: A shipped name, a folder or a hub id.
         budget: What may be spent.
         stop: When to stop before that.
+        safety: What may go to labs that are not simulated; closed by default.
         decide: How experiments are chosen.
         surrogate: What models the properties.
         batch: Experiments chosen per decision.
@@ -425,6 +431,7 @@ class CampaignSpec(_Section):
     encoder: str = "cloud-small"
     budget: BudgetSpec
     stop: StopSpec = StopSpec()
+    safety: SafetySpec = SafetySpec()
     decide: DecideSpec = DecideSpec()
     surrogate: SurrogateSpec = SurrogateSpec()
     batch: int = Field(default=4, ge=1, le=1000)
@@ -456,6 +463,13 @@ class CampaignSpec(_Section):
         found = [lab for lab in self.all_labs if lab.name == name]
         found += [lab for lab in self.all_labs if not lab.name]
         return found[0] if found else self.all_labs[0]
+
+    @property
+    def sources(self) -> Callable[[str], int] | None:
+        """Lab -> 0 for values that count, 1 for those that hint; None where all labs are alike."""
+        if all(lab.fidelity != "cheap" for lab in self.all_labs):
+            return None
+        return lambda name: int(self.lab_of(name).fidelity == "cheap")
 
     def prices(self, name: str) -> Mapping[str, str]:
         """Returns what an experiment in a lab may cost, by resource."""
@@ -513,17 +527,7 @@ class CampaignSpec(_Section):
                 f"Both 'proposer.name' ({self.proposer.name}) and 'proposers' say who proposes.",
                 hint="Name it among 'proposers' alone; 'proposer' may keep its other keys.",
             )
-        if self.labs and self.lab != LabSpec():
-            raise SpecError(
-                "Both 'lab' and 'labs' say where candidates are made.",
-                hint="Move the one under 'lab' into 'labs'.",
-            )
-        names = [lab.name for lab in self.labs]
-        if len(self.labs) > 1 and (not all(names) or len(set(names)) < len(names)):
-            raise SpecError(
-                "Several labs need a name each, no two the same.",
-                hint="Give each of 'labs' a key 'name'.",
-            )
+        _check_labs(self)
         sources = [*self.parents, *(p.options.get("path") for p in self.all_proposers)]
         if "-" in sources:
             raise SpecError(
@@ -536,6 +540,27 @@ class CampaignSpec(_Section):
                 hint="Leave it out and set PGPASSWORD or a ~/.pgpass file.",
             )
         return self
+
+
+def _check_labs(spec: CampaignSpec) -> None:
+    """Refuses labs that cannot be told apart, or of which it is not said whose values count."""
+    if spec.labs and spec.lab != LabSpec():
+        raise SpecError(
+            "Both 'lab' and 'labs' say where candidates are made.",
+            hint="Move the one under 'lab' into 'labs'.",
+        )
+    names = [lab.name for lab in spec.labs]
+    if len(spec.labs) > 1 and (not all(names) or len(set(names)) < len(names)):
+        raise SpecError(
+            "Several labs need a name each, no two the same.",
+            hint="Give each of 'labs' a key 'name'.",
+        )
+    fidelities = {lab.fidelity for lab in spec.labs or (spec.lab,)}
+    if fidelities != {None} and (None in fidelities or "dear" not in fidelities):
+        raise SpecError(
+            "Where one lab has a 'fidelity', each needs one, and one of them is dear.",
+            hint="Give 'fidelity: dear' to the lab whose values count.",
+        )
 
 
 def load_spec(path: Path, *, parents_optional: bool = False) -> CampaignSpec:
@@ -570,11 +595,7 @@ def load_spec(path: Path, *, parents_optional: bool = False) -> CampaignSpec:
 
 
 def _lab_with_path(base: Path, lab: LabSpec) -> LabSpec:
-    config = {
-        key: str(base / Path(value).expanduser()) if key == "path" else value
-        for key, value in lab.config.items()
-    }
-    return lab.model_copy(update={"config": config})
+    return lab.model_copy(update={"config": settings_beside(lab.adapter, lab.config, base)})
 
 
 def _resolved(base: Path, source: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from cloudseed.db import ExperimentState, Wish
 from cloudseed.loop.budgets import charges, exceeds
+from cloudseed.loop.safety.approvals import open_questions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +76,11 @@ def _planned(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> str:
     due = ledger.due(campaign.id)
     if due and min(due.values()) > datetime.now(UTC):
         return f"until {_clock(min(due.values()))} to try again what failed"
+    if asked := len(open_questions(ledger, campaign.id)):
+        return (
+            f"for a person: {asked} experiment{'s' * (asked > 1)} need{'s' * (asked == 1)}"
+            " approval; `cloudseed approvals list` shows them"
+        )
     spending = ledger.spent(campaign.id)
     short = [exceeds(spec, spending, charges(spec, lab)) for lab in spec.lab_labels]
     if all(short):

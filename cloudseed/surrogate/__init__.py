@@ -36,7 +36,7 @@ from cloudseed.surrogate.modelling import wants_hints
 from cloudseed.surrogate.objectives import describe
 from cloudseed.surrogate.objectives import problem as parse_problem
 from cloudseed.surrogate.outlook import Looked, expected_hits, mended_hits, probability_of_best
-from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor, guess
+from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor, check_heads, guess
 from cloudseed.surrogate.prediction import resolve as resolve_property
 from cloudseed.surrogate.protocols import (
     Choice,
@@ -90,6 +90,7 @@ __all__ = [
     "as_optimum",
     "best_so_far",
     "bounded",
+    "check_heads",
     "coverage90",
     "decide",
     "decision_seed",

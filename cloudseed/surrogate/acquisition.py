@@ -4,7 +4,9 @@ For an optimum it is the log expected improvement plus the log probability that 
 hold: the constrained expected improvement of J. R. Gardner et al., Bayesian Optimization with
 Inequality Constraints, ICML 2014. Where all that meets the constraints is to be found, it is that
 probability alone: every hit counts the same, so that the batch with the most expected hits is the
-likeliest candidates. That a candidate can be made is one constraint more, where that is modelled.
+likeliest candidates. Bounds on the objective itself and its improvement are one event: the
+improvement is that of a truncated normal distribution. That a candidate can be made is one
+constraint more, where that is modelled.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from cloudseed.surrogate import judging
 from cloudseed.surrogate.normal import (
     log_expected_approach,
     log_expected_improvement,
+    log_expected_ramp,
     log_probability_between,
 )
 from cloudseed.surrogate.values import folded_moments
@@ -41,6 +44,8 @@ __all__ = ["Criterion", "Evaluation", "Goal"]
 
 #: Smallest distance from a target that is still to be improved on, in standardised units.
 _NEAREST = 1e-9
+#: The same below the best that bounds on the objective allow.
+_SATURATED = 1e-6
 #: Standard deviations are at least this share of a model's scale.
 SMALLEST_SD = 1e-12
 
@@ -81,18 +86,61 @@ class Goal:
         ends = self.target - distance, self.target + distance
         return log_probability_between(mean, sd, *ends)
 
-    def log_gain(self, mean: Array, sd: Array, best: Array | float) -> Array:
+    def log_gain(
+        self,
+        mean: Array,
+        sd: Array,
+        best: Array | float,
+        limits: tuple[float, float] = (-np.inf, np.inf),
+    ) -> Array:
         """Returns the log expectation of what normal values gain over the best merit so far.
 
         Args:
             mean: Means.
             sd: Standard deviations, positive.
             best: The best merit so far.
+            limits: Bounds on the values themselves; beyond them nothing is gained.
         """
+        if np.isfinite(limits).any():
+            return self._log_gain_within(mean, sd, best, limits)
         if self.target is None:
             return log_expected_improvement(self.sign * mean - best, sd)
         distance = np.maximum(-np.asarray(best, dtype=np.float64), _NEAREST * sd)
         return log_expected_approach(mean, sd, self.target, distance)
+
+    def _log_gain_within(
+        self, mean: Array, sd: Array, best: Array | float, limits: tuple[float, float]
+    ) -> Array:
+        """Adds up the slopes on which values gain: one, or one on either side of a target."""
+        best = self._reachable(best, sd, limits)
+        low, high = self.better(best)
+        slopes = [(low, np.inf, low, 1.0) if self.sign > 0 else (-np.inf, high, high, -1.0)]
+        if self.target is not None:
+            slopes = [(low, self.target, low, 1.0), (self.target, high, high, -1.0)]
+        found = [
+            log_expected_ramp(
+                mean,
+                sd,
+                np.maximum(start, limits[0]),
+                np.minimum(end, limits[1]),
+                origin=origin,
+                sign=sign,
+            )
+            for start, end, origin, sign in slopes
+        ]
+        return np.asarray(np.logaddexp.reduce(found, axis=0))
+
+    def _reachable(self, best: Array | float, sd: Array, limits: tuple[float, float]) -> Array:
+        """Returns the best merit, a little below what the bounds allow at most.
+
+        Where a model believes what was measured to lie beyond the bounds, nothing could gain, and
+        all candidates would be alike.
+        """
+        if self.target is not None:
+            most = -abs(self.target - min(max(self.target, limits[0]), limits[1]))
+        else:
+            most = limits[1] if self.sign > 0 else -limits[0]
+        return np.asarray(np.minimum(best, most - _SATURATED * sd))
 
     def moments(self, mean: Array, sd: Array) -> tuple[Array, Array]:
         """Returns mean and standard deviation of the merit of normal values."""
@@ -122,7 +170,7 @@ class Goal:
             best: The merit to exceed.
             limits: Bounds on the values themselves.
         """
-        low, high = self.better(best)
+        low, high = self.better(self._reachable(best, sd, limits))
         low, high = np.maximum(low, limits[0]), np.minimum(high, limits[1])
         inside = log_probability_between(mean, sd, low, np.maximum(low, high))
         return np.where(low < high, inside, -np.inf)
@@ -204,13 +252,15 @@ class Criterion:
         """Evaluates points of the space, k x p."""
         limits = judging.bounds(self.problem)
         means, sds, insides = [], [], []
-        log_feasible = self.log_makeable(x)
+        others = log_feasible = self.log_makeable(x)
+        sought = self.problem.objective.property
         for name, surrogate in self.surrogates.items():
             mean, sd, inside = surrogate.evaluate(x, *limits.get(name, (-np.inf, np.inf)))
             means.append(mean)
             sds.append(sd)
             insides.append(inside)
             log_feasible = log_feasible + inside
+            others = others if name == sought else others + inside
         acquisition = log_feasible
         if self.front is not None:
             many = len(self.problem.objectives)
@@ -221,7 +271,8 @@ class Criterion:
             acquisition = log_feasible + self.front.log_gain(means[:many], spreads[:many])
         elif self.problem.objective.direction != "find":
             spread = np.maximum(sds[0], SMALLEST_SD * self.objective.scale)
-            acquisition = log_feasible + self.goal.log_gain(means[0], spread, self.best)
+            own = limits.get(sought, (-np.inf, np.inf))
+            acquisition = others + self.goal.log_gain(means[0], spread, self.best, own)
         return Evaluation(
             np.column_stack(means),
             np.column_stack(sds),

@@ -143,8 +143,8 @@ class Baseline:
 def _worth(goal: Goal, outputs: list[Output], best: Array) -> Array:
     """Returns the log of each candidate's feasible improvement, averaged over the samples, k."""
     objective = outputs[0]
-    value = goal.log_gain(objective.mean, objective.sd, best[:, None])
-    for output in outputs:
+    value = goal.log_gain(objective.mean, objective.sd, best[:, None], objective.limits)
+    for output in outputs[1:]:
         if np.isfinite(output.limits).any():
             value += log_probability_between(output.mean, output.sd, *output.limits)
     return np.asarray(logsumexp(value, axis=0) - np.log(len(value)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from cloudseed.errors import ObjectiveError
 from cloudseed.surrogate import gp
-from cloudseed.surrogate.modelling import Space, column
+from cloudseed.surrogate.space import Space, column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cloudseed.surrogate.acquisition import Criterion, Evaluation
-    from cloudseed.surrogate.modelling import Space
+    from cloudseed.surrogate.space import Space
     from cloudseed.surrogate.strategy import AcquisitionName
 
     Array = npt.NDArray[np.float64]

@@ -15,9 +15,6 @@ from cloudseed.surrogate.cold_start import guessed_scores
 from cloudseed.surrogate.front_batch import choose_for_front
 from cloudseed.surrogate.memory import Memory, digest
 from cloudseed.surrogate.modelling import (
-    Space,
-    checked_rows,
-    column,
     describe_models,
     fit_criterion,
     known_feasible,
@@ -27,6 +24,7 @@ from cloudseed.surrogate.modelling import (
 from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
 from cloudseed.surrogate.scalarised import Scalarised
 from cloudseed.surrogate.shares import membership
+from cloudseed.surrogate.space import Space, checked_rows, column
 from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
 from cloudseed.surrogate.strategy import Strategy
 from cloudseed.surrogate.thompson import choose_by_draws

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LeftOut", "Outliers"]
 
+#: Half the width of a normal distribution's central 90 %, in standard deviations.
+_Z90 = 1.6448536269514722
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
@@ -60,6 +62,26 @@ class LeftOut:
         wide = _log_normal(self.targets - self.mean, np.sqrt(self.sd**2 + variance))
         both = np.stack([np.log1p(-share) + plain, math.log(share) + wide])
         return np.asarray(logsumexp(both, axis=0))
+
+    def figures(self, scale: float) -> dict[str, float]:
+        """Returns how well values are predicted from all the others, in the property's unit.
+
+        Args:
+            scale: What a standardised unit is in the property's own.
+
+        Returns:
+            `n`, `coverage90`, `nlpd` (mean negative log predictive density), `mae` and, where the
+            values differ, `r2`.
+        """
+        error = self.targets - self.mean
+        spread = float(self.targets.var())
+        return {
+            "n": len(error),
+            "coverage90": float((np.abs(error) <= _Z90 * self.sd).mean()),
+            "nlpd": float(-self.log_densities().mean()) + math.log(scale),
+            "mae": float(np.abs(error).mean()) * scale,
+            **({"r2": 1 - float((error * error).mean()) / spread} if spread > 0 else {}),
+        }
 
 
 def _log_normal(error: Array, sd: Array) -> Array:

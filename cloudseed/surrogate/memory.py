@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cloudseed.surrogate.features import Features
-from cloudseed.surrogate.modelling import Space
+from cloudseed.surrogate.space import Space
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,7 +40,8 @@ def digest(observations: Observations, problem: Problem, asked_for: object = Non
     """
     found = hashlib.sha256(repr((problem, observations.properties, asked_for)).encode())
     known = (observations.rows, observations.values, observations.infeasible)
-    for array in known if observations.sigma is None else (*known, observations.sigma):
+    others = [a for a in (observations.sigma, observations.source) if a is not None]
+    for array in (*known, *others):
         found.update(repr(array.shape).encode())
         found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()

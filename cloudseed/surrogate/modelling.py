@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import importlib.metadata
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cloudseed.errors import FitError, InputError
+from cloudseed.errors import FitError
 from cloudseed.surrogate import judging
 from cloudseed.surrogate.acquisition import Criterion, Evaluation
-from cloudseed.surrogate.features import Features, project
+from cloudseed.surrogate.fidelities import fit_fidelities
 from cloudseed.surrogate.front import nadir
 from cloudseed.surrogate.front_gain import FrontGain
 from cloudseed.surrogate.hurdle import Hurdle, fit_hurdle, is_inflated
 from cloudseed.surrogate.makeable import Makeable, fit_makeable, newest
-from cloudseed.surrogate.protocols import Guess, ModelSettings, Observations, Problem, Scores
+from cloudseed.surrogate.protocols import ModelSettings, Observations, Problem, Scores
 from cloudseed.surrogate.scalarised import MANY, Scalarised
 from cloudseed.surrogate.selecting import Measured, fit_property
+from cloudseed.surrogate.space import Space, checked_rows, column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     import numpy.typing as npt
 
-    from cloudseed.surrogate.features import Projection
     from cloudseed.surrogate.gp import FittedSurrogate
     from cloudseed.surrogate.protocols import ModelKind
 
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     Rows = npt.NDArray[np.int64]
 
 __all__ = [
-    "Space",
-    "checked_rows",
-    "column",
     "describe_models",
     "evaluate",
     "fit_criterion",
@@ -51,129 +48,10 @@ __all__ = [
     "wants_hints",
 ]
 
+#: Values of a property with which a decision's record tells how each follows from the others.
+LEAST_LEFT_OUT, MOST_LEFT_OUT = 5, 500
 #: Candidates scored at once.
 _CHUNK = 4_096
-
-
-@dataclass(frozen=True, slots=True)
-class Space:
-    """The space of the kernel, with every candidate at its place.
-
-    Attributes:
-        features: What the candidates look like, N rows.
-        projections: Block -> the map from its columns, made from all rows.
-        hints: What is known of each beforehand, N; the last coordinate of its point. None for
-            points without.
-        guesses: Property -> what was predicted of each beforehand; in this order, their means are
-            the coordinates before the hint.
-    """
-
-    features: Features
-    projections: Mapping[str, Projection]
-    hints: Array | None = None
-    guesses: Mapping[str, Guess] = field(default_factory=dict)
-
-    @classmethod
-    def of(
-        cls,
-        features: Features | npt.NDArray[Any],
-        hints: Array | None = None,
-        guesses: Mapping[str, Guess] | None = None,
-    ) -> Space:
-        """Makes the space of a pool; a block in which all rows are equal is left out.
-
-        Raises:
-            InputError: If a matrix is empty or holds NaN or infinity, or hints or guesses are not
-                one finite number a row.
-        """
-        guesses = dict(guesses or {})
-        given = [] if hints is None else [("hints", hints)]
-        given += [
-            (f"guesses of {name}", part) for name, g in guesses.items() for part in (g.mean, g.sd)
-        ]
-        for what, values in given:
-            if len(values) != len(features) or not np.isfinite(values).all():
-                raise InputError(
-                    f"{len(values)} {what} do not go with {len(features)} rows of features.",
-                    hint="Give one finite number per row.",
-                )
-        found = Features.of(features)
-        return cls(found, project(found), hints, guesses)
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Coordinates of each block, in order."""
-        return tuple(p.dimension for p in self.projections.values())
-
-    @property
-    def dimension(self) -> int:
-        """Coordinates of all blocks together."""
-        return sum(self.widths)
-
-    @property
-    def projection(self) -> Projection:
-        """The first block's map."""
-        return next(iter(self.projections.values()))
-
-    def near(self, rows: Rows) -> Array:
-        """Returns the first block of rows' points, in which distances are told, k x p."""
-        return self.projection(self.features.first[rows])
-
-    def __getitem__(self, rows: Rows) -> Array:
-        """Returns the points of rows: the blocks, the guesses, and the hint."""
-        parts = [p(self.features.blocks[name][rows]) for name, p in self.projections.items()]
-        parts += [guess.mean[rows, None] for guess in self.guesses.values()]
-        if self.hints is not None:
-            parts.append(self.hints[rows, None])
-        return parts[0] if len(parts) == 1 else np.hstack(parts)
-
-    def prior(self, name: str, points: Array) -> tuple[int, Array] | None:
-        """Returns which coordinate holds the guess of a property, and its values at points."""
-        if name not in self.guesses:
-            return None
-        place = self.dimension + list(self.guesses).index(name)
-        return place, points[:, place]
-
-
-def checked_rows(rows: Sequence[int] | Rows, count: int) -> Rows:
-    """Returns rows sorted and without repeats.
-
-    Raises:
-        InputError: If a row is negative or not below `count`.
-    """
-    found = np.asarray(rows, dtype=np.int64)
-    if (np.diff(found) <= 0).any():
-        found = np.unique(found)
-    if len(found) and (found[0] < 0 or found[-1] >= count):
-        bad = int(found[0] if found[0] < 0 else found[-1])
-        raise InputError(
-            f"Row {bad} is not among the {count} rows of the features.",
-            hint="Rows count from zero.",
-            row=bad,
-        )
-    return found
-
-
-def column(observations: Observations, name: str) -> Array:
-    """Returns the measured values of one property, n, NaN where there is none.
-
-    Raises:
-        InputError: If a value is infinite.
-    """
-    if name not in observations.properties:
-        return np.full(len(observations.rows), np.nan)
-    values = np.asarray(
-        observations.values[:, observations.properties.index(name)], dtype=np.float64
-    )
-    if np.isinf(values).any():
-        row = int(observations.rows[np.isinf(values)][0])
-        raise InputError(
-            f"The value of {name} measured for row {row} is infinite.",
-            hint="Correct the value, or give NaN where nothing was measured.",
-            property=name,
-            row=row,
-        )
-    return values
 
 
 def _uncertainties(observations: Observations, name: str) -> Array:
@@ -236,9 +114,20 @@ def fit_criterion(
             name in limits and limits[name][1] >= values[known].min() and name not in optimised
         )
         hints = points[:, -1] if space.hints is not None and is_gap(name) else None
-        surrogates[name] = _fitted(
-            measured, seed, models.of(name), floors=floors, hints=hints, notes=notes
-        )
+        source = None if observations.source is None else observations.source[known]
+        if source is not None and source.any():
+            surrogates[name] = fit_fidelities(
+                measured.x,
+                measured.y,
+                source,
+                seed=seed,
+                name=name,
+                spread=measured.spread,
+            )
+        else:
+            surrogates[name] = _fitted(
+                measured, seed, models.of(name), floors=floors, hints=hints, notes=notes
+            )
         notes.extend(surrogates[name].notes)
         surrogates[name] = _widened(surrogates[name], name, widths.get(name, 1.0), notes)
     makeable = _makeable(space, observations, notes)
@@ -484,12 +373,19 @@ def sort_scores(
     )
 
 
+def _left_out(model: FittedSurrogate | Hurdle) -> dict[str, object]:
+    """Returns how a model of few values predicts each from the others, where that is told."""
+    if isinstance(model, Hurdle) or not LEAST_LEFT_OUT <= len(model.targets) <= MOST_LEFT_OUT:
+        return {}
+    return {"left_out": model.left_out.figures(model.scale)}
+
+
 def describe_models(space: Space, criterion: Criterion | None = None) -> dict[str, object]:
     """Returns what tells the models of one decision from those of another; JSON values."""
     surrogates = {} if criterion is None else criterion.surrogates
     makeable = None if criterion is None else criterion.makeable
     return {
-        "surrogates": {name: dict(s.summary) for name, s in surrogates.items()},
+        "surrogates": {name: {**s.summary, **_left_out(s)} for name, s in surrogates.items()},
         **({} if makeable is None else {"makeable": dict(makeable.summary)}),
         "components": space.projection.dimension,
         "explained": space.projection.explained,

@@ -199,6 +199,8 @@ class Observations:
         infeasible: Rows that could not be made or that the lab will not measure, oldest first.
         sigma: Standard uncertainties that came with the values, n x m, NaN where none did; None
             where none did at all.
+        source: Number of what measured each, n: 0 for what counts, others for what only hints at
+            it, such as a potential beside a laboratory. None where all measure alike.
     """
 
     rows: npt.NDArray[np.int64]
@@ -206,6 +208,7 @@ class Observations:
     properties: tuple[str, ...]
     infeasible: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     sigma: npt.NDArray[np.float64] | None = None
+    source: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)

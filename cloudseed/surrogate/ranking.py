@@ -12,18 +12,11 @@ from scipy.spatial.distance import cdist
 from cloudseed.errors import EmptyPoolError, ObjectiveError
 from cloudseed.surrogate.acquisition import Goal
 from cloudseed.surrogate.front import layers
-from cloudseed.surrogate.modelling import (
-    Space,
-    checked_rows,
-    column,
-    describe_models,
-    fit_criterion,
-    modelled_problem,
-    score,
-)
+from cloudseed.surrogate.modelling import describe_models, fit_criterion, modelled_problem, score
 from cloudseed.surrogate.objectives import objective_text
 from cloudseed.surrogate.protocols import Observations, Problem, Scores
 from cloudseed.surrogate.shares import membership
+from cloudseed.surrogate.space import Space, checked_rows, column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

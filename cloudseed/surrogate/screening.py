@@ -19,7 +19,8 @@ from cloudseed.errors import EmptyPoolError, InputError
 from cloudseed.surrogate import judging
 from cloudseed.surrogate.choosing import Valuer
 from cloudseed.surrogate.memory import Memory, digest
-from cloudseed.surrogate.modelling import checked_rows, fit_criterion, known_values
+from cloudseed.surrogate.modelling import fit_criterion, known_values
+from cloudseed.surrogate.space import checked_rows
 from cloudseed.surrogate.strategy import Strategy
 
 if TYPE_CHECKING:

@@ -93,7 +93,8 @@ def fit_property(measured: Measured, seed: int, kind: ModelKind = "auto") -> Fit
         seed: As in `gp.fit`.
         kind: "gp", "robust" or "variational"; "auto" for the one of the first two that predicts
             best, and for the last where there are more than `MANY` values. A prediction made
-            beforehand is left out where the model does better without, whatever the kind.
+            beforehand is left out where the model does better without, whatever the kind. With more
+            than `robust.MAX_ROWS` values "robust" is "auto" without it, with a note.
 
     Raises:
         InputError: If there is no value or one is NaN or infinite.
@@ -108,7 +109,14 @@ def fit_property(measured: Measured, seed: int, kind: ModelKind = "auto") -> Fit
         if told["gp"] > told["gp with heads"]:
             measured = plain
             notes.append(f"the encoder's head of {measured.name} is left out: it does not help")
-    chosen = ("variational" if total > MANY else "gp") if kind == "auto" else kind
+    usual: ModelKind = "variational" if total > MANY else "gp"
+    chosen = usual if kind == "auto" else kind
+    if chosen == "robust" and total > robust.MAX_ROWS:
+        chosen = usual
+        notes.append(
+            f"{total} values of {measured.name} are more than the {robust.MAX_ROWS} that the"
+            f" robust model takes: {usual} is used"
+        )
     model = _fit(measured, seed, chosen)
     if kind == "auto" and LEAST <= total <= robust.MAX_ROWS and _surprised(model):
         before = "gp" if measured.prior is None else "gp with heads"
@@ -132,7 +140,7 @@ def _fit(measured: Measured, seed: int, kind: str) -> FittedSurrogate:
         "widths": m.widths,
         "kernel": m.kernel,
     }
-    unused = ()
+    unused: tuple[str, ...] = ()
     if kind != "gp" and m.sigma is not None and np.isfinite(m.sigma).any():
         unused = (f"known uncertainties of {m.name} are not used by the {kind} model",)
     if kind == "variational":

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cloudseed.surrogate.acquisition import Criterion
-    from cloudseed.surrogate.modelling import Space
     from cloudseed.surrogate.protocols import Observations
+    from cloudseed.surrogate.space import Space
 
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]

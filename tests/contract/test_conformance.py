@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from cloudseed.lab_adapters.conformance import CheckSettings, Verdict, run_checks
+from tests.lab_adapters import queue_server, sila_instrument
 from tests.lab_adapters.brokers import MOSQUITTO
 from tests.lab_adapters.gateways import SECRET, VARIABLE, free_port
 from tests.lab_adapters.labs import MATERIALS
@@ -15,18 +16,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOT_PROMISED = {
+    "alabos": {"events"},
+    "bluesky": {"events"},
     "filedrop": {"events"},
     "gateway": {"limits"},
     "human": {"events"},
     "mailbox": {"events"},
     "mqtt": {"limits"},
     "mlip": {"events"},
+    "sila2": {"idempotency", "reconciling", "events", "crash", "cancelling"},
     "table": {"limits", "events"},
     "unreliable": {"limits", "events"},
 }
 """What each lab says honestly that it does not do."""
 
-NIGHTLY = {"human", "mailbox", "mlip", "mqtt", "unreliable"}
+NIGHTLY = {"alabos", "bluesky", "human", "mailbox", "mlip", "mqtt", "sila2", "unreliable"}
 
 
 def settings(name: str, folder: Path) -> CheckSettings:
@@ -36,6 +40,16 @@ def settings(name: str, folder: Path) -> CheckSettings:
     of_table = {"path": str(table), "delay": 0.1}
     shared = {"properties": {"energy": "eV/atom"}, "elements": ["Ba", "Ca", "O", "Sr", "Ti"]}
     found: dict[str, dict[str, Any]] = {
+        "alabos": {
+            "config": shared
+            | {
+                "url": f"http://127.0.0.1:{free_port()}",
+                "simulated": True,
+                "settle": 1.0,
+                "tasks": [{"type": "Scan", "results": {"energy": "scan.energy"}}],
+            },
+            "operator": "tests.lab_adapters.alabos_lab:serve",
+        },
         "filedrop": {"config": shared, "operator": "tests.lab_adapters.operators:robot"},
         "gateway": {
             "config": {
@@ -44,6 +58,13 @@ def settings(name: str, folder: Path) -> CheckSettings:
                 "secret_env": VARIABLE,
             },
             "operator": "tests.lab_adapters.gateways:table_server",
+        },
+        "bluesky": {
+            "config": queue_server.settings(
+                f"http://127.0.0.1:{free_port()}", folder / "queue" / "documents"
+            ),
+            "operator": "tests.lab_adapters.queue_server:serve",
+            "timeout": 60,
         },
         "mqtt": {
             "config": {
@@ -62,6 +83,10 @@ def settings(name: str, folder: Path) -> CheckSettings:
             "properties": ("energy",),
             "kills": 2,
             "timeout": 300,
+        },
+        "sila2": {
+            "config": sila_instrument.settings(free_port()),
+            "operator": "tests.lab_adapters.sila_instrument:serve",
         },
         "table": {"config": of_table},
         "unreliable": {"config": _unreliable(of_table)},
@@ -84,6 +109,11 @@ def test_it_keeps_what_it_promises(
 ) -> None:
     if name == "mqtt" and MOSQUITTO is None:
         pytest.skip("mosquitto is not installed")
+    if name == "bluesky" and not queue_server.INSTALLED:
+        pytest.skip(queue_server.WHY)
+    if name == "sila2":
+        pytest.importorskip("sila2")
+    monkeypatch.setenv(queue_server.VARIABLE, queue_server.API_KEY)
     monkeypatch.setenv(VARIABLE, SECRET)
     report = run_checks(name, settings(name, tmp_path), folder=tmp_path)
     assert report.passed, [r for r in report.results if r.verdict is Verdict.FAIL]

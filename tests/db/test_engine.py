@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import subprocess
 import sys
 import traceback
 from typing import TYPE_CHECKING
@@ -99,12 +100,52 @@ def test_a_safe_sqlite_is_used() -> None:
     assert sqlite_module().sqlite_version_info >= engine.SAFE_SQLITE
 
 
-def test_an_unsafe_sqlite_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def old_sqlite(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Python whose SQLite cannot share a WAL file."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 40, 1))
     monkeypatch.setitem(sys.modules, "pysqlite3", None)
-    with pytest.raises(MissingDependencyError, match="corrupt") as caught:
-        open_ledger("a.db")
-    assert "pip install pysqlite3" in caught.value.hint
+
+
+@pytest.mark.usefixtures("old_sqlite")
+def test_an_old_sqlite_has_a_file_to_itself(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    script = (
+        "import sqlite3, sys\n"
+        "sqlite3.sqlite_version_info = (3, 40, 1)\n"
+        "sys.modules['pysqlite3'] = None\n"
+        "from cloudseed.db import open_ledger\n"
+        f"open_ledger({str(path)!r}).close()\n"
+    )
+
+    def another_process() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=False
+        )
+
+    with open_ledger(str(path)) as ledger:
+        with ledger._database.reading() as session:
+            assert session.execute(text("PRAGMA journal_mode")).scalar_one() == "delete"
+        with open_ledger(str(path)) as again:
+            assert again.campaigns() == []
+        refused = another_process()
+        assert refused.returncode != 0
+        assert "Another process uses" in refused.stderr
+    assert another_process().returncode == 0
+
+
+@pytest.mark.usefixtures("old_sqlite")
+def test_an_old_sqlite_takes_over_a_file_with_a_log(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    with sqlite3.connect(path) as plain:
+        plain.execute("PRAGMA journal_mode=WAL")
+    plain.close()
+    with open_ledger(str(path)) as ledger:
+        ledger.create_campaign("c", {})
+    assert not path.with_name("a.db-wal").exists()
+    with open_ledger(str(path)) as ledger, ledger.claim(1) as claim:
+        ledger.heartbeat(claim, "stage")
+        assert ledger.lease(1).stage == "stage"
 
 
 def test_the_newer_of_two_sqlites_is_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,15 +117,15 @@ def test_a_report_makes_json_and_a_badge(tmp_path: Path) -> None:
 def test_a_check_file_is_read_strictly(tmp_path: Path) -> None:
     path = tmp_path / "check.yaml"
     path.write_text("config: {path: t.csv, delay: 1}\nstructures: [a.cif]\ntimeout: 5\n")
-    settings = read_check_file(path)
+    settings = read_check_file(path, "table")
     assert settings.config == {"path": str(tmp_path / "t.csv"), "delay": 1}
     assert settings.structures == (tmp_path / "a.cif",)
     for text, words in (("timeuot: 5", "timeuot"), ("- 1", "no settings"), ("a: [", "cannot")):
         path.write_text(text)
         with pytest.raises(SpecError, match=words):
-            read_check_file(path)
+            read_check_file(path, "table")
     with pytest.raises(SpecError, match="cannot be read"):
-        read_check_file(tmp_path / "none.yaml")
+        read_check_file(tmp_path / "none.yaml", "table")
 
 
 def test_an_integrator_may_say_what_to_make(tmp_path: Path) -> None:

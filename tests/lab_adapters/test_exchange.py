@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
 import sys
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -23,9 +25,6 @@ from cloudseed.lab_adapters import (
 from cloudseed.lab_adapters.reporting import open_jobs, report_result
 from tests.lab_adapters.kit import request, wait
 from tests.lab_adapters.operators import answer
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 UNITS = {"energy": "eV/atom"}
 
@@ -128,6 +127,9 @@ def test_a_result_is_taken_once_with_its_record(tmp_path: Path) -> None:
         ({"energy [meV/atom]": ""}, "asks for energy"),
         ({"outcome": "infeasible"}, "needs a reason"),
         ({"outcome": "splendid"}, "cannot be read"),
+        ({"outcome": "unknown", "reason": "?"}, "does not end a job"),
+        ({"outcome": "retracted", "reason": "?"}, "does not end a job"),
+        ({"outcome": "refused", "reason": "?"}, "does not end a job"),
         ({"started": "2026-01-01T00:00:00"}, "time zone"),
         ({"raw": "x", "raw_sha256": "1"}, "SHA-256"),
         ({"job_id": "k-9"}, "no job 'k-9'"),
@@ -158,6 +160,54 @@ def test_a_wrong_unit_is_refused(tmp_path: Path) -> None:
     (path / "d.csv").symlink_to("/etc/hostname")
     assert lab.poll([handle]) == []
     assert len(refusals(tmp_path)) == 4
+
+
+def test_one_odd_file_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    lab = make(tmp_path)
+    handle = lab.submit(request())
+    results = tmp_path / "exchange" / "results"
+    (results / "a.csv").mkdir()
+    os.mkfifo(results / "b.csv")
+    for name in ("c.csv", "d.csv"):
+        (results / name).write_text("job_id,energy\nk-1,-7\n")
+    answer(tmp_path / "exchange", handle, "-8000")
+    read, move = Path.read_bytes, os.replace
+
+    def reading(path: Path) -> bytes:
+        if path.name == "c.csv":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    def moving(path: Path, target: Path) -> None:
+        if Path(path).name == "d.csv":
+            raise PermissionError(1, "Operation not permitted")
+        move(path, target)
+
+    monkeypatch.setattr(Path, "read_bytes", reading)
+    monkeypatch.setattr(_exchange.os, "replace", moving)
+    (message,) = lab.poll([handle])
+    assert lab.poll([handle]) == [message]
+    assert caplog.text.count("d.csv cannot be moved") == 1
+    told = refusals(tmp_path)
+    assert [("plain file" in why, "cannot be read" in why) for why in told[:3]] == [
+        (True, False),
+        (True, False),
+        (False, True),
+    ]
+
+
+@pytest.mark.parametrize("last", ["k-9,-8", "k-1,-9"])
+def test_a_file_with_one_bad_row_gives_nothing(tmp_path: Path, last: str) -> None:
+    lab = make(tmp_path)
+    handle = lab.submit(request())
+    path = tmp_path / "exchange" / "results" / "a.csv"
+    path.write_text(f"job_id,energy\nk-1,-8\n{last}\n")
+    assert lab.poll([handle]) == []
+    assert len(refusals(tmp_path)) == 1
+    path.write_text("job_id,energy\nk-1,-8\nk-1,-8\n")
+    assert len(lab.poll([handle])) == 1
 
 
 def test_a_file_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

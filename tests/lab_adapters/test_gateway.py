@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import socket
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -19,14 +22,17 @@ from cloudseed.lab_adapters import (
     FailureKind,
     Feature,
     JobState,
+    LabMessage,
     Outcome,
     PullLab,
     load_lab,
+    operable,
 )
 from cloudseed.lab_adapters.gateway import GatewaySettings, KeySettings, Signer, new_secret
 from cloudseed.lab_adapters.gateway.desk import Desk
 from cloudseed.lab_adapters.gateway.guard import LARGEST
 from cloudseed.lab_adapters.gateway.journal import Journal
+from cloudseed.lab_adapters.gateway.server import GatewayServer, ServeSettings
 from cloudseed.lab_adapters.gateway.signing import HEADERS, signer_of
 from tests.lab_adapters.gateways import SECRET, VARIABLE, client, keys, serving, worker
 from tests.lab_adapters.kit import request, wait
@@ -35,7 +41,7 @@ from tests.lab_adapters.tasks import answer
 from tests.loop.labs import InstantLab
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from cloudseed.lab_adapters import ExperimentRequest
@@ -170,6 +176,23 @@ def test_a_key_has_a_role_and_a_time(tmp_path: Path) -> None:
             worker(url).lease("w", 1, 10.0)
 
 
+def test_a_role_is_not_evaded_by_another_spelling(tmp_path: Path) -> None:
+    mailbox = load_lab("mailbox", {"properties": {"energy": "eV/atom"}}, tmp_path / "lab")
+    body = json.dumps({"worker": "w", "seconds": 9.0}).encode()
+    with serving(mailbox, tmp_path) as url:
+        for key, target in (("agent", "/v1/%6Ceases"), ("robot", "/v1/descriptio%6E")):
+            method = "GET" if key == "robot" else "POST"
+            headers = Signer(key, SECRET.encode()).headers(method, target, body)
+            line = HTTPConnection(urlsplit(url).netloc, timeout=10)
+            line.request(method, target, body, headers | {"content-type": "application/json"})
+            answered = line.getresponse()
+            assert answered.status == 401
+            assert b"percent sign" in answered.read()
+            line.close()
+        with pytest.raises(LabError, match="never gave the cursor"):  # a query may have one
+            client(url).events("+1")
+
+
 def test_a_body_too_large_is_refused(url: str) -> None:
     answered = requests.post(f"{url}/v1/submit", data=b"x" * (LARGEST + 1), timeout=10)
     assert answered.status_code == 413
@@ -221,6 +244,31 @@ def test_a_lab_out_of_reach_is_an_error_not_a_loss() -> None:
     assert not lab.health().ready
 
 
+class _Cutting(BaseHTTPRequestHandler):
+    """Breaks off in the middle of its answer."""
+
+    def do_POST(self) -> None:
+        self.send_response(200)
+        self.send_header("content-length", "1000")
+        self.end_headers()
+        self.wfile.write(b'{"handle": ')
+
+    def log_message(self, *_: Any) -> None:
+        """Says nothing."""
+
+
+def test_an_answer_cut_short_is_a_lab_error() -> None:
+    with HTTPServer(("127.0.0.1", 0), _Cutting) as cutting:
+        thread = Thread(target=cutting.serve_forever, daemon=True)
+        thread.start()
+        lab = client(f"http://127.0.0.1:{cutting.server_port}")
+        with pytest.raises(LabError, match=r"reached: (IncompleteRead|ProtocolError)"):
+            lab.submit(request())
+        lab.close()
+        cutting.shutdown()
+        thread.join()
+
+
 def test_work_is_fetched_by_those_who_take_no_calls(tmp_path: Path) -> None:
     mailbox = load_lab("mailbox", {"properties": {"energy": "eV/atom"}}, tmp_path / "lab")
     assert isinstance(mailbox, PullLab)
@@ -228,7 +276,7 @@ def test_work_is_fetched_by_those_who_take_no_calls(tmp_path: Path) -> None:
         agent, robot, other = client(url), worker(url), worker(url)
         handles = [agent.submit(request(key)) for key in "ab"]
         (first,) = robot.lease("robot", 1, 30.0)
-        (second,) = other.lease("other", 5, 0.1)
+        (second,) = other.lease("other", 5, 1.0)
         assert (first.request, second.request) == (request("a"), request("b"))
         assert robot.lease("robot", 1, 30.0) == []
         assert [s.state for s in agent.reconcile(["a"])] == [JobState.RUNNING]
@@ -238,7 +286,8 @@ def test_work_is_fetched_by_those_who_take_no_calls(tmp_path: Path) -> None:
         robot.complete(first.token, outcome)
         with pytest.raises(LabError, match="has ended"):
             robot.heartbeat(first.token, 60.0)
-        time.sleep(0.15)
+        while datetime.now(UTC) <= second.until:
+            time.sleep(0.05)
         (again,) = robot.lease("robot", 1, 30.0)
         assert again.handle == second.handle
         for late in (
@@ -249,6 +298,9 @@ def test_work_is_fetched_by_those_who_take_no_calls(tmp_path: Path) -> None:
                 late()
         with pytest.raises(LabError, match="asks for energy"):
             robot.complete(again.token, Outcome(outcome.kind))
+        for failure in (FailureKind.UNKNOWN, FailureKind.REJECTED_STOCK):
+            with pytest.raises(LabError, match="does not end a job"):
+                robot.complete(again.token, Outcome.failed(failure, "?"))
         assert agent.cancel(again.handle) is JobState.CANCELLED
         with pytest.raises(LabError, match="another outcome"):
             robot.complete(again.token, outcome)
@@ -279,8 +331,6 @@ def test_a_server_that_died_in_mid_send_sends_nothing_twice(
     tmp_path: Path, delivery: DeliveryClass, taken: bool
 ) -> None:
     lab = _Dying(delivery, taken=taken)
-    from cloudseed.lab_adapters import operable
-
     with pytest.raises(KeyboardInterrupt):
         Desk(operable(lab), Journal(tmp_path / "g.db")).submit(request())
     lab.dies = False
@@ -293,8 +343,29 @@ def test_a_server_that_died_in_mid_send_sends_nothing_twice(
         assert lab.runs["k-1"] == taken
         return
     assert desk.describe().delivery is DeliveryClass.A
+    (status,) = desk.reconcile(["k-1"])
+    assert (status.handle is not None) == taken
     assert desk.submit(request()) == desk.submit(request()) == "handle-k-1"
     assert lab.runs["k-1"] == 1
+
+
+class _Mumbling(InstantLab):
+    """Says something unreadable about one submission."""
+
+    def poll(self, handles: Sequence[str]) -> list[LabMessage]:
+        return [
+            LabMessage("odd", m.key, b"gibberish") if m.key == "odd" else m
+            for m in super().poll(handles)
+        ]
+
+
+def test_a_message_that_is_no_outcome_hides_no_other(tmp_path: Path) -> None:
+    desk = Desk(operable(_Mumbling()), Journal(tmp_path / "g.db"))
+    handles = [desk.submit(request(key)) for key in ("odd", "k-1")]
+    for _ in range(2):
+        assert [m.raw == b"gibberish" for m in desk.poll(handles)] == [True, False]
+    told = [e.message.key for e in desk.events(None).events if e.message is not None]
+    assert told == ["k-1"]
 
 
 def test_secrets_are_kept(tmp_path: Path) -> None:
@@ -315,6 +386,15 @@ def test_secrets_are_kept(tmp_path: Path) -> None:
     for bad in (KeySettings(id="a"), KeySettings(id="a", secret_file=path, secret_env="X")):
         with pytest.raises(UsageError, match="secret_file"):
             signer_of(bad)
+
+
+def test_a_port_in_use_is_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = ServeSettings(port=taken.getsockname()[1], keys=keys())
+        server = GatewayServer(open_lab("table", tmp_path), settings, tmp_path)
+        with pytest.raises(UsageError, match="cannot listen") as caught:
+            server.run()
+        assert caught.value.hint
 
 
 def test_beyond_this_machine_there_is_tls(tmp_path: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudseed.errors import LabError, MissingDependencyError
+from cloudseed.errors import LabError, MissingDependencyError, SpecError
 from cloudseed.lab_adapters import Feature, LabAdapter, Outcome, load_lab
 from cloudseed.lab_adapters.gateway.mqtt import BrokerSettings, connect, start, topic
 from cloudseed.lab_adapters.gateway.mqtt_server import MqttServer
@@ -120,6 +120,24 @@ def test_a_replayed_or_retained_request_is_not_carried_out(broker: Broker, tmp_p
     assert count.read_text().split() == ["k-1"]
 
 
+def test_an_odd_message_does_not_end_the_server(
+    broker: Broker, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: Any
+) -> None:
+    with behind(open_lab("table", tmp_path), broker.port, tmp_path) as server:
+        lab = client(broker.port)
+        for target in ("//[", "", "\u00e9?\u00e9", "/v1/health%2F"):
+            with pytest.raises(LabError):
+                lab._line.ask("GET", target)
+        assert lab.health().ready
+        with monkeypatch.context() as patch:
+            patch.setattr(server, "_app", None)
+            with pytest.raises(LabError, match="does not answer"):
+                client(broker.port, timeout=0.5).describe()
+        assert "a request failed" in caplog.text
+        assert lab.health().ready
+        lab.close()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("jobs", "kills"), [(12, 2), pytest.param(300, 12, marks=pytest.mark.nightly)]
@@ -157,6 +175,22 @@ def test_each_job_runs_once_although_the_broker_is_killed(
     assert sorted(count.read_text().split()) == sorted(keys_)
     assert sorted(recorded) == sorted(keys_)
     assert len(set(recorded.values())) == jobs
+
+
+def test_beyond_this_machine_there_is_tls(tmp_path: Path) -> None:
+    def tls_of(**settings: Any) -> bool:
+        return BrokerSettings(lab="bench", **settings).with_tls
+
+    assert tls_of(host="broker.example.org")
+    assert tls_of(tls=True)
+    assert tls_of(ca=tmp_path / "ca.pem")
+    assert not tls_of()
+    assert not tls_of(host="broker.example.org", tls=False, insecure=True)
+    assert connect(BrokerSettings(lab="bench", tls=True), "x", durable=False)._ssl
+    for bad in ({"host": "broker.example.org"}, {"ca": "ca.pem"}):
+        config = {"lab": "bench", "key_id": "agent", "secret_env": VARIABLE, "tls": False, **bad}
+        with pytest.raises(SpecError, match="TLS"):
+            load_lab("mqtt", config, tmp_path)
 
 
 def test_a_missing_library_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def test_an_unknown_lab_has_a_near_one(tmp_path: Path) -> None:
     assert caught.value.hint == "Did you mean 'mlip'?"
     with pytest.raises(UsageError) as caught:
         load_lab("robot", {}, tmp_path)
-    assert "mlip, mqtt, table" in caught.value.hint
+    assert "mlip, mqtt, sila2, table" in caught.value.hint
 
 
 def test_a_misspelt_setting_has_a_near_one(tmp_path: Path) -> None:

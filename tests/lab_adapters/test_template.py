@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
-from cloudseed.errors import UsageError
+from cloudseed.errors import LabError, UsageError
 from cloudseed.lab_adapters.template import write_adapter
 
 ROOT = Path(__file__).parents[2]
@@ -41,3 +43,25 @@ def test_it_overwrites_nothing_and_takes_no_odd_names(tmp_path: Path) -> None:
     for name in ("../x", "Furnace", "", "a b", "1st"):
         with pytest.raises(UsageError, match="cannot be called"):
             write_adapter(name, tmp_path / "new")
+    for name in ("class", "socket", "cloudseed"):
+        with pytest.raises(UsageError, match="for itself") as caught:
+            write_adapter(name, tmp_path / "new")
+        assert caught.value.hint
+
+
+def test_it_believes_no_garbage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_adapter("odd-balance", tmp_path / "new")
+    monkeypatch.syspath_prepend(tmp_path / "new")
+    lab = importlib.import_module("odd_balance").OddBalanceLab("127.0.0.1", 1)
+    connection = MagicMock()
+    connection.__enter__.return_value = connection
+    monkeypatch.setattr("socket.create_connection", lambda *_, **__: connection)
+    for said in ("", "ERR what?", "DONE", "DONE 2.0", "DONE two 0.1", "DONE 2 0.1 3"):
+        connection.makefile().readline.return_value = said + "\n"
+        with pytest.raises(LabError, match="says"):
+            lab.poll(["k-1"])
+        if not said.startswith("DONE"):
+            with pytest.raises(LabError, match="says"):
+                lab.lookup("k-1")
+    connection.makefile().readline.return_value = "UNKNOWN\n"
+    assert lab.lookup("k-1") is None

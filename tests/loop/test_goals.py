@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from cloudseed.errors import SpecError
+from cloudseed.errors import InputError, SpecError
 from cloudseed.loop import campaign as module
 from cloudseed.loop import create_campaign, load_spec, open_campaign
 from cloudseed.loop.reporting import write_results
@@ -125,3 +125,11 @@ def test_the_best_share_of_the_pool_is_found(written, tmp_path, monkeypatch):
     assert end.best.value("band_gap") == max(r.value("band_gap") or 0 for r in end.results)
     assert "find highest 10 % band_gap" in report
     assert end.to_json()["hits"] == end.hits
+
+
+def test_a_head_that_is_misspelt_is_refused_before_anything_is_made(written, tmp_path):
+    path = written(objective="max band_gap", surrogate={"heads": {"band_gap": "bandgap"}})
+    with pytest.raises(InputError, match="no head 'bandgap'") as caught:
+        create_campaign(load_spec(path), tmp_path / "run", lambda _: None)
+    assert caught.value.hint == "Did you mean 'band_gap'?"
+    assert not (tmp_path / "run").exists()

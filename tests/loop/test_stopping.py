@@ -30,6 +30,8 @@ def standing(hits, outlooks, running=0):
             ),
             at=i + 1 if i < count else None,
             step=step,
+            failures=(),
+            candidate=SimpleNamespace(id=i),
             feasible=i in hits if i < count else None,
             values={"bulk_modulus": 150.0 if i in hits else 50.0} if i < count else {},
         )
@@ -39,8 +41,11 @@ def standing(hits, outlooks, running=0):
         results=results,
         outlooks={step: {"expected_hits": hope} for step, hope in outlooks.items()},
         measured=count,
+        used=count,
         unsuccessful=0,
         elapsed=0.0,
+        spending={},
+        limits={},
         pool=500,
         states={"measured": count, **({"running": running} if running else {})},
     )

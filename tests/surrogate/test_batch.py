@@ -140,6 +140,24 @@ def test_botorch_forgets_the_pending_points_it_was_made_with():
     assert forgotten > remembered + 3
 
 
+def test_a_bound_on_what_is_sought_and_a_gain_are_one_event_of_the_batch():
+    found, known = criterion("a <= 0.95"), np.array([1.0, 1.0, 1.0, 0.0, 1.0])
+    choice = np.array([[0.62]])
+    _, (told,) = choose_jointly(found, Baseline(X, known), choice, 1, seed=0)
+    model = found.surrogates["a"]
+    mean, joint = model.standardised_joint(np.concatenate([X, choice]))
+    joint[np.diag_indices(6)] += 1e-8
+    rng = np.random.default_rng(1)
+    drawn = rng.multivariate_normal(mean, joint, size=200_000, method="cholesky")
+    best = np.where(known == 1, drawn[:, :5], -np.inf).max(axis=1)
+    top = (0.95 - model.centre) / model.scale
+    gain = np.where(drawn[:, 5] <= top, np.maximum(drawn[:, 5] - best, 0.0), 0.0)
+    error = gain.std() / np.sqrt(len(gain))
+    assert gain.mean() > 20 * error
+    # The method's own 256 samples of what is known have an error too, which is small here.
+    assert np.exp(told) == pytest.approx(gain.mean(), rel=0.05)
+
+
 def test_hopeless_candidates_keep_their_order():
     found = criterion()
     low = np.array([[0.02], [0.05], [0.08], [0.11]])

@@ -4,7 +4,7 @@ import pytest
 from cloudseed.errors import InputError
 from cloudseed.surrogate import features
 from cloudseed.surrogate.features import Features, fit_projection
-from cloudseed.surrogate.modelling import Space
+from cloudseed.surrogate.space import Space
 
 
 def test_projection_keeps_distances_up_to_one_scale():

@@ -10,10 +10,10 @@ from cloudseed.errors import FitError, InputError
 from cloudseed.surrogate.classifier import HintPrior, fit_classifier
 from cloudseed.surrogate.deciding import decide
 from cloudseed.surrogate.hurdle import fit_hurdle, is_inflated
-from cloudseed.surrogate.modelling import Space
 from cloudseed.surrogate.objectives import problem
 from cloudseed.surrogate.protocols import Observations
 from cloudseed.surrogate.selecting import Measured
+from cloudseed.surrogate.space import Space
 
 RNG = np.random.default_rng(3)
 X = RNG.uniform(-1, 1, size=(300, 3))

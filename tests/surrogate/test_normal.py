@@ -8,6 +8,7 @@ from scipy.stats import norm
 from cloudseed.surrogate.normal import (
     log_expected_approach,
     log_expected_improvement,
+    log_expected_ramp,
     log_probability_between,
 )
 
@@ -66,3 +67,33 @@ def test_expected_approach_stays_finite_and_ordered():
     found = log_expected_approach(means, np.ones(60), 1.0, np.full(60, 0.2))
     assert np.isfinite(found).all()
     assert (np.diff(found) < 0).all()
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+@pytest.mark.parametrize(
+    ("mean", "sd", "lower", "upper"),
+    [(0.2, 1.0, 0.0, 0.5), (-3.0, 0.7, 0.0, 4.0), (9.0, 2.0, 1.0, 1.01), (0.5, 0.01, 0.0, 1.0)],
+)
+def test_an_expected_ramp_is_the_integral(sign, mean, sd, lower, upper):
+    origin = lower if sign > 0 else upper
+    integral, _ = quad(
+        lambda v: sign * (v - origin) * norm.pdf(v, mean, sd),
+        lower,
+        upper,
+        points=[min(max(mean, lower), upper)],
+        epsabs=0,
+        limit=200,
+    )
+    found = log_expected_ramp(
+        np.array([mean]), np.array([sd]), lower, upper, origin=origin, sign=sign
+    )
+    assert found[0] == pytest.approx(math.log(integral), abs=1e-8)
+
+
+def test_a_ramp_without_an_end_is_the_expected_improvement():
+    means = np.concatenate([-np.logspace(-3, 5, 50), np.logspace(-3, 3, 50)])
+    sds = np.array([[0.1], [1.0], [30.0]])
+    found = log_expected_ramp(means, sds, 0.0, np.inf, origin=0.0)
+    wanted = log_expected_improvement(*np.broadcast_arrays(means, sds))
+    np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-8)
+    assert log_expected_ramp(means, sds, 1.0, 1.0, origin=0.0).max() == -np.inf

@@ -58,6 +58,15 @@ def test_a_robust_fit_that_fails_leaves_the_default(monkeypatch):
     assert any("it went wrong" in note for note in found.notes)
 
 
+def test_too_many_values_for_a_robust_model_leave_the_default(monkeypatch):
+    monkeypatch.setattr(robust, "MAX_ROWS", 20)
+    x, y = data(24)
+    found = fit_property(Measured("a", x, y), 0, "robust")
+    assert found.summary["kind"] == "gp"
+    assert found.hyper == gp.fit(x, y, seed=0).hyper
+    assert any("24 values of a are more than the 20" in note for note in found.notes)
+
+
 def test_without_outliers_the_robust_model_is_the_default():
     x, y = data(25)
     found, plain = fit_robust(x, y, seed=0, name="a"), gp.fit(x, y, seed=0)

@@ -7,9 +7,10 @@ from cloudseed.errors import ObjectiveError
 from cloudseed.surrogate import Observations, decide, is_feasible, merit, parse_problem, rank
 from cloudseed.surrogate.backtesting import CloudSearcher, Rules, Truth, replay
 from cloudseed.surrogate.judging import as_optimum, bounded
-from cloudseed.surrogate.modelling import Space, fit_criterion
+from cloudseed.surrogate.modelling import fit_criterion
 from cloudseed.surrogate.objectives import describe, objective_text
 from cloudseed.surrogate.shares import membership
+from cloudseed.surrogate.space import Space
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(400, 5))

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - pydantic reads it
 from typing import Any
 
-import yaml
 from pydantic import Field
 
-from cloudseed.errors import SpecError
+from cloudseed.lab_adapters._files import beside, read_yaml, settings_beside
 from cloudseed.lab_adapters._settings import LabSettings, read_settings
 
 __all__ = ["CheckSettings", "read_check_file"]
-
-LARGEST = 1_000_000
-"""Bytes of the largest file that is read."""
 
 
 class CheckSettings(LabSettings):
@@ -42,30 +38,20 @@ class CheckSettings(LabSettings):
     )
 
 
-def read_check_file(path: Path | None) -> CheckSettings:
-    """Reads a YAML file of `CheckSettings`; `path` in the lab's settings is taken from beside it.
+def read_check_file(path: Path | None, adapter: str) -> CheckSettings:
+    """Reads a YAML file of `CheckSettings`; files that it names are taken from beside it.
+
+    Args:
+        path: The file; None for no settings.
+        adapter: The lab whose settings are under `config:`.
 
     Raises:
         SpecError: If the file is missing or holds something unknown or wrong.
     """
     if path is None:
         return CheckSettings()
-    try:
-        if path.stat().st_size > LARGEST:
-            raise SpecError(f"{path} is too large.", hint="It should be a page of YAML.")
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SpecError(
-            f"{path} cannot be read: {' '.join(str(error).split())[:200]}",
-            hint="It must be YAML with `config:` and what else the check shall know.",
-        ) from error
-    if not isinstance(data, dict):
-        raise SpecError(f"{path} holds no settings.", hint="Begin with `config:`.")
     base = path.resolve().parent
+    data = beside(CheckSettings, read_yaml(path, "config:"), base)
     settings = read_settings(CheckSettings, data, "check")
-    config = {
-        key: str(base / Path(value).expanduser()) if key == "path" else value
-        for key, value in settings.config.items()
-    }
-    structures = tuple(base / p.expanduser() for p in settings.structures)
-    return settings.model_copy(update={"config": config, "structures": structures})
+    config = settings_beside(adapter, settings.config, base, by_path=True)
+    return settings.model_copy(update={"config": config})

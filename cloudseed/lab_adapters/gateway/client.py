@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlencode, urlsplit
 
 import requests
+import urllib3
 from pydantic import Field, model_validator
 
 from cloudseed.errors import LabError
@@ -126,7 +127,7 @@ class HttpLine:
                 stream=True,
             ) as answer:
                 raw = answer.raw.read(LARGEST + 1, decode_content=True)
-        except (requests.RequestException, OSError) as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise LabError(
                 f"The lab at {self._settings.url} cannot be reached: {type(error).__name__}.",
                 hint="Is it serving, and is the address right?",
@@ -175,6 +176,8 @@ class GatewayLab(BaseLab):
     Args:
         line: What carries the words.
     """
+
+    settings_type = GatewaySettings
 
     def __init__(self, line: Line) -> None:
         self._line = line

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from cloudseed.errors import LabError
+from cloudseed.errors import CloudseedError, LabError
 from cloudseed.lab_adapters.protocols import (
     DeliveryClass,
     Feature,
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     )
 
 __all__ = ["Desk"]
+
+log = logging.getLogger(__name__)
 
 
 class Desk:
@@ -78,7 +81,8 @@ class Desk:
         digest = hashlib.sha256(text.encode()).hexdigest()
         with self._lock:
             handle, known = self._journal.begin(request.key, digest)
-            if handle is None and known:
+            again = handle is None and known
+            if again and self._lab.describe().delivery is not DeliveryClass.A:
                 handle = self._after_a_crash(request.key)
             if handle is None:
                 handle = self._lab.submit(request)
@@ -86,10 +90,7 @@ class Desk:
             return handle
 
     def _after_a_crash(self, key: str) -> str | None:
-        delivery = self._lab.describe().delivery
-        if delivery is DeliveryClass.A:
-            return None
-        if delivery is DeliveryClass.C:
+        if self._lab.describe().delivery is DeliveryClass.C:
             raise LabError(
                 f"A crash hides whether the lab got {key!r}, and the lab cannot be asked.",
                 hint="A person must look at the instrument; plan it again under a new key.",
@@ -116,10 +117,11 @@ class Desk:
     def _note(self, messages: Sequence[LabMessage]) -> None:
         """Writes down what ended and is not written down yet."""
         new = {m.message_id: m for m in messages if m.message_id not in self._noted}
-        ended = [m for m in new.values() if _kind(m) is not OutcomeKind.UNKNOWN]
+        kinds = {name: _kind(m) for name, m in new.items()}
+        ended = [new[n] for n, kind in kinds.items() if kind not in {None, OutcomeKind.UNKNOWN}]
         if ended:
             self._journal.take(ended)
-            self._noted.update(m.message_id for m in ended)
+        self._noted.update(n for n, kind in kinds.items() if kind is not OutcomeKind.UNKNOWN)
 
     def events(self, cursor: str | None) -> EventPage:
         """Returns what happened after a cursor."""
@@ -187,5 +189,10 @@ class Desk:
             self._journal.close()
 
 
-def _kind(message: LabMessage) -> OutcomeKind:
-    return Outcome.from_json(message.raw).kind
+def _kind(message: LabMessage) -> OutcomeKind | None:
+    """Returns what a message means; None for one that is no outcome, which ends nothing."""
+    try:
+        return Outcome.from_json(message.raw).kind
+    except (CloudseedError, RecursionError):
+        log.warning("the message %s about %s is no outcome", message.message_id, message.key)
+        return None

@@ -18,7 +18,7 @@ import threading
 from pathlib import Path  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from cloudseed.errors import LabError, MissingDependencyError
 from cloudseed.lab_adapters._settings import LabSettings, read_settings
@@ -27,8 +27,13 @@ from cloudseed.lab_adapters.gateway.signing import HEADERS, Signer, read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from typing import Self
 
 __all__ = ["BrokerSettings", "MqttLab", "MqttLine", "MqttSettings", "connect", "topic"]
+
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+"""What this machine calls itself."""
 
 
 class BrokerSettings(LabSettings):
@@ -39,7 +44,29 @@ class BrokerSettings(LabSettings):
     lab: str = Field(pattern=r"[A-Za-z0-9._-]{1,64}", description="Name of the lab in its topics.")
     username: str | None = Field(default=None, description="Who we are to the broker.")
     password_env: str | None = Field(default=None, description="Variable with the password.")
-    ca: Path | None = Field(default=None, description="Authority of the broker (PEM): use TLS.")
+    tls: bool | None = Field(
+        default=None, description="Whether to use TLS; by default beyond this machine, or with ca."
+    )
+    ca: Path | None = Field(
+        default=None, description="Authority of the broker (PEM); by default the system's."
+    )
+    insecure: bool = Field(
+        default=False, description="Whether `tls: false` is meant, beyond this machine."
+    )
+
+    @property
+    def with_tls(self) -> bool:
+        """Whether TLS is used."""
+        near = self.host in LOOPBACK
+        return (self.ca is not None or not near) if self.tls is None else self.tls
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if self.tls is False and self.ca is not None:
+            raise ValueError("`ca` is for TLS, and `tls` is false")
+        if not (self.with_tls or self.host in LOOPBACK or self.insecure):
+            raise ValueError("without TLS no broker beyond this machine is used")
+        return self
 
 
 class MqttSettings(BrokerSettings):
@@ -79,8 +106,8 @@ def connect(settings: BrokerSettings, client_id: str, *, durable: bool) -> Any:
     client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5)
     if settings.username is not None:
         client.username_pw_set(settings.username, os.environ.get(settings.password_env or ""))
-    if settings.ca is not None:
-        client.tls_set_context(ssl.create_default_context(cafile=str(settings.ca)))
+    if settings.with_tls:
+        client.tls_set_context(ssl.create_default_context(cafile=settings.ca))
     client.reconnect_delay_set(min_delay=1, max_delay=10)
     client.user_data_set({"durable": durable})
     return client
@@ -109,7 +136,7 @@ def start(client: Any, settings: BrokerSettings) -> None:
     except OSError as error:
         raise LabError(
             f"The broker at {settings.host}:{settings.port} cannot be reached: {error}.",
-            hint="Is it running, and is the address right?",
+            hint="Is it running, is the address right, and does it speak TLS where we do?",
         ) from error
     client.loop_start()
 
@@ -240,6 +267,8 @@ class MqttLine:
 
 class MqttLab(GatewayLab):
     """A lab behind a broker."""
+
+    settings_type = MqttSettings
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], workdir: Path) -> MqttLab:

@@ -7,9 +7,8 @@ import logging
 import queue
 import threading
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from cloudseed.errors import CloudseedError, LabError
+from cloudseed.errors import LabError
 from cloudseed.lab_adapters.base import operable
 from cloudseed.lab_adapters.gateway.desk import Desk
 from cloudseed.lab_adapters.gateway.guard import Guard, SignedApp
@@ -112,23 +111,23 @@ class MqttServer:
         words = dict(getattr(message.properties, "UserProperty", []))
         try:
             status, signature, body = asyncio.run(self._call(words, message.payload))
-        except CloudseedError as error:
-            log.warning("a request failed: %s", error.message)
+        except Exception:  # whatever one message does, the next one is served
+            log.exception("a request failed")
             return
         self._publish(reply, name, {"status": str(status), HEADERS[3]: signature}, body)
 
     async def _call(self, words: dict[str, str], body: bytes) -> tuple[int, str, bytes]:
         """Hands a request to the application as HTTP would."""
-        parts = urlsplit(words.get("target", "/"))
+        path, _, query = words.get("target", "/").partition("?")
         scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "method": words.get("method", "GET"),
             "scheme": "mqtt",
-            "path": parts.path,
-            "raw_path": parts.path.encode(),
-            "query_string": parts.query.encode(),
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
             "root_path": "",
             "headers": [
                 (b"content-type", b"application/json"),

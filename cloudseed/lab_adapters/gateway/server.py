@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import logging
+import socket
 import threading
+from collections import Counter
 from pathlib import Path  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Any
 
 import fastapi
 import uvicorn
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cloudseed import __version__
 from cloudseed.errors import CloudseedError, LabError, UsageError
@@ -21,7 +23,7 @@ from cloudseed.lab_adapters.base import operable
 from cloudseed.lab_adapters.gateway.desk import Desk
 from cloudseed.lab_adapters.gateway.guard import Guard, SignedApp
 from cloudseed.lab_adapters.gateway.journal import Journal
-from cloudseed.lab_adapters.gateway.mqtt import BrokerSettings  # noqa: TC001
+from cloudseed.lab_adapters.gateway.mqtt import LOOPBACK, BrokerSettings
 from cloudseed.lab_adapters.gateway.signing import KeySettings  # noqa: TC001
 from cloudseed.lab_adapters.gateway.wire import (
     Completion,
@@ -48,8 +50,6 @@ __all__ = ["GatewayServer", "ServeSettings", "make_app"]
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = {"127.0.0.1", "::1", "localhost"}
-
 
 class ServeSettings(LabSettings):
     """What `cloudseed lab serve` is to know."""
@@ -73,6 +73,14 @@ class ServeSettings(LabSettings):
     insecure: bool = Field(
         default=False, description="Whether it may listen beyond this machine without TLS."
     )
+
+    @field_validator("keys")
+    @classmethod
+    def _check_names(cls, keys: tuple[KeySettings, ...]) -> tuple[KeySettings, ...]:
+        counts = Counter(key.id for key in keys)
+        if doubled := [name for name, count in counts.items() if count > 1]:
+            raise ValueError(f"there are two keys {doubled[0]!r}")
+        return keys
 
 
 class GatewayServer:
@@ -123,19 +131,36 @@ class GatewayServer:
         return int(self._server.servers[0].sockets[0].getsockname()[1])
 
     def run(self) -> None:
-        """Serves until `stop`, or a signal to the main thread."""
+        """Serves until `stop`, or a signal to the main thread.
+
+        Raises:
+            UsageError: If its address cannot be used.
+        """
         watcher = threading.Thread(target=self._watch, name="cloudseed-gateway", daemon=True)
-        watcher.start()
         try:
-            self._server.run()
+            listening = self._listen()
+            watcher.start()
+            self._server.run(sockets=[listening])
         finally:
             self._ended.set()
-            watcher.join(timeout=10)
+            if watcher.ident is not None:
+                watcher.join(timeout=10)
             self._desk.close()
 
     def stop(self) -> None:
         """Has `run` return; may be called from any thread."""
         self._server.should_exit = True
+
+    def _listen(self) -> socket.socket:
+        host, port = self._desk_settings.host, self._desk_settings.port
+        try:
+            family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+            return socket.create_server((host, port), family=family, backlog=2048)
+        except OSError as error:
+            raise UsageError(
+                f"The gateway cannot listen on {host}:{port}: {error.strerror}.",
+                hint="Does another server run there? Set another `port` or `host`.",
+            ) from error
 
     def _watch(self) -> None:
         while not self._ended.wait(self._desk_settings.interval):

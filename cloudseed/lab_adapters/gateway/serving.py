@@ -8,7 +8,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from cloudseed.errors import MissingDependencyError, SpecError
+from cloudseed.errors import MissingDependencyError
+from cloudseed.lab_adapters._files import beside, read_yaml, settings_beside
 from cloudseed.lab_adapters._settings import read_settings
 from cloudseed.lab_adapters.registry import load_lab
 
@@ -34,7 +35,7 @@ def serve(adapter: str, config: Path, folder: Path, tell: Callable[[str], None])
         MissingDependencyError: If the extra `gateway` is not installed.
         UsageError: If a setting is wrong.
     """
-    settings = read_serve_file(config)
+    settings = read_serve_file(config, adapter)
     from cloudseed.lab_adapters.gateway.server import GatewayServer
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,45 +56,28 @@ def serve(adapter: str, config: Path, folder: Path, tell: Callable[[str], None])
     server.run()
 
 
-def read_serve_file(path: Path) -> ServeSettings:
-    """Reads the settings of a server; files are taken from beside it.
+def read_serve_file(path: Path, adapter: str) -> ServeSettings:
+    """Reads the settings of a server; files that it names are taken from beside it.
+
+    Args:
+        path: The file.
+        adapter: The lab whose settings are under `config:`.
 
     Raises:
         MissingDependencyError: If the extra `gateway` is not installed.
         SpecError: If the file is missing or wrong.
     """
-    import yaml
-
     try:
         from cloudseed.lab_adapters.gateway.server import ServeSettings
     except ImportError as error:
         raise MissingDependencyError(
             f"The gateway's server needs {error.name}.", hint="pip install 'cloudseed[gateway]'"
         ) from error
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SpecError(
-            f"{path} cannot be read: {' '.join(str(error).split())[:200]}",
-            hint="It must be YAML with `keys:` and the lab's `config:`.",
-        ) from error
-    if not isinstance(data, dict):
-        raise SpecError(f"{path} holds no settings.", hint="Begin with `keys:`.")
-    settings = read_settings(ServeSettings, data, "serve")
     base = path.resolve().parent
-    keys = tuple(
-        key
-        if key.secret_file is None
-        else key.model_copy(update={"secret_file": base / key.secret_file})
-        for key in settings.keys
-    )
-    tls = {
-        name: base / file
-        for name in ("tls_cert", "tls_key", "client_ca")
-        if (file := getattr(settings, name)) is not None
-    }
-    config = {k: str(base / v) if k == "path" else v for k, v in settings.config.items()}
-    return settings.model_copy(update={"keys": keys, "config": config, **tls})
+    data = beside(ServeSettings, read_yaml(path, "keys:"), base)
+    settings = read_settings(ServeSettings, data, "serve")
+    config = settings_beside(adapter, settings.config, base, by_path=True)
+    return settings.model_copy(update={"config": config})
 
 
 def _log_to(path: Path) -> None:

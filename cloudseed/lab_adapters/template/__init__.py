@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import keyword
 import re
+import sys
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -39,11 +41,16 @@ def write_adapter(name: str, folder: Path) -> list[Path]:
             f"An adapter cannot be called {name!r}.",
             hint="Use small letters, digits and single hyphens, beginning with a letter.",
         )
+    module = name.replace("-", "_")
+    if keyword.iskeyword(module) or module in sys.stdlib_module_names or module == "cloudseed":
+        raise UsageError(
+            f"Python keeps the name {module!r} for itself.",
+            hint=f"Choose another, such as my-{name}.",
+        )
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} holds files already.", hint="Name a new folder with `--out`.")
     import jinja2
 
-    module = name.replace("-", "_")
     words = {"name": module, "module": module, "kind": module.title().replace("_", "") + "Lab"}
     environment = jinja2.Environment(
         undefined=jinja2.StrictUndefined,

@@ -8,7 +8,7 @@ torch loads when a predictor is first used; `debye` and `finetuning` are modules
 """
 
 from cloudseed.surrogate.prediction.fitting import LINKS, PropertyTable, fit_heads
-from cloudseed.surrogate.prediction.guessing import guess
+from cloudseed.surrogate.prediction.guessing import check_heads, guess
 from cloudseed.surrogate.prediction.heads import Head
 from cloudseed.surrogate.prediction.predictor import (
     NEEDS_ATOMS,
@@ -27,6 +27,7 @@ __all__ = [
     "Prediction",
     "Predictor",
     "PropertyTable",
+    "check_heads",
     "fit_heads",
     "guess",
     "resolve",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,9 +19,29 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-__all__ = ["guess"]
+__all__ = ["check_heads", "guess"]
 
 _CHUNK = 65_536
+
+
+def check_heads(
+    source: str | Path, encoder_id: str, width: int, renamed: Mapping[str, str]
+) -> None:
+    """Checks that an encoder has the heads that are asked for by name.
+
+    Args:
+        source: A shipped name, a folder, or a hub id.
+        encoder_id: Its id.
+        width: Length of its embeddings.
+        renamed: Property -> head.
+
+    Raises:
+        EncoderError: If heads are asked for and it has none that can be read.
+        InputError: If a property is given a head that does not exist.
+    """
+    if renamed:
+        folder = open_checkpoint(source, offline=True).folder
+        _require(renamed, _usable(read_heads(folder, encoder_id, width)))
 
 
 def guess(
@@ -54,14 +75,8 @@ def guess(
         heads = read_heads(folder, encoder_id, features.shape[1])
     except EncoderError:
         return {}
-    known = sorted(set(heads) - set(NEEDS_ATOMS))
-    for name, head in renamed.items():
-        if head not in known:
-            raise InputError(
-                f"The encoder has no head {head!r} to predict {name} by.",
-                hint=f"Its heads are: {', '.join(known)}.",
-                property=name,
-            )
+    known = _usable(heads)
+    _require(renamed, known)
     found = {}
     for name, head in wanted.items():
         if head not in known:
@@ -74,3 +89,20 @@ def guess(
         if np.isfinite(mean).all() and np.isfinite(sd).all():
             found[name] = Guess(mean, sd)
     return found
+
+
+def _usable(heads: Iterable[str]) -> list[str]:
+    return sorted(set(heads) - set(NEEDS_ATOMS))
+
+
+def _require(renamed: Mapping[str, str], known: list[str]) -> None:
+    for name, head in renamed.items():
+        if head not in known:
+            near = difflib.get_close_matches(head, known, n=1)
+            raise InputError(
+                f"The encoder has no head {head!r} to predict {name} by.",
+                hint=f"Did you mean {near[0]!r}?"
+                if near
+                else f"Its heads are: {', '.join(known)}.",
+                property=name,
+            )

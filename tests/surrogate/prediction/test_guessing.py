@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cloudseed.errors import InputError
-from cloudseed.surrogate import Predictor, guess
+from cloudseed.errors import EncoderError, InputError
+from cloudseed.surrogate import Predictor, check_heads, guess
 from tests.surrogate.prediction.kit import encoder, perovskites
 
 STRINGS = perovskites()[:6]
@@ -29,3 +29,14 @@ def test_a_property_may_have_a_head_of_another_name(checkpoint):
 
 def test_other_embeddings_have_no_heads(checkpoint):
     assert guess(checkpoint, "another", np.zeros((3, encoder().dimension)), ["band_gap"]) == {}
+
+
+def test_named_heads_are_checked_before_anything_is_embedded(checkpoint):
+    about = (encoder().id, encoder().dimension)
+    check_heads(checkpoint, *about, {"gap": "band_gap"})
+    with pytest.raises(InputError, match="no head 'bandgap'") as caught:
+        check_heads(checkpoint, *about, {"gap": "bandgap"})
+    assert caught.value.hint == "Did you mean 'band_gap'?"
+    with pytest.raises(EncoderError):
+        check_heads(checkpoint, "another", encoder().dimension, {"gap": "band_gap"})
+    check_heads(checkpoint, "another", encoder().dimension, {})

@@ -1,0 +1,142 @@
+"""`cloudseed approvals`: what waits for a person before it goes to a real lab."""
+
+from __future__ import annotations
+
+import getpass
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cloudseed.cli.commands import print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cloudseed.db import Ledger
+
+__all__ = ["approvals", "user"]
+
+approvals = typer.Typer(
+    no_args_is_help=True,
+    help="See and answer what waits for a person before it goes to a real lab.",
+)
+
+_console = Console(highlight=False)
+
+Sha = Annotated[
+    str, typer.Argument(metavar="SHA256", help="What `list` shows; eight characters or more.")
+]
+Where = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[CAMPAIGN]",
+        help="A run folder, or a campaign's name under ./runs. Default: the newest there.",
+        show_default=False,
+    ),
+]
+Reason = Annotated[str, typer.Option(help="Why; it stays in the ledger.")]
+By = Annotated[
+    str | None, typer.Option(help="Who says so.", show_default="the user of this computer")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@approvals.command("list", epilog="[dim]Example:[/dim]  cloudseed approvals list runs/oxides")
+def list_(campaign: Where = None, json: AsJson = False) -> None:
+    """List what waits for approval: the material, the lab, its recipe, and why."""
+    from cloudseed.loop.safety.approvals import open_questions
+
+    with _campaign(campaign) as (ledger, number):
+        found = open_questions(ledger, number)
+    if json:
+        print_json([q.to_json() for q in found])
+        return
+    table = Table("experiment", "material", "lab", "sha256", "why", "recipe")
+    for q in found:
+        recipe = "not told" if q.recipe is None else str(dict(q.recipe))
+        cells = (str(q.experiment), q.label, q.lab, q.sha[:16], "; ".join(q.reasons), recipe)
+        table.add_row(*(_plain(cell) for cell in cells))
+    _console.print(table)
+
+
+@approvals.command(
+    epilog="[dim]Example:[/dim]  cloudseed approvals give 3f6a09c2"
+    ' --reason "recipe checked against the furnace manual"'
+)
+def give(
+    sha: Sha, reason: Reason, campaign: Where = None, by: By = None, json: AsJson = False
+) -> None:
+    """Approve exactly what has this SHA-256, for one experiment."""
+    _answer("given", sha, reason, campaign, by, as_json=json)
+
+
+@approvals.command(
+    epilog="[dim]Example:[/dim]  cloudseed approvals refuse 3f6a09c2"
+    ' --reason "no fume hood this week"'
+)
+def refuse(
+    sha: Sha, reason: Reason, campaign: Where = None, by: By = None, json: AsJson = False
+) -> None:
+    """Refuse what has this SHA-256: its experiment ends as refused."""
+    _answer("refused", sha, reason, campaign, by, as_json=json)
+
+
+@approvals.command(
+    epilog='[dim]Example:[/dim]  cloudseed approvals attend --reason "saw the two refusals"'
+)
+def attend(reason: Reason, campaign: Where = None, by: By = None, json: AsJson = False) -> None:
+    """Say that a person is here and has seen what was refused so far."""
+    from cloudseed.loop.safety.approvals import attend as record
+
+    who = by or user()
+    with _campaign(campaign) as (ledger, number):
+        count = record(ledger, number, by=who, reason=reason)
+    if json:
+        print_json({"by": who, "refused": count})
+    else:
+        _console.print(f"noted: {who} is here; {count} refused checks attended to", markup=False)
+
+
+def _answer(
+    word: str, sha: str, reason: str, campaign: str | None, by: str | None, *, as_json: bool
+) -> None:
+    from cloudseed.loop.safety.approvals import answer
+
+    with _campaign(campaign) as (ledger, number):
+        found = answer(ledger, number, sha, word=word, by=by or user(), reason=reason)
+    if as_json:
+        print_json(found.to_json() | {"word": word})
+    else:
+        _console.print(
+            f"{word}: experiment {found.experiment}, {found.label} in {found.lab}, {found.sha}",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+@contextmanager
+def _campaign(name: str | None) -> Iterator[tuple[Ledger, int]]:
+    from cloudseed.loop import Workspace, campaign_of
+    from cloudseed.loop.workspace import reading
+
+    workspace = Workspace.find(name)
+    with reading(workspace) as ledger:
+        row, _ = campaign_of(ledger, workspace)
+        yield ledger, row.id
+
+
+def _plain(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def user() -> str:
+    """Returns the name of who uses this computer; "" if it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

@@ -1,0 +1,99 @@
+"""What there is to make things from: precursors and gases."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import TYPE_CHECKING, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from cloudseed.errors import InputError
+from cloudseed.lab_adapters._settings import LabSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pymatgen.core import Composition
+
+__all__ = ["GASES", "Gas", "Shelf", "Substance", "composition", "read_shelf"]
+
+Gas = Literal["O2", "air", "N2", "Ar", "H2/Ar"]
+GASES = ("O2", "air", "N2", "Ar", "H2/Ar")
+"""Atmospheres, from the most oxidising to the most reducing."""
+
+_LARGEST = 1_000_000
+_MOST = 200
+_WATER = re.compile(r"[·*]\s*(\d+(?:\.\d+)?)?\s*H2O$")
+
+
+def composition(formula: str) -> Composition:
+    """Returns a composition; water of hydration is written as in "Ba(OH)2·8H2O" or with "*".
+
+    Raises:
+        ValueError: If it is no formula.
+    """
+    from pymatgen.core import Composition
+
+    text = formula.strip()
+    water = _WATER.search(text)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dry = Composition(text[: water.start()] if water else text, strict=True)
+            whole = dry + Composition("H2O") * float(water[1] or 1) if water else dry
+    except Exception as error:  # pymatgen raises many kinds for what it cannot read
+        raise ValueError(f"{formula[:80]!r} is no formula") from error
+    if not whole or len(formula) > 80:
+        raise ValueError(f"{formula[:80]!r} is no formula")
+    return whole
+
+
+class Substance(LabSettings):
+    """A precursor in its bottle."""
+
+    formula: str = Field(description='As it is weighed, with its water: "Ba(OH)2·8H2O".')
+    assay: float = Field(default=1.0, gt=0, le=1, description="Share of it that is the formula.")
+    grams: float | None = Field(default=None, ge=0, description="What is left; none: enough.")
+    price: float | None = Field(default=None, ge=0, description="Per gram, in one currency.")
+    melting: float | None = Field(
+        default=None, gt=0, description="Where it melts or decomposes, K, if known."
+    )
+
+    @field_validator("formula")
+    @classmethod
+    def _readable(cls, formula: str) -> str:
+        composition(formula)
+        return formula
+
+
+class Shelf(LabSettings):
+    """A lab's precursors and the gases that its furnace can have."""
+
+    precursors: tuple[Substance, ...] = Field(min_length=1, max_length=_MOST)
+    gases: tuple[Gas, ...] = Field(default=("air",), min_length=1)
+
+
+def read_shelf(path: Path) -> Shelf:
+    """Reads a shelf from YAML.
+
+    Raises:
+        InputError: If the file is missing, too large, or holds no shelf.
+    """
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise InputError(f"{path} is too large for a shelf.")
+        return Shelf.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(
+            f"{path} cannot be read as a shelf.",
+            hint="It is YAML with `precursors:`, each with a `formula`, and `gases:`.",
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise InputError(
+            f"{path}: {where}: {first['msg']}.",
+            hint="It is YAML with `precursors:`, each with a `formula`, and `gases:`.",
+        ) from error

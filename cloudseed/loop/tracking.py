@@ -1,0 +1,206 @@
+"""What a campaign has reached after each experiment, beside what random choice would have.
+
+The random campaign draws from what the last decision predicted of the pool, as the ledger keeps it,
+and from what was measured since. No model is fitted for it, so that the status stays quick; where
+the ledger keeps only the best of a large pool, there is no random curve.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cloudseed.loop.results import improvements, in_order_of_arrival, that_count
+from cloudseed.surrogate import (
+    Scores,
+    decision_seed,
+    expected_random_best,
+    with_reference,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cloudseed.db import CampaignRow, DecisionRow, Ledger, ProposalRow
+    from cloudseed.loop.results import Result
+    from cloudseed.loop.snapshot import Snapshot
+    from cloudseed.loop.spec import CampaignSpec
+    from cloudseed.surrogate import Problem, RandomCurve
+
+__all__ = ["Track", "Tracker", "known_scores"]
+
+DRAWS = 300
+"""Random campaigns that are simulated: a tenth of a second."""
+
+MOST = 1_000
+"""Experiments up to which there is a track."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """How far a campaign has come.
+
+    Attributes:
+        what: What is counted, in words.
+        larger: Whether more of it is better.
+        reached: What was reached after 1, 2, ... k measured experiments; None before anything
+            feasible was.
+        random: What random choice is expected to reach; None where nothing was modelled yet.
+        hits: Materials to find that are expected in the pool, found ones included; None where an
+            optimum is sought, or nothing was modelled.
+    """
+
+    what: str
+    larger: bool
+    reached: tuple[float | None, ...]
+    random: RandomCurve | None = None
+    hits: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain values; None where random choice has found nothing."""
+        found = self.random
+        bands = (
+            {}
+            if found is None
+            else {
+                "random": _plain(found.expected),
+                "random_lower": _plain(found.lower),
+                "random_upper": _plain(found.upper),
+            }
+        )
+        found_of = (self.reached[-1] or 0.0) / self.hits if self.hits and self.reached else None
+        return {
+            "what": self.what,
+            "reached": list(self.reached),
+            **bands,
+            "expected_in_pool": self.hits,
+            "discovery_yield": found_of,
+        }
+
+
+class Tracker:
+    """Tells how far a campaign has come, and draws random campaigns once per decision.
+
+    Args:
+        ledger: The record.
+        campaign: The campaign.
+        spec: What is asked for.
+    """
+
+    def __init__(self, ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> None:
+        self._ledger = ledger
+        self._id = campaign.id
+        self._spec = spec
+        self._rounds = -1
+        self._scores: Scores | None = None
+        self._random: RandomCurve | None = None
+
+    def track(self, now: Snapshot) -> Track | None:
+        """Returns the track; None before the first measurement, and for a very large campaign."""
+        if not now.measured or not 0 < len(now.results) <= MOST:
+            return None
+        counted = that_count(now.results, self._spec.sources)
+        arrived = in_order_of_arrival(counted)
+        problem = with_reference(self._spec.problem, [r.values for r in arrived])
+        reached = improvements(counted, problem)
+        if now.rounds != self._rounds:
+            self._rounds = now.rounds
+            self._scores = self._known(counted, problem)
+            self._random = self._drawn(self._scores, problem)
+        finds = problem.objective.direction == "find"
+        hits = self._scores.feasible.sum() if finds and self._scores is not None else None
+        return Track(
+            what=_what(problem),
+            larger=finds or bool(problem.further) or problem.objective.direction == "max",
+            reached=tuple(reached),
+            random=self._random,
+            hits=None if hits is None else float(hits),
+        )
+
+    def _known(self, results: Sequence[Result], problem: Problem) -> Scores | None:
+        decision = self._modelled()
+        if decision is None:
+            return None
+        proposals = self._ledger.proposals(decision.id)
+        if len(proposals) < int(decision.model.get("scored", 0)):
+            return None
+        return known_scores(results, proposals, problem)
+
+    def _modelled(self) -> DecisionRow | None:
+        """Returns the last decision that a model made."""
+        made = self._ledger.decisions(self._id)
+        return next((d for d in reversed(made) if d.model.get("surrogates")), None)
+
+    def _drawn(self, scores: Scores | None, problem: Problem) -> RandomCurve | None:
+        whole = scores is not None and all(
+            o.property in scores.properties for o in problem.objectives
+        )
+        if scores is None or not whole or (problem.further and problem.reference is None):
+            return None
+        count = min(self._spec.budget.experiments, MOST)
+        seed = decision_seed(self._spec.seed, self._rounds)
+        return expected_random_best(scores, problem, count=count, seed=seed, draws=DRAWS)
+
+
+def known_scores(
+    results: Sequence[Result], proposals: Sequence[ProposalRow], problem: Problem
+) -> Scores | None:
+    """Joins what was measured, which is certain, with what a decision predicted of the rest.
+
+    What could not be made or measured is not feasible.
+
+    Args:
+        results: Every experiment.
+        proposals: What the decision said of each candidate that it scored.
+        problem: What is sought.
+
+    Returns:
+        The scores; `rows` number the candidates as they come here. None where nothing was
+        predicted.
+    """
+    predicted = {p.candidate_id: p for p in proposals if p.feasible is not None}
+    names = tuple(
+        n for n in problem.properties if all(n in p.prediction for p in predicted.values())
+    )
+    if not predicted or not names:
+        return None
+    ended = {r.candidate.id: r for r in results if r.experiment.state.terminal}
+    rows = [_measured(r, names) for r in ended.values()]
+    rows += [
+        ([p.prediction[n] for n in names], float(p.feasible or 0.0))
+        for key, p in predicted.items()
+        if key not in ended
+    ]
+    table = np.array([moments for moments, _ in rows], dtype=np.float64)
+    return Scores(
+        rows=np.arange(len(rows)),
+        mean=table[:, :, 0],
+        sd=table[:, :, 1],
+        acquisition=np.zeros(len(rows)),
+        feasible=np.array([chance for _, chance in rows]),
+        properties=names,
+    )
+
+
+def _measured(result: Result, names: Sequence[str]) -> tuple[list[tuple[float, float]], float]:
+    values: Mapping[str, float | None] = result.values
+    found = [math.nan if (v := values.get(n)) is None else v for n in names]
+    counts = result.feasible is not False and not any(map(math.isnan, found))
+    return [(v, 0.0) for v in found], float(counts)
+
+
+def _what(problem: Problem) -> str:
+    goal = problem.objective
+    if problem.further:
+        return "hypervolume of the front"
+    if goal.direction == "find":
+        return "materials found"
+    name = goal.property.replace("_", " ")
+    return f"best {name}" if goal.target is None else f"distance from the target {name}"
+
+
+def _plain(values: Sequence[float] | np.ndarray[Any, Any]) -> list[float | None]:
+    return [None if math.isnan(v) else float(v) for v in values]

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from typer.testing import CliRunner
+
+from cloudseed.cli.app import app
+from cloudseed.errors import UsageError
+from tests.safety.conftest import campaign_on, generation, ledger  # noqa: F401
+from tests.safety.kit import RealLab, guarded, planned, verdicts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cloudseed.db import SqlLedger
+
+
+def test_what_waits_is_listed_and_answered(
+    campaign_on: Callable,  # noqa: F811
+    ledger: SqlLedger,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "campaign.json").write_text('{"campaign": "small", "ledger": null}')
+
+    def say(*words: str):
+        return CliRunner().invoke(app, ["approvals", *words])
+
+    with campaign_on(lab := RealLab(), guarded()) as campaign:
+        planned(campaign)
+        (asked,) = json.loads(say("list", str(tmp_path), "--json").stdout)
+        sha, where = asked["sha256"], str(tmp_path)
+        assert isinstance(
+            say("give", "f" * 64, where, "--reason", "x", "--by", "Eve").exception, UsageError
+        )
+        done = say("give", sha[:8], where, "--reason", "fine", "--by", "Ada")
+        assert sha in done.stdout
+        assert json.loads(say("list", where, "--json").stdout) == []
+        campaign.step()
+    assert lab.submissions == 1
+    assert verdicts(ledger) == ["waiting", "allowed"]
+    assert "Ada is here" in say("attend", where, "--reason", "x", "--by", "Ada").stdout

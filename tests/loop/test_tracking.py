@@ -1,0 +1,127 @@
+"""How far a campaign has come, beside random choice, in its status."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cloudseed.cli.commands import status
+from cloudseed.cli.sparklines import WIDTH, sparkline, track_rows
+from cloudseed.db import ExperimentState
+from cloudseed.loop import tracking
+from cloudseed.loop.results import improvements, load_results
+from cloudseed.loop.snapshot import take_snapshot
+from cloudseed.loop.tracking import Tracker, known_scores
+from cloudseed.surrogate import exact_random_best, expected_random_best
+from tests.loop.recorded import SPEC, spec_of
+
+
+def track_of(ledger, spec=SPEC):
+    row = ledger.campaign("small")
+    return Tracker(ledger, row, spec).track(take_snapshot(ledger, row, spec))
+
+
+def test_it_is_what_was_reached_beside_random(finished):
+    found = track_of(finished)
+    results = load_results(finished, 1, SPEC.problem)
+    assert list(found.reached) == improvements(results, SPEC.problem)
+    assert found.what == "best bulk modulus"
+    assert len(found.random.expected) == SPEC.budget.experiments
+    expected = found.random.expected
+    assert (np.diff(expected[np.isfinite(expected)]) > -2.0).all()
+    assert found.reached[-1] > expected[0]
+    told = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    assert len(told["random"]) == len(told["random_upper"]) == SPEC.budget.experiments
+    assert told["discovery_yield"] is None
+
+
+def test_what_is_known_is_certain(finished):
+    """Where all that a pool holds is measured, the random curve is the exact one."""
+    problem = spec_of(constraints=[]).problem
+    results = load_results(finished, 1, problem)
+    measured = [r for r in results if r.measured]
+    made = next(d for d in reversed(finished.decisions(1)) if d.model.get("surrogates"))
+    proposals = finished.proposals(made.id)
+    tried = {r.candidate.id for r in results if r.experiment.state.terminal}
+    known = known_scores(results, [p for p in proposals if p.candidate_id in tried], problem)
+    assert known.sd.max() == 0.0
+    values = np.array([r.value("bulk_modulus") for r in measured])
+    failed = len(known.rows) - len(values)
+    assert failed == len({r.candidate.id for r in results} - {r.candidate.id for r in measured})
+    drawn = expected_random_best(known, problem, count=5, seed=0, draws=20_000)
+    table = np.concatenate([values, np.zeros(failed)])
+    exact, chance = exact_random_best(table, count=5, feasible=np.arange(len(table)) < len(values))
+    np.testing.assert_allclose(drawn.expected, exact, rtol=0.01)
+    np.testing.assert_allclose(drawn.found, chance, atol=0.02)
+    rest = known_scores(results, proposals, problem)
+    assert len(rest.rows) == len({p.candidate_id for p in proposals} | tried)
+    assert (rest.sd > 0).sum() > 0
+
+
+def test_finds_have_a_yield(finished):
+    spec = spec_of(objective="find all", constraints=["formation_energy <= -2.0 eV/atom"])
+    found = track_of(finished, spec)
+    told = found.to_json()
+    assert found.what == "materials found"
+    assert found.hits >= found.reached[-1] > 0
+    assert told["discovery_yield"] == found.reached[-1] / found.hits
+    assert track_rows(found)[-1][0] == "discovery yield"
+
+
+def test_fronts_count_their_volume(finished):
+    spec = spec_of(objective="max bulk_modulus; min formation_energy", constraints=[])
+    found = track_of(finished, spec)
+    assert found.what == "hypervolume of the front"
+    assert found.reached[-1] >= found.random.expected[0] > 0
+
+
+def test_without_a_model_or_a_whole_pool_there_is_no_random_curve(finished, monkeypatch):
+    monkeypatch.setattr(tracking, "MOST", 3)
+    assert track_of(finished) is None
+    monkeypatch.setattr(tracking, "MOST", 1000)
+    made = finished.proposals
+    monkeypatch.setattr(finished, "proposals", lambda *a, **k: made(*a, **k)[:5])
+    found = track_of(finished)
+    assert found.random is None
+    assert "random" not in found.to_json()
+    assert len(track_rows(found)) == 1
+    row = finished.campaign("small")
+    now = replace(take_snapshot(finished, row, SPEC), measured=0)
+    assert Tracker(finished, row, SPEC).track(now) is None
+
+
+def test_one_decision_draws_once(finished, monkeypatch):
+    row = finished.campaign("small")
+    now = take_snapshot(finished, row, SPEC)
+    tracker = Tracker(finished, row, SPEC)
+    first = tracker.track(now)
+    monkeypatch.setattr(tracking, "expected_random_best", None)
+    assert tracker.track(now).random is first.random
+    with pytest.raises(TypeError):
+        tracker.track(replace(now, rounds=now.rounds + 1))
+
+
+def test_the_status_shows_it(finished_run, finished, capsys):
+    states = {e.state for e in finished.experiments(1)}
+    assert ExperimentState.MEASURED in states
+    status(str(finished_run), as_json=True)
+    told = json.loads(capsys.readouterr().out)
+    assert told["progress"]["reached"][-1] == told["best"]["measured"]["bulk_modulus"]
+    calibration = told["calibration"]["bulk_modulus"]
+    assert 0 <= calibration["coverage90"] <= 1
+    assert 5 <= calibration["n"] <= told["measured"]
+    status(str(finished_run), as_json=False)
+    said = capsys.readouterr().out
+    assert "best bulk modulus" in said
+    assert "at random" in said
+
+
+def test_a_sparkline_keeps_its_ends():
+    curve = sparkline([float(i) for i in range(1000)], 0.0, 999.0)
+    assert len(curve) == WIDTH
+    assert (curve[0], curve[-1]) == ("▁", "█")
+    assert sparkline([3.0, 1.0], 1.0, 3.0, larger=False) == "▁█"
+    assert sparkline([2.0, 2.0], 2.0, 2.0) == "▁▁"
