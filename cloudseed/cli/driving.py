@@ -33,6 +33,8 @@ EPILOGS = {
 HUNG = 75
 """Exit code of a worker whose step hangs: a service manager starts it anew."""
 
+_TOLD_TO_END = "the service was told to end"
+
 _console = Console(highlight=False)
 
 Where = Annotated[
@@ -65,6 +67,7 @@ def worker(
         log_file(workspace.path / "engine.log"),
         open_campaign(workspace, _say) as found,
     ):
+        _forget_old_end(found.context.ledger, found.context.campaign.id)
         stopping = asked
         if on_stop == "finish":
             stopping = _finishing(found.context.ledger, found.context.campaign.id, asked)
@@ -210,10 +213,18 @@ def _finishing(ledger: Ledger, campaign_id: int, asked: Callable[[], bool]) -> C
         nonlocal told
         if asked() and not told:
             told = True
-            ledger.wish(campaign_id, Wish.DRAIN, "the service was told to end")
+            ledger.wish(campaign_id, Wish.DRAIN, _TOLD_TO_END)
         return False
 
     return stopping
+
+
+def _forget_old_end(ledger: Ledger, campaign_id: int) -> None:
+    """Takes back what a worker wished that was killed before it had ended; people's wishes stay."""
+    from cloudseed.db import Wish
+
+    if ledger.wished(campaign_id) == (Wish.DRAIN, _TOLD_TO_END):
+        ledger.wish(campaign_id, Wish.RUN, "the service is back")
 
 
 def _state(text: str) -> ExperimentState:

@@ -38,8 +38,10 @@ def standing(session: Session, experiment_id: int, name: str | None = None) -> l
 
 def withdraw_all(session: Session, experiment: Experiment, reason: str) -> None:
     """Withdraws all that an experiment measured."""
-    for row in standing(session, experiment.id):
-        withdraw(session, experiment, row, reason=reason)
+    rows = standing(session, experiment.id)
+    for row in rows:
+        _withdraw(session, experiment, row, reason=reason)
+    _mark(session, experiment, {row.id for row in rows}, reason)
 
 
 def withdraw(
@@ -51,13 +53,24 @@ def withdraw(
     superseded_by: int | None = None,
 ) -> None:
     """Withdraws one measurement and marks the decisions that were made on it."""
-    at = now()
+    _withdraw(session, experiment, measurement, reason=reason, superseded_by=superseded_by)
+    _mark(session, experiment, {measurement.id}, reason)
+
+
+def _withdraw(
+    session: Session,
+    experiment: Experiment,
+    measurement: Measurement,
+    *,
+    reason: str,
+    superseded_by: int | None = None,
+) -> None:
     session.add(
         Withdrawal(
             measurement_id=measurement.id,
             superseded_by=superseded_by,
             reason=reason,
-            retracted_at=at,
+            retracted_at=now(),
         )
     )
     session.flush()
@@ -70,13 +83,18 @@ def withdraw(
         superseded_by=superseded_by,
         reason=reason,
     )
+
+
+def _mark(session: Session, experiment: Experiment, withdrawn: set[int], reason: str) -> None:
+    """Marks the decisions that were made on what is withdrawn; they are read once."""
+    at = now()
     made = select(Decision).where(Decision.campaign_id == experiment.campaign_id)
     for decision in session.scalars(made.execution_options(yield_per=100)):
-        if measurement.id in decisions.observed_by(decision):
+        for number in sorted(withdrawn.intersection(decisions.observed_by(decision))):
             session.add(
                 DecisionMark(
                     decision_id=decision.id,
-                    measurement_id=measurement.id,
+                    measurement_id=number,
                     reason=reason,
                     marked_at=at,
                 )
@@ -88,7 +106,7 @@ def withdraw(
                 experiment_id=experiment.id,
                 decision_id=decision.id,
                 step=decision.step,
-                measurement_id=measurement.id,
+                measurement_id=number,
             )
 
 

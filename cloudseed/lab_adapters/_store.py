@@ -107,16 +107,22 @@ class JobStore:
 
     def jobs(self) -> list[Job]:
         """Returns all jobs, the oldest first."""
-        with self._storage():
-            if not self._jobs.is_dir():
-                return []
-            stamped = [(p.stat().st_mtime_ns, p.stem) for p in self._jobs.glob("*.json")]
-        found = (self.job(handle) for _, handle in sorted(stamped))
+        found = (self.job(handle) for handle in self._handles())
         return [job for job in found if job is not None]
 
     def unfinished(self) -> list[Job]:
         """Returns the jobs that have no result, the oldest first."""
-        return [job for job in self.jobs() if not self.is_finished(job.handle)]
+        # Of what is finished, however much, no file is read.
+        found = (self.job(h) for h in self._handles() if not self.is_finished(h))
+        return [job for job in found if job is not None]
+
+    def _handles(self) -> list[str]:
+        """Returns the handles of all jobs, the oldest first."""
+        with self._storage():
+            if not self._jobs.is_dir():
+                return []
+            stamped = [(p.stat().st_mtime_ns, p.stem) for p in self._jobs.glob("*.json")]
+        return [handle for _, handle in sorted(stamped)]
 
     def is_finished(self, handle: str) -> bool:
         """Says whether a job has its result."""

@@ -108,6 +108,8 @@ class _Books:
 class BlueskyLab(RemoteLab):
     """A lab behind a queue server."""
 
+    settings_type = BlueskySettings
+
     def __init__(self, settings: BlueskySettings, workdir: Path) -> None:
         super().__init__(settings, workdir)
         self.settings = settings

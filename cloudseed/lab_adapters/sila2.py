@@ -85,6 +85,7 @@ class SilaLab(RemoteLab):
 
     delivery = DeliveryClass.C
     features = frozenset({Feature.SAFE_STOP})
+    settings_type = SilaSettings
 
     def __init__(self, settings: SilaSettings, workdir: Path) -> None:
         super().__init__(settings, workdir)

@@ -100,7 +100,7 @@ def _schema(problem: Problem) -> Any:
         pa.field("state", pa.string()),
         pa.field("feasible", pa.bool_()),
     ]
-    for name in problem.properties:
+    for name in problem.columns:
         about = {"property": name, "unit": unit_of(name) or ""}
         fields += [pa.field(head, pa.float64(), metadata=about) for head in _heads(name)]
     return pa.schema([*fields, pa.field("reason", pa.string())])
@@ -117,7 +117,7 @@ def _row(result: Result, problem: Problem) -> dict[str, Any]:
         "feasible": result.feasible,
         "reason": result.experiment.reason,
     }
-    for name in problem.properties:
+    for name in problem.columns:
         measured = result.measured.get(name, (None, None))
         predicted = result.predicted.get(name, (None, None))
         row |= dict(zip(_heads(name), (*measured, *predicted), strict=True))

@@ -74,7 +74,7 @@ def write_crate(
     """
     decisions = ledger.decisions(campaign.id)
     write_text(folder / "campaign.json", _json(campaign.config))
-    write_text(folder / "experiments.csv", table_of(results, spec.problem.properties))
+    write_text(folder / "experiments.csv", table_of(results, spec.problem.columns))
     _write_lines(folder / "experiments.jsonl", (record_of(ledger, r) for r in results))
     _write_lines(
         folder / "decisions.jsonl",
@@ -94,12 +94,15 @@ def write_crate(
         write_text(folder / name, final_cell(ledger, result).to_cif())
         structures[result.experiment.id] = name
         progress("writing structures", place, len(best_first))
+    asked: dict[int, list[int]] = {}
+    for result in results:
+        asked.setdefault(result.experiment.decision_id, []).append(result.experiment.id)
     files = [*_ABOUT, *structures.values()]
     graph = [
         *_root(campaign, spec, decisions, results, files),
         *(_file(folder, name, _ABOUT.get(name, "")) for name in files),
         *_instruments(campaign, results),
-        *(_decision(d, results) for d in decisions),
+        *(_decision(d, asked.get(d.id, [])) for d in decisions),
     ]
     for result in results:
         graph.extend(_experiment(result, structures.get(result.experiment.id)))
@@ -162,8 +165,11 @@ def _instruments(campaign: CampaignRow, results: Sequence[Result]) -> Iterator[N
         "name": "cloudseed",
         "softwareVersion": str(campaign.config.get("cloudseed", __version__)),
     }
-    simulated = campaign.config.get("lab", {}).get("simulated", False)
+    config = campaign.config
+    labs = config.get("labs") or [config.get("lab", {})]
+    known = {lab.get("name"): lab.get("simulated", False) for lab in labs}
     for lab in dict.fromkeys(r.experiment.lab for r in results):
+        simulated = known.get(lab, False)
         yield {
             "@id": _lab(lab),
             "@type": "SoftwareApplication" if simulated else "Thing",
@@ -172,8 +178,7 @@ def _instruments(campaign: CampaignRow, results: Sequence[Result]) -> Iterator[N
         }
 
 
-def _decision(decision: DecisionRow, results: Sequence[Result]) -> Node:
-    asked = [r.experiment.id for r in results if r.experiment.decision_id == decision.id]
+def _decision(decision: DecisionRow, asked: Sequence[int]) -> Node:
     return {
         "@id": f"#decision-{decision.step + 1}",
         "@type": "CreateAction",

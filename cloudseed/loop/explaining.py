@@ -81,6 +81,15 @@ class Explanation:
     later: tuple[int, ...]
 
     @property
+    def role(self) -> str:
+        """What it was picked for: "value", "covering" or "bold"; "" where that is not recorded."""
+        roles = self.decided.decision.model.get("roles", [])
+        asked = [p.candidate.id for p in self.decided.chosen]
+        # Roles stand in the order of the experiments.
+        place = asked.index(self.candidate.id)
+        return str(roles[place]) if len(roles) == len(asked) else ""
+
+    @property
     def why(self) -> str:
         """Why this candidate was chosen, in one sentence."""
         made, proposal = self.decided.decision, self.proposal
@@ -89,8 +98,14 @@ class Explanation:
             return f"Chosen in {where} by {made.method}, before any model: to cover the pool."
         scored = made.model.get("scored", self.decided.ranks)
         sure = "" if proposal.feasible is None else f", P(feasible) {proposal.feasible:.3f}"
+        if self.role == "covering":
+            return (
+                f"Chosen in {where} to cover the pool, not for its value: rank"
+                f" {proposal.rank + 1} of {scored}{sure}."
+            )
+        beyond = ", as likely to lie far beyond the threshold" if self.role == "bold" else ""
         return (
-            f"Chosen in {where} by {made.method}: rank {proposal.rank + 1} of {scored},"
+            f"Chosen in {where} by {made.method}{beyond}: rank {proposal.rank + 1} of {scored},"
             f" acquisition {proposal.acquisition:.4g}{sure}."
         )
 
@@ -113,6 +128,7 @@ class Explanation:
             "lab": self.experiment.lab,
             "attempt": self.experiment.attempt,
             "why": self.why,
+            "role": self.role,
             "decision": self.decided.to_json(),
             "papers": dict(self.papers),
             "verdicts": [verdict.to_json() for verdict in self.verdicts],

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cloudseed.loop.pool import Pool
     from cloudseed.surrogate import Choice, Observations, Scores
 
-__all__ = ["Arguments", "replay_record", "scores_sha", "training_sha", "versions"]
+__all__ = ["Arguments", "replay_record", "scores_sha", "sigma_sha", "training_sha", "versions"]
 
 _DECISIVE = ("botorch", "gpytorch", "linear_operator", "numpy", "scipy", "torch")
 
@@ -55,6 +55,7 @@ def replay_record(
         "arguments": {**arguments, "widths": dict(arguments["widths"])},
         "pool": len(pool.rows),
         "training_sha": training_sha(pool, known),
+        "sigma_sha": sigma_sha(known),
         "scores_sha": None if choice.scores is None else scores_sha(choice.scores),
         "versions": dict(versions()),
     }
@@ -76,6 +77,15 @@ def training_sha(pool: Pool, known: Observations) -> str:
         separators=(",", ":"),
     )
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sigma_sha(known: Observations) -> str | None:
+    """Returns the SHA-256 of the known uncertainties, bit by bit; None where there are none."""
+    if known.sigma is None:
+        return None
+    sigma = np.array(known.sigma, dtype="<f8", order="C")
+    sigma[np.isnan(sigma)] = np.nan
+    return hashlib.sha256(sigma.tobytes()).hexdigest()
 
 
 def scores_sha(scores: Scores) -> str:

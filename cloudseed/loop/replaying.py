@@ -15,7 +15,7 @@ from cloudseed.errors import EncoderError, UsageError
 from cloudseed.loop.amending import doubts
 from cloudseed.loop.effects import failures_of
 from cloudseed.loop.encoders import in_force
-from cloudseed.loop.fingerprints import Arguments, scores_sha, training_sha, versions
+from cloudseed.loop.fingerprints import Arguments, scores_sha, sigma_sha, training_sha, versions
 from cloudseed.loop.planning import ALARM, choose, kept_ranks, situation_of
 from cloudseed.loop.pool import Pool, embed_all
 from cloudseed.surrogate import CloudEncoder
@@ -258,6 +258,9 @@ def _changed(
     known = record.get("training_sha")
     if known and known != training_sha(pool, state.observations):
         found.append("The values that it was fitted to are not those of then.")
+    known = record.get("sigma_sha")
+    if known and known != sigma_sha(state.observations):
+        found.append("The uncertainties that it was fitted to are not those of then.")
     return found
 
 

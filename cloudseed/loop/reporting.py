@@ -27,10 +27,10 @@ from cloudseed.loop.workspace import reading, write_text
 from cloudseed.surrogate import decision_seed, describe, expected_random_best, rank, with_reference
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from cloudseed.db import AmendmentRow, CampaignRow, DecisionRow, Ledger
+    from cloudseed.db import CampaignRow, DecisionRow, Ledger
     from cloudseed.loop.results import Result
     from cloudseed.loop.spec import CampaignSpec
     from cloudseed.loop.workspace import Workspace
@@ -236,8 +236,7 @@ def _header(material: _Material) -> dict[str, Any]:
     return {
         "cards": cards,
         "ending": f"Status: {now.status}; {now.stop_reason or now.waiting}.",
-        "simulated": campaign.config["lab"]["simulated"],
-        "lab": campaign.config["lab"]["name"],
+        **_computed(campaign),
         "encoder": f"{spec.encoder} ({(last.encoder_id if last else '')[:16]})",
         "pool": f"{now.pool:,}",
         "pool_sha": (last.pool_sha if last else "")[:16],
@@ -247,10 +246,20 @@ def _header(material: _Material) -> dict[str, Any]:
     }
 
 
+def _computed(campaign: CampaignRow) -> dict[str, Any]:
+    """Returns whether any lab is simulated, which, and whether all are."""
+    labs = campaign.config.get("labs") or [campaign.config["lab"]]
+    computed = [lab["name"] for lab in labs if lab["simulated"]]
+    return {
+        "simulated": bool(computed),
+        "all_simulated": len(computed) == len(labs),
+        "lab": ", ".join(computed),
+    }
+
+
 def _tables(material: _Material, scores: Scores | None) -> dict[str, Any]:
     problem = material.spec.problem
     best_first = ranked(material.results, problem)
-    amended = material.ledger.amendments(material.campaign.id)
     return {
         "properties": [{"label": figures.label(p)} for p in problem.properties],
         "rows": [_row(material, r) for r in best_first[:_ROWS]],
@@ -267,7 +276,7 @@ def _tables(material: _Material, scores: Scores | None) -> dict[str, Any]:
         "predicted_properties": [figures.label(p) for p in (scores.properties if scores else ())],
         "next_best": _next_best(material, scores),
         "winners": [_winner(material, r) for r in _good(best_first)[:_WINNERS]],
-        "decisions": [_decision(material, d, amended) for d in material.decisions],
+        "decisions": _decisions(material),
     }
 
 
@@ -328,12 +337,21 @@ def _winner(material: _Material, result: Result) -> dict[str, str]:
     }
 
 
-def _decision(
-    material: _Material, decision: DecisionRow, amended: Sequence[AmendmentRow]
-) -> dict[str, Any]:
-    chosen = [
-        r.candidate.formula for r in material.results if r.experiment.decision_id == decision.id
+def _decisions(material: _Material) -> list[dict[str, Any]]:
+    amended = material.ledger.amendments(material.campaign.id)
+    chosen: dict[int, list[str]] = {}
+    for r in material.results:
+        chosen.setdefault(r.experiment.decision_id, []).append(r.candidate.formula)
+    experiments = [r.experiment for r in material.results]
+    return [
+        _decision(d, chosen.get(d.id, []), doubts(d, amended, experiments))
+        for d in material.decisions
     ]
+
+
+def _decision(
+    decision: DecisionRow, chosen: Sequence[str], doubtful: Iterable[str]
+) -> dict[str, Any]:
     return {
         "round": decision.step + 1,
         "method": decision.method,
@@ -343,6 +361,6 @@ def _decision(
         "seed": decision.seed,
         "notes": [
             *decision.notes,
-            *doubts(decision, amended, [r.experiment for r in material.results]),
+            *doubtful,
         ],
     }

@@ -48,6 +48,8 @@ MIN_VALUES = 3
 #: Share of the picks that look far beyond the threshold where a share of the pool is sought: with
 #: none, one of five campaigns on elpasolites stayed with a threshold amid what it had measured.
 BOLD = 0.2
+#: Why a candidate was picked: for its value; to cover the pool; for what lies far beyond.
+BY_VALUE, COVERING, BOLD_PICK = "value", "covering", "bold"
 #: Candidates that reach the joint stage: the best by their value alone.
 FINALISTS = 512
 #: The same for several objectives.
@@ -139,7 +141,7 @@ def decide(
         )
         how = "fills space" if choice.scores is None else "goes by what the encoder's heads predict"
         note = f"{known} values of the objective are too few to model: the batch {how}"
-        return replace(choice, notes=(note,))
+        return replace(choice, notes=(*adjusted, note))
     pool = _Pool.of(len(features), observations, available, pending, batch)
     memory = memory or Memory()
     space = memory.space(features, hints, guesses)
@@ -185,11 +187,14 @@ def decide(
             log_costs=log_costs,
             notes=notes,
         )
+    bold = int(facts.get("bold", 0))
+    roles = [BOLD_PICK] * bold + [BY_VALUE] * (len(chosen) - bold)
     rest = np.setdiff1d(pool.open, chosen, assume_unique=True) if explored else pool.open[:0]
     if len(rest):
         taken = np.concatenate([pool.tried, pool.pending, np.array(chosen, dtype=np.int64)])
         covering = _spread(space, rest, taken, explored, rng)
         chosen += covering
+        roles += [COVERING] * len(covering)
         notes.append(f"{len(covering)} of {len(chosen)} picks explore")
     return Choice(
         picks=tuple(chosen),
@@ -198,6 +203,7 @@ def decide(
         model={
             **describe_models(space, criterion),
             "scored": len(pool.open),
+            "roles": roles,
             "acquisition": rule,
             **({"beta": strategy.beta} if rule == "upper_confidence_bound" else {}),
             **({} if costs is None else {"costs": [float(costs[row]) for row in chosen]}),
@@ -221,7 +227,7 @@ def _exploited(
     seed: int,
     log_costs: Array | None,
     notes: list[str],
-) -> tuple[list[int], str, dict[str, object]]:
+) -> tuple[list[int], str, dict[str, Any]]:
     """Chooses by the models: rows, the method's name, and what it looked at."""
     criterion, rule = valuer.criterion, valuer.rule
     if not batch:
@@ -237,7 +243,7 @@ def _exploited(
     front = criterion.front is not None
     finalists = scores.rows[: FRONT_FINALISTS if front else FINALISTS]
     costs = None if log_costs is None else log_costs[finalists]
-    facts: dict[str, object] = {"finalists": len(finalists)}
+    facts: dict[str, Any] = {"finalists": len(finalists)}
     method = "LogNEHVI" if front else valuer.method
     if isinstance(criterion.front, Scalarised):
         method = "LogNParEGO"
@@ -291,7 +297,7 @@ def _shared(
     batch: int,
     rng: np.random.Generator,
     log_costs: Array | None,
-) -> tuple[list[int], Scores, dict[str, object]]:
+) -> tuple[list[int], Scores, dict[str, Any]]:
     """Chooses where the best share of the pool is sought: rows, scores, and facts.
 
     A model that is too sure of what it has not seen puts the threshold amid what was measured, and
@@ -360,6 +366,7 @@ def start(
     rng = np.random.default_rng(seed)
     promising = min(batch, int(batch / 2 + rng.random()))
     picks = scores.rows[:promising].tolist()
+    promising = len(picks)
     rest = np.setdiff1d(pool.open, picks)
     if len(picks) < batch and len(rest):
         taken = np.concatenate([pool.tried, pool.pending, np.array(picks, dtype=np.int64)])
@@ -373,6 +380,7 @@ def start(
             "scored": len(pool.open),
             "guessed": list(scores.properties),
             "promising": promising,
+            "roles": [BY_VALUE] * promising + [COVERING] * (len(picks) - promising),
             "seed": seed,
         },
     )

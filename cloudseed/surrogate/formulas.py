@@ -157,9 +157,8 @@ def _parsed(text: str) -> tuple[ast.expr, Mapping[str, str]]:
             f"A formula of {len(text)} characters is too long.", hint="Split it into several."
         )
     hot = list(dict.fromkeys(_HOT.findall(text)))
-    written = text
-    for place, name in enumerate(hot):
-        written = written.replace(name, _PLACE.format(place))
+    # Whole names: one may end another.
+    written = _HOT.sub(lambda match: _PLACE.format(hot.index(match[0])), text)
     written = _QUANTITY.sub(_as_call, written).replace("^", "**")
     try:
         tree = ast.parse(written.strip(), mode="eval").body

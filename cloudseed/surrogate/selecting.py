@@ -105,7 +105,7 @@ def fit_property(measured: Measured, seed: int, kind: ModelKind = "auto") -> Fit
     told: dict[str, float] = {}
     if measured.prior is not None and total >= LEAST_FOR_HEADS:
         plain = replace(measured, prior=None)
-        told = _compare({"gp with heads": ("gp", measured), "gp": ("gp", plain)}, seed)
+        told = _compare({"gp with heads": ("gp", measured), "gp": ("gp", plain)})
         if told["gp"] > told["gp with heads"]:
             measured = plain
             notes.append(f"the encoder's head of {measured.name} is left out: it does not help")
@@ -120,7 +120,7 @@ def fit_property(measured: Measured, seed: int, kind: ModelKind = "auto") -> Fit
     model = _fit(measured, seed, chosen)
     if kind == "auto" and LEAST <= total <= robust.MAX_ROWS and _surprised(model):
         before = "gp" if measured.prior is None else "gp with heads"
-        told |= _compare({before: ("gp", measured), "robust": ("robust", measured)}, seed)
+        told |= _compare({before: ("gp", measured), "robust": ("robust", measured)})
         if told["robust"] > told[before] + _WORTH:
             chosen, model = "robust", _fit(measured, seed, "robust")
     about = {**model.about, "kind": chosen}
@@ -140,11 +140,16 @@ def _fit(measured: Measured, seed: int, kind: str) -> FittedSurrogate:
         "widths": m.widths,
         "kernel": m.kernel,
     }
+    unused: tuple[str, ...] = ()
+    if kind != "gp" and m.sigma is not None and np.isfinite(m.sigma).any():
+        unused = (f"known uncertainties of {m.name} are not used by the {kind} model",)
     if kind == "variational":
-        return fit_variational(m.x, m.y, **asked)
+        found = fit_variational(m.x, m.y, **asked)
+        return replace(found, notes=(*found.notes, *unused))
     if kind == "robust":
         try:
-            return robust.fit_robust(m.x, m.y, **asked)
+            found = robust.fit_robust(m.x, m.y, **asked)
+            return replace(found, notes=(*found.notes, *unused))
         except FitError as error:
             note = f"the robust fit of {m.name} failed ({error.message}): the default is used"
             return replace(plain := _fit(m, seed, "gp"), notes=(*plain.notes, note))
@@ -163,15 +168,19 @@ def _counted(total: int) -> int:
     return int(LEAST * _GROWTH**steps)
 
 
-def _compare(kinds: dict[str, tuple[str, Measured]], seed: int) -> dict[str, float]:
-    """Returns the log predictive density of each kind; minus infinity where it cannot be fitted."""
+def _compare(kinds: dict[str, tuple[str, Measured]]) -> dict[str, float]:
+    """Returns the log predictive density of each kind; minus infinity where it cannot be fitted.
+
+    The seed of each fit follows from the part itself, so that a remembered density is that of any
+    decision.
+    """
     found = {}
     for label, (kind, measured) in kinds.items():
         part = measured.at(slice(_counted(len(measured.y))))
         key = _digest(part, kind)
         if key not in _densities:
             try:
-                _densities[key] = _fit(part, seed, kind).log_density
+                _densities[key] = _fit(part, int.from_bytes(key[:4]), kind).log_density
             except FitError:
                 _densities[key] = -math.inf
             if len(_densities) > _REMEMBERED:
@@ -190,7 +199,8 @@ def _digest(measured: Measured, kind: str) -> bytes:
         measured.sigma,
     )
     blanks = [p is None for p in parts]
-    asked = (kind, measured.spread, measured.widths, measured.kernel, blanks)
+    place = None if prior is None else prior[0]
+    asked = (kind, measured.spread, measured.widths, measured.kernel, place, blanks)
     digest = hashlib.sha256(repr(asked).encode())
     for part in parts:
         if part is not None:

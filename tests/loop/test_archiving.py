@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -12,9 +13,10 @@ from typer.testing import CliRunner
 from cloudseed.cli.app import app
 from cloudseed.db import ExperimentState
 from cloudseed.errors import StorageError, UsageError
-from cloudseed.loop import Workspace
+from cloudseed.loop import Workspace, archiving, crates, reporting
 from cloudseed.loop.archiving import FORMATS, archive
 from cloudseed.loop.workspace import fresh
+from cloudseed.surrogate.objectives import problem
 
 
 @pytest.fixture
@@ -142,3 +144,21 @@ def test_the_command_line_exports(finished_run, tmp_path):
     assert isinstance(asked("cif", "--out", tmp_path / "cifs").exception, UsageError)
     assert isinstance(asked("parquet").exception, UsageError)
     assert asked("ro-crate", "--out", tmp_path / "crate").exit_code == 0
+
+
+def test_each_lab_is_told_as_what_it_is():
+    labs = [{"name": "table", "simulated": True}, {"name": "furnace", "simulated": False}]
+    campaign = SimpleNamespace(config={"lab": labs[0], "labs": labs})
+    results = [SimpleNamespace(experiment=SimpleNamespace(lab=lab["name"])) for lab in labs]
+    nodes = {node["name"]: node for node in crates._instruments(campaign, results)}
+    assert nodes["table"]["description"] == "A simulated laboratory"
+    assert nodes["furnace"]["description"] == "A laboratory"
+    told = reporting._computed(campaign)
+    assert told == {"simulated": True, "all_simulated": False, "lab": "table"}
+
+
+def test_tables_hold_what_formulas_are_made_from():
+    sought = problem("max stiffness", derived={"stiffness": "bulk_modulus / density"})
+    names = archiving._schema(sought).names
+    for name in ("stiffness", "bulk_modulus", "density"):
+        assert any(head.startswith(name) for head in names)

@@ -75,6 +75,14 @@ def test_a_worker_that_is_told_to_end_does_as_it_was_asked(run, ledger, manner, 
     assert set(lab.runs.values()) == {1}
 
 
+@pytest.mark.parametrize("why", ["the service was told to end", "painting"])
+def test_only_a_persons_wish_outlives_the_worker(run, ledger, why):
+    folder, _ = run
+    ledger.wish(1, Wish.DRAIN, why)
+    said = call("worker", folder)
+    assert ("finished" in said) == (why != "painting")
+
+
 def test_pause_is_recorded_and_resume_takes_it_back(run, ledger):
     folder, _ = run
     assert "no engine drives it now" in call("pause", folder, "--reason", "painting")

@@ -32,6 +32,15 @@ def test_a_decision_shows_what_it_chose_and_nearly_chose(finished):
     assert told.to_json()["chosen"][0]["predicted"]["bulk_modulus"]["sd"] > 0
 
 
+def test_a_pick_that_covers_the_pool_is_told_as_such(finished):
+    told = [explain_experiment(finished, 1, e) for e in finished.experiments(1)]
+    roles = {one.role for one in told}
+    assert {"value", "covering"} <= roles
+    for one in told:
+        covers = "cover the pool" in one.why
+        assert covers == (one.role != "value")
+
+
 def test_the_list_has_a_line_per_decision(finished):
     lines = list_decisions(finished, 1)
     assert [line["round"] for line in lines] == list(range(1, len(lines) + 1))

@@ -21,7 +21,7 @@ def _no_waiting(monkeypatch):
 
 
 class Lost(InstantLab):
-    """Answers so many times, then nothing any more."""
+    """Answers so many times, or until it has two experiments; then nothing any more."""
 
     def __init__(self, answers):
         super().__init__()
@@ -33,6 +33,12 @@ class Lost(InstantLab):
         self.left -= 1
         return super().describe()
 
+    def submit(self, request):
+        handle = super().submit(request)
+        if self.submissions == 2:
+            self.left = 0
+        return handle
+
     def poll(self, handles):
         raise LabError("no route to the lab")
 
@@ -41,7 +47,7 @@ def test_the_other_lab_goes_on(campaign_on, ledger):
     labs = [{"adapter": "table", "name": name} for name in ("near", "far")]
     spec = spec_of(labs=labs, in_flight=8, batch=4, budget={"experiments": 8})
     with campaign_on(InstantLab(), spec) as campaign:
-        others = {"far": Lost(1)}
+        others = {"far": Lost(1000)}
         campaign.context = replace(campaign.context, label="near", others=others)
         for _ in range(14):
             campaign.step()

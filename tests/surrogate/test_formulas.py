@@ -27,6 +27,8 @@ def value(text, **values):
         ("log(exp(x)) + sqrt(abs(y)) + min(x, y)", {"x": 2, "y": -4}, 0, ""),
         ("heat_capacity@500K / heat_capacity@300K", {"heat_capacity_at_500K": 6,
          "heat_capacity_at_300K": 3}, 2, ""),
+        ("capacity@300K / molar_capacity@300K", {"capacity_at_300K": 6,
+         "molar_capacity_at_300K": 3}, 2, ""),
     ],
 )  # fmt: skip
 def test_formulas_are_computed_with_units(text, values, wanted, unit):

@@ -180,3 +180,29 @@ def test_many_values_are_summed_up(monkeypatch):
     assert found.summary["n"] == 250
     assert len(found.features) <= 80
     assert error(found) < 0.05
+
+
+@pytest.mark.parametrize("kind", ["robust", "variational"])
+def test_a_model_says_that_it_does_not_use_known_uncertainties(kind):
+    x, y = data(12)
+    known = fit_property(Measured("a", x, y, sigma=np.full(12, 0.1)), 0, kind)
+    assert any("known uncertainties of a are not used" in note for note in known.notes)
+    unknown = fit_property(Measured("a", x, y, sigma=np.full(12, np.nan)), 0, kind)
+    assert not any("known uncertainties" in note for note in unknown.notes)
+
+
+def test_a_remembered_density_is_that_of_any_decision(monkeypatch):
+    monkeypatch.setattr(selecting, "_densities", type(selecting._densities)())
+    seeds = []
+    monkeypatch.setattr(selecting, "_fit", lambda part, seed, kind: seeds.append(seed) or FAKE)
+    x, y = data(24)
+    part = Measured("a", x, y, prior=(2, y))
+    for _ in range(2):
+        selecting._compare({"gp": ("gp", part)})
+    assert len(seeds) == 1
+    selecting._compare({"gp": ("gp", Measured("a", x, y, prior=(1, y)))})
+    assert len(set(seeds)) == 2
+
+
+class FAKE:
+    log_density = 0.0

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudseed.db import Wish
 from cloudseed.lab_adapters import OperableLab
+from cloudseed.loop.descriptions import described
 from cloudseed.loop.patience import asking
 from cloudseed.loop.safety.approvals import (
     has_real_labs,
@@ -55,7 +56,8 @@ def is_guarded(context: Context, lab: str) -> bool:
     was_real = any(
         each["name"] == lab and not each["simulated"] for each in made_on(context.campaign)
     )
-    real = was_real or not context.labs[lab].describe().simulated
+    can = described(context, lab)
+    real = was_real or can is None or not can.simulated
     return real or context.spec.safety.simulated_too
 
 
@@ -143,7 +145,8 @@ def _checked(
         return Checked(Verdict.REFUSED, reasons=("the lab's recipe is not plain JSON",))
     if validation.recipe is not None and len(json.dumps(validation.recipe)) > LARGEST:
         return Checked(Verdict.REFUSED, sha, (f"its recipe is longer than {LARGEST} characters",))
-    description = context.labs[lab].describe()
+    with asking(context, lab):
+        description = context.labs[lab].describe()
     broken, facts = breaches(limits, description, request, validation.recipe)
     if (request.candidate, request.label) != (candidate.key, candidate.formula):
         broken.insert(0, f"it asks for {request.label}, but {candidate.formula} was planned")
