@@ -41,6 +41,7 @@ with suppress(ImportError):
     import psycopg  # noqa: F401  # loaded before the forks
 
 NAME = "oracle"
+MADE_ON = {"labs": [{"name": "oracle", "simulated": True}]}
 REFUSED, STALE, BLOCKED = 43, 42, 44
 OPEN = [ExperimentState.PLANNED, ExperimentState.SENDING, ExperimentState.RUNNING]
 SPEC = CampaignSpec.model_validate(
@@ -122,7 +123,7 @@ def child(order: dict[str, Any]) -> int:
 def warm_up() -> None:
     """Loads and configures what every engine needs, once."""
     with TemporaryDirectory() as folder, open_ledger(f"sqlite:///{folder}/l.db") as ledger:
-        ledger.create_campaign(NAME, {})
+        ledger.create_campaign(NAME, MADE_ON)
         with ledger.claim(1) as claim:
             plan(ledger, claim)
             ledger.next_to_send(claim)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from cloudseed.db import ExperimentState, open_ledger
-from tests.oracle.engine import NAME
+from tests.oracle.engine import MADE_ON, NAME
 from tests.oracle.lab import Run, fails, read_runs, value_of
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class Nursery:
         )
         self._said: queue.Queue[list[str]] = queue.Queue()
         self._log: list[list[str]] = []
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -84,7 +85,10 @@ class Nursery:
         assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait(timeout=30)
-        self._process.stdout.close()
+        # An engine that stands still holds the other end; closing would wait for it.
+        self._listener.join(timeout=10)
+        if not self._listener.is_alive():
+            self._process.stdout.close()
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ class Scene:
         self.address = str(folder / "lab.sock")
         self._journal = folder / "lab.jsonl"
         with open_ledger(url) as ledger:
-            ledger.create_campaign(NAME, {})
+            ledger.create_campaign(NAME, MADE_ON)
         program = [sys.executable, "-m", "tests.oracle.lab", self.address, str(self._journal)]
         self._lab = subprocess.Popen([*program, truly or delivery], cwd=ROOT)
         while not Path(self.address).exists():
