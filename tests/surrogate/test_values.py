@@ -104,4 +104,8 @@ def test_chance_to_be_better_is_one_event_with_bounds_on_the_same_value():
     assert np.exp(down[0]) == pytest.approx(((draws < 0.1) & (draws > 0.0)).mean(), abs=0.005)
     near = Goal(1.0, 0.5).log_chance(mean, sd, -0.2, (0.6, np.inf))
     assert np.exp(near[0]) == pytest.approx(((draws < 0.7) & (draws > 0.6)).mean(), abs=0.005)
-    assert np.isneginf(Goal(1.0).log_chance(mean, sd, 0.7, (-np.inf, 0.6)))[0]
+    # Where the best lies beyond the bound, next to nothing is better, and all are still told apart.
+    means, sds = np.array([0.3, 0.55]), np.array([0.2, 0.2])
+    beyond = Goal(1.0).log_chance(means, sds, 0.7, (-np.inf, 0.6))
+    assert (beyond < -10).all()
+    assert beyond[1] > beyond[0] > -np.inf
