@@ -101,7 +101,9 @@ def final_cell(ledger: Ledger, result: Result) -> Cell:
     made = ledger.details(result.experiment.id).get("cell")
     if made is not None:
         return Cell.from_json(made)
-    return Cell.from_json(result.experiment.request["cell"])
+    # What an engine keeps in memory has no requests.
+    (asked,) = ledger.experiments_by_id([result.experiment.id])
+    return Cell.from_json(asked.request["cell"])
 
 
 def table_of(results: Sequence[Result], properties: Sequence[str]) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
 from cloudseed.cli.tables import ranked_table, status_table
+from cloudseed.db import open_ledger
 from cloudseed.errors import ObjectiveError, SpecError, UnitError
 from cloudseed.loop import campaign as module
 from cloudseed.loop import create_campaign, load_spec, open_campaign
@@ -128,8 +130,10 @@ def test_a_lab_is_asked_for_what_a_formula_holds(written, tmp_path, monkeypatch)
         constraints=["merit <= 3.5"],
     )
     end, workspace = ended(path, tmp_path / "run", monkeypatch)
+    with closing(open_ledger(workspace.ledger_url)) as ledger:
+        asked = [e.request["properties"] for e in ledger.experiments(1)]
+    assert asked == [["bulk_modulus", "formation_energy"]] * len(end.results)
     for result in end.results:
-        assert result.experiment.request["properties"] == ["bulk_modulus", "formation_energy"]
         bulk, energy = (result.value(n) for n in ("bulk_modulus", "formation_energy"))
         assert result.value("merit") == pytest.approx(bulk / 10 - energy)
         assert result.feasible == (result.value("merit") <= 3.5)
