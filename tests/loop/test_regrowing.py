@@ -65,7 +65,10 @@ def opened(tmp_path, parents):
     def start(name, lab, **changes):
         spec = spec_of(**(GROWING | changes))
         with open_ledger(f"sqlite:///{tmp_path / name}.db") as ledger:
-            config = {"spec": spec.model_dump(mode="json"), "lab": {"name": "instant"}}
+            config = {
+                "spec": spec.model_dump(mode="json"),
+                "lab": {"name": "instant", "simulated": True},
+            }
             row = ledger.campaign(spec.name) or ledger.create_campaign(spec.name, config)
             with ledger.claim(row.id) as claim:
                 if not ledger.count_candidates(row.id):
