@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 
 from cloudseed.db.events import EventKind
-from cloudseed.db.models import Decision, Event, Experiment, Measurement
+from cloudseed.db.inbox import measurement_rows
+from cloudseed.db.models import Decision, Event, Measurement
 from cloudseed.db.protocols import EventRow, ExperimentState, MeasurementRow
 from cloudseed.errors import LedgerError
 
@@ -60,18 +61,7 @@ def measured(session: Session, ids: Sequence[int]) -> list[MeasurementRow]:
     ordered = sorted(set(ids))
     for start in range(0, len(ordered), _CHUNK):
         query = (
-            select(
-                Measurement.id,
-                Measurement.experiment_id,
-                Experiment.candidate_id,
-                Measurement.property,
-                Measurement.value,
-                Measurement.unit,
-                Measurement.sigma,
-                Measurement.method,
-                Measurement.created_at,
-            )
-            .join(Experiment, Experiment.id == Measurement.experiment_id)
+            measurement_rows()
             .where(Measurement.id.in_(ordered[start : start + _CHUNK]))
             .order_by(Measurement.id)
         )

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
     from cloudseed.db.protocols import Claim, NewMeasurement
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MessageOutcome",
     "correct",
+    "measurement_rows",
     "measurements",
     "measurements_of",
     "receive",
@@ -243,21 +244,25 @@ def measurements_of(session: Session, experiment_ids: Iterable[int]) -> list[Mea
     return _standing(session, Experiment.id.in_(list(experiment_ids)))
 
 
+def measurement_rows() -> Select[Any]:
+    """Returns a query whose rows are those of `MeasurementRow`, to be narrowed and ordered."""
+    return select(
+        Measurement.id,
+        Measurement.experiment_id,
+        Experiment.candidate_id,
+        Measurement.property,
+        Measurement.value,
+        Measurement.unit,
+        Measurement.sigma,
+        Measurement.method,
+        Measurement.created_at,
+    ).join(Experiment, Experiment.id == Measurement.experiment_id)
+
+
 def _standing(session: Session, which: ColumnElement[bool]) -> list[MeasurementRow]:
     newer = aliased(Measurement)
     query = (
-        select(
-            Measurement.id,
-            Measurement.experiment_id,
-            Experiment.candidate_id,
-            Measurement.property,
-            Measurement.value,
-            Measurement.unit,
-            Measurement.sigma,
-            Measurement.method,
-            Measurement.created_at,
-        )
-        .join(Experiment, Experiment.id == Measurement.experiment_id)
+        measurement_rows()
         .where(
             which,
             Experiment.state != _S.RETRACTED,
