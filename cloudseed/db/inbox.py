@@ -25,6 +25,7 @@ from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
     from typing import Any
 
     from sqlalchemy import ColumnElement, Select
@@ -244,7 +245,7 @@ def measurements_of(session: Session, experiment_ids: Iterable[int]) -> list[Mea
     return _standing(session, Experiment.id.in_(list(experiment_ids)))
 
 
-def measurement_rows() -> Select[Any]:
+def measurement_rows() -> Select[int, int, int, str, float, str, float | None, str, datetime]:
     """Returns a query whose rows are those of `MeasurementRow`, to be narrowed and ordered."""
     return select(
         Measurement.id,
