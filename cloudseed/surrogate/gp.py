@@ -60,7 +60,8 @@ _CHUNK_ENTRIES = 2**18
 MIN_NOISE = 1e-4
 #: Up to so many rows one thread is the fastest; more would wait for each other.
 _SMALL = 500
-_FIT_OPTIONS: Mapping[str, Any] = {"options": {"maxiter": 200}, "timeout_sec": 60}
+_FIT_ITERATIONS = 200
+_FIT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -471,9 +472,10 @@ def hyperparameters(
         _log.warning("fit failed", extra={"property": name, "reason": error.message})
         notes.append(f"the fit of {name} failed ({error.message}): hyperparameters are the priors'")
         return _at_modes(blocks)
-    limit = _FIT_OPTIONS["timeout_sec"]
-    if time.monotonic() - began > limit:
-        notes.append(f"the fit of {name} was stopped after {limit:g} s: the best so far is taken")
+    if time.monotonic() - began > _FIT_SECONDS:
+        notes.append(
+            f"the fit of {name} was stopped after {_FIT_SECONDS:g} s: the best so far is taken"
+        )
     return found
 
 
@@ -531,7 +533,9 @@ def maximise(model: Any, seed: int, **how: Any) -> None:
             warnings.simplefilter("ignore")
             if len(model.train_targets) <= _SMALL:
                 torch.set_num_threads(1)
-            fit_gpytorch_mll(mll, optimizer_kwargs=_FIT_OPTIONS, **how)
+            # Made anew: relevance pursuit writes tolerances of its own into what it is given.
+            options = {"options": {"maxiter": _FIT_ITERATIONS}, "timeout_sec": _FIT_SECONDS}
+            fit_gpytorch_mll(mll, optimizer_kwargs=options, **how)
     except (
         BotorchError,
         NanError,

@@ -136,7 +136,7 @@ def test_failed_fit_falls_back_to_the_priors_with_a_note(monkeypatch):
 
 
 def test_a_fit_that_takes_too_long_is_stopped_with_a_note(monkeypatch):
-    monkeypatch.setattr(gp, "_FIT_OPTIONS", {"options": {"maxiter": 200}, "timeout_sec": 1e-9})
+    monkeypatch.setattr(gp, "_FIT_SECONDS", 1e-9)
     x, y = data(n=20)
     found = gp.fit(x, y, seed=0)
     assert any("was stopped after" in note for note in found.notes)

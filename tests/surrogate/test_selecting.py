@@ -67,6 +67,14 @@ def test_too_many_values_for_a_robust_model_leave_the_default(monkeypatch):
     assert any("24 values of a are more than the 20" in note for note in found.notes)
 
 
+def test_a_robust_fit_leaves_later_fits_as_they_were():
+    """BoTorch writes the tolerances of relevance pursuit into the options that it is given."""
+    few = [data(n=n, seed=n) for n in (6, 11, 12, 14, 17, 20, 22)]
+    before = [gp.fit(x, y, seed=0).hyper for x, y in few]
+    fit_robust(*data(n=45), seed=0, name="a")
+    assert [gp.fit(x, y, seed=0).hyper for x, y in few] == before
+
+
 def test_without_outliers_the_robust_model_is_the_default():
     x, y = data(25)
     found, plain = fit_robust(x, y, seed=0, name="a"), gp.fit(x, y, seed=0)
