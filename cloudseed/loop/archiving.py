@@ -6,11 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import UsageError
-from cloudseed.loop.campaign import campaign_of
 from cloudseed.loop.crates import write_crate
 from cloudseed.loop.exporting import final_cell, heading, record_of
 from cloudseed.loop.results import load_results, ranked
-from cloudseed.loop.workspace import fresh, reading
+from cloudseed.loop.workspace import campaign_of, fresh, reading
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:

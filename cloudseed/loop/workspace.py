@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from cloudseed.db import open_ledger
 from cloudseed.errors import StorageError, UsageError
+from cloudseed.loop.spec import validate_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cloudseed.db import Ledger
+    from cloudseed.db import CampaignRow, Ledger
+    from cloudseed.loop.spec import CampaignSpec
 
 __all__ = [
     "RUNS",
     "Workspace",
+    "campaign_of",
     "fresh",
     "reading",
     "unwritable",
@@ -146,6 +149,21 @@ def reading(workspace: Workspace) -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
+
+
+def campaign_of(ledger: Ledger, workspace: Workspace) -> tuple[CampaignRow, CampaignSpec]:
+    """Returns a run folder's campaign and its spec.
+
+    Raises:
+        UsageError: If the ledger does not hold it.
+    """
+    row = ledger.campaign(workspace.campaign)
+    if row is None:
+        raise UsageError(
+            f"The ledger of {workspace.path} holds no campaign {workspace.campaign!r}.",
+            hint="Was the database replaced? Restore it, or start again with `--out`.",
+        )
+    return row, validate_spec(row.config["spec"], f"the ledger of {workspace.path}")
 
 
 def write_text(path: Path, text: str) -> None:
