@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cloudseed.cli.options import AsJson, example
+from cloudseed.cli.options import AsJson, NoHeads, SkipBad, example
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -67,13 +67,8 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
         Path | None, typer.Option(help="A folder.", show_default="runs/NAME-backtest")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out structures that cannot be used.")
-    ] = False,
-    no_heads: Annotated[
-        bool,
-        typer.Option("--no-heads", help="Leave out what the encoder's own heads predict."),
-    ] = False,
+    skip_bad: SkipBad = False,
+    no_heads: NoHeads = False,
     json: AsJson = False,
 ) -> None:
     """Replay a campaign on known data, against random; Ctrl-C loses nothing, run again to go on."""

@@ -15,7 +15,9 @@ __all__ = [
     "Experiment",
     "MaterialFiles",
     "NextBest",
+    "NoHeads",
     "Reason",
+    "SkipBad",
     "Where",
     "example",
     "user",
@@ -38,7 +40,13 @@ MaterialFiles = Annotated[
     ),
 ]
 NextBest = Annotated[int, typer.Option(min=0, help="How many of those not chosen to show.")]
+NoHeads = Annotated[
+    bool, typer.Option("--no-heads", help="Leave out what the encoder's own heads predict.")
+]
 Reason = Annotated[str, typer.Option(help="Why; it stays in the ledger.")]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out materials that cannot be used.")
+]
 Where = Annotated[
     str | None,
     typer.Argument(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cloudseed.cli.options import AsJson, EncoderName, MaterialFiles, example
+from cloudseed.cli.options import AsJson, EncoderName, MaterialFiles, SkipBad, example
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,9 +39,7 @@ def predict(  # noqa: PLR0917  Typer passes options by name
         typer.Option(help="Draw values against temperature (PNG, SVG).", show_default=False),
     ] = None,
     encoder: EncoderName = "cloud-small",
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out materials that cannot be used.")
-    ] = False,
+    skip_bad: SkipBad = False,
     json: AsJson = False,
 ) -> None:
     """Predict a property of crystals, with uncertainty and a flag on what is unlike known ones."""

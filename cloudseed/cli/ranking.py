@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cloudseed.cli.options import AsJson, EncoderName, example
+from cloudseed.cli.options import AsJson, EncoderName, NoHeads, SkipBad, example
 from cloudseed.errors import UsageError
 
 if TYPE_CHECKING:
@@ -59,14 +59,9 @@ def rank(  # noqa: PLR0917  Typer passes options by name
     features: Annotated[
         str, typer.Option(help="What the models see; the first tells what is near.")
     ] = "embedding,elements",
-    no_heads: Annotated[
-        bool,
-        typer.Option("--no-heads", help="Leave out what the encoder's own heads predict."),
-    ] = False,
+    no_heads: NoHeads = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out structures that cannot be used.")
-    ] = False,
+    skip_bad: SkipBad = False,
     json: AsJson = False,
 ) -> None:
     """Rank candidates by what was measured on others, with uncertainty; needs no campaign."""
