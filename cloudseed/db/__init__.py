@@ -1,4 +1,7 @@
-"""What was known, decided, sent and measured, in SQL; `protocols.py` tells this part."""
+"""What was known, decided, sent and measured, in SQL.
+
+`protocols.py` tells this part; `rows.py` and `states.py` have what goes in and comes out.
+"""
 
 from cloudseed.db.backups import Backup, backup
 from cloudseed.db.ledger import SqlLedger, open_ledger
