@@ -11,8 +11,8 @@ from cloudseed.loop.safety.approvals import answer, attend, open_questions
 from cloudseed.loop.safety.facts import read_facts
 from cloudseed.loop.spec import validate_spec
 from cloudseed.loop.waiting import why_waiting
-from tests.loop.conftest import PARENTS, spec_of
 from tests.loop.labs import InstantLab
+from tests.loop.small import PARENTS, spec_of
 from tests.safety.kit import (
     RECIPE,
     RealLab,
