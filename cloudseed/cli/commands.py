@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from cloudseed.cli.opening import opened
 from cloudseed.errors import InputError, LedgerError, SchemaError, UsageError
 
 if TYPE_CHECKING:
@@ -141,21 +142,18 @@ def _show_end(workspace: Workspace, end: Snapshot) -> None:
 def status(campaign: str | None, *, as_json: bool) -> None:
     """Shows where a campaign stands."""
     from cloudseed.cli.tables import status_table
-    from cloudseed.loop import Workspace, campaign_of
     from cloudseed.loop.overview import overview
     from cloudseed.loop.tracking import Tracker
-    from cloudseed.loop.workspace import reading
 
-    workspace = Workspace.find(campaign)
-    with reading(workspace) as ledger:
-        row, spec = campaign_of(ledger, workspace)
-        now = overview(ledger, row, spec)
-        track = Tracker(ledger, row, spec).track(now)
+    with opened(campaign) as asked:
+        now = overview(asked.ledger, asked.row, asked.spec)
+        track = Tracker(asked.ledger, asked.row, asked.spec).track(now)
+    where = str(asked.workspace.path)
     if as_json:
         progress = None if track is None else track.to_json()
-        print_json({"run": str(workspace.path), **now.to_json(), "progress": progress})
+        print_json({"run": where, **now.to_json(), "progress": progress})
     else:
-        _console.print(status_table(now, str(workspace.path), track))
+        _console.print(status_table(now, where, track))
 
 
 def report(campaign: str | None, out: Path | None) -> None:

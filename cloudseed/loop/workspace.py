@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ __all__ = [
     "fresh",
     "reading",
     "unwritable",
+    "whole",
     "write_bytes",
     "write_text",
 ]
@@ -181,16 +182,32 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         StorageError: If the folder is read-only or the disk is full.
     """
+    with whole(path) as partial:
+        partial.write_bytes(data)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Gives a path to write a file to, and puts it in its place, whole or not at all.
+
+    A file that stands there is replaced; the folder is made where it is missing.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
     partial = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
+        yield partial
+        with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
-        raise unwritable(path, error) from error
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink()
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
+        raise
 
 
 @contextmanager
@@ -212,24 +229,20 @@ def fresh(path: Path, *, folder: bool = False) -> Iterator[Path]:
             hint="Name another, or move it away: an export overwrites nothing.",
             path=str(path),
         )
+    if not folder:
+        with whole(path) as partial:
+            yield partial
+        return
     partial = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if folder:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
         yield partial
-        if not folder:
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
-        if folder:
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _read_marker(path: Path) -> dict[str, Any]:

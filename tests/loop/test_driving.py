@@ -17,8 +17,8 @@ from cloudseed.lab_adapters import DeliveryClass
 from cloudseed.loop import campaign as module
 from cloudseed.loop import collecting, patience
 from cloudseed.loop.workspace import Workspace
-from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab
+from tests.loop.small import spec_of
 
 
 @pytest.fixture

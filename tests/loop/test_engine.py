@@ -19,8 +19,8 @@ from cloudseed.loop.budgets import affordable, check_budget
 from cloudseed.loop.laboratories import check_labs
 from cloudseed.loop.patience import pause
 from cloudseed.loop.pulse import Pulse
-from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab, modulus
+from tests.loop.small import spec_of
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,8 @@ import pytest
 
 from cloudseed.lab_adapters import Outcome, OutcomeKind
 from cloudseed.loop import Workspace, campaign, campaign_of, exporting, reporting
-from tests.loop.conftest import features_of, spec_of
 from tests.loop.labs import InstantLab, modulus
+from tests.loop.small import features_of, spec_of
 
 
 @pytest.fixture

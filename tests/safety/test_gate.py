@@ -12,8 +12,8 @@ from cloudseed.loop.safety.facts import read_facts, substance
 from cloudseed.loop.safety.limits import HAZARDOUS, PAIRS
 from cloudseed.loop.spec import validate_spec
 from cloudseed.loop.waiting import why_waiting
-from tests.loop.conftest import PARENTS, spec_of
 from tests.loop.labs import InstantLab
+from tests.loop.small import PARENTS, spec_of
 from tests.safety.kit import (
     RECIPE,
     RealLab,

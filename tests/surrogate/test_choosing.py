@@ -40,7 +40,7 @@ CASES = [
 @pytest.fixture(autouse=True, scope="module")
 def _equal_fits_once():
     """Fits are the same for the same data: each is made once for all tests here."""
-    found, fit = {}, gp._optimise
+    found, fit = {}, gp.optimising._optimise
 
     def once(x, targets, blocks, seed, noise=None):
         key = (x.tobytes(), targets.tobytes(), blocks, None if noise is None else noise.tobytes())
@@ -49,7 +49,7 @@ def _equal_fits_once():
         return found[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gp, "_optimise", once)
+        patch.setattr(gp.optimising, "_optimise", once)
         yield
 
 
