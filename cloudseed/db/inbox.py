@@ -18,6 +18,7 @@ from cloudseed.db import charges, events, experiments, withdrawals
 from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
+from cloudseed.db.listening import hint
 from cloudseed.db.models import Attempt, Experiment, Inbox, InboxConflict, Measurement, Withdrawal
 from cloudseed.db.rows import PERSON, MeasurementRow
 from cloudseed.db.states import ExperimentState
@@ -80,6 +81,7 @@ def receive(
 def tell(session: Session, campaign_id: int, *, message_id: str, key: str, raw: bytes) -> int:
     """Commits what a person says, without a claim; returns its inbox id."""
     message, _ = _take_in(session, campaign_id, lab=PERSON, message_id=message_id, key=key, raw=raw)
+    hint(session, campaign_id)
     return message.id
 
 

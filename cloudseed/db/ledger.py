@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.db import (
@@ -26,9 +26,10 @@ from cloudseed.db import (
     withdrawals,
 )
 from cloudseed.db.engine import Database, locate
+from cloudseed.db.listening import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
 
@@ -150,6 +151,12 @@ class SqlLedger:
         """Returns what is wished, and why."""
         with self._database.reading() as session:
             return controls.wished(session, campaign_id)
+
+    @contextmanager
+    def listening(self, campaign_id: int) -> Iterator[Callable[[float], bool]]:
+        """Gives what waits so many seconds, or until people tell the engine something."""
+        with closing(Listener(self._database, campaign_id)) as listener:
+            yield listener.wait
 
     def record_encoder(self, claim: Claim, name: str, encoder_id: str) -> None:
         """Records that the campaign goes on with another encoder."""

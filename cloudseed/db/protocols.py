@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from datetime import datetime
 
@@ -92,6 +92,14 @@ class Ledger(Protocol):
 
     def wished(self, campaign_id: int) -> tuple[Wish, str]:
         """Returns what is wished, and why."""
+        ...
+
+    def listening(self, campaign_id: int) -> AbstractContextManager[Callable[[float], bool]]:
+        """Gives what waits so many seconds, or until people tell the campaign's engine something.
+
+        It returns whether they may have. That is a hint, which can be lost, and which not every
+        database gives: look at the ledger whatever it returns.
+        """
         ...
 
     def record_encoder(self, claim: Claim, name: str, encoder_id: str) -> None:

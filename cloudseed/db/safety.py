@@ -9,6 +9,7 @@ from sqlalchemy import select
 from cloudseed.db import events
 from cloudseed.db.campaigns import by_id, fenced
 from cloudseed.db.events import EventKind
+from cloudseed.db.listening import hint
 from cloudseed.db.models import Event
 from cloudseed.db.rows import EventRow
 
@@ -38,6 +39,7 @@ def record_word(
     """Records what a person said."""
     by_id(session, campaign_id)
     events.append(session, campaign_id, EventKind.SAID, experiment_id=experiment_id, **data)
+    hint(session, campaign_id)
 
 
 def log(session: Session, campaign_id: int) -> list[EventRow]:

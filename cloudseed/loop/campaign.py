@@ -147,6 +147,7 @@ class Campaign:
         with ExitStack() as stack:
             pulse = self._pulse or stack.enter_context(Pulse(self._ledger, self._claim))
             pulse.limit(self.spec.step_deadline, on_overdue)
+            wait = stack.enter_context(self._ledger.listening(self._id))
             while not stopping():
                 self._stage = pulse.stage
                 pulse.stage("looking around")
@@ -166,7 +167,7 @@ class Campaign:
                         raise
                     on_trouble(f"the lab cannot be reached, trying again: {error.message}")
                     pulse.stage("waiting to try the lab again")
-                    _wait(pause(failures, longest=_LONGEST_WAIT), stopping)
+                    _wait(pause(failures, longest=_LONGEST_WAIT), stopping, wait)
                     continue
                 if moved:
                     shown.perhaps()
@@ -175,7 +176,7 @@ class Campaign:
                     self._ledger.set_status(self._claim, status, why)
                     return shown.now()
                 else:
-                    time.sleep(POLL_INTERVAL)
+                    wait(POLL_INTERVAL)
         self._ledger.set_status(self._claim, "stopped", "asked by the user")
         return self.snapshot()
 
@@ -261,11 +262,12 @@ class Campaign:
             self._ledger.heartbeat(self._claim)
 
 
-def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
-    """Waits, but not past a wish to stop."""
+def _wait(seconds: float, stopping: Callable[[], bool], wait: Callable[[float], bool]) -> None:
+    """Waits, but not past a wish to stop, nor past what people say."""
     end = time.monotonic() + seconds
     while not stopping() and (left := end - time.monotonic()) > 0:
-        time.sleep(min(left, POLL_INTERVAL))
+        if wait(min(left, POLL_INTERVAL)):
+            return
 
 
 def create_campaign(
