@@ -641,6 +641,7 @@ class Ledger(Protocol):
         *,
         lab: str | None = None,
         reserve: Sequence[NewCharge] = (),
+        request: Mapping[str, Any] | None = None,
     ) -> OutboxItem | None:
         """Takes the oldest planned experiment, moves it to `sending`, opens an attempt.
 
@@ -649,6 +650,7 @@ class Ledger(Protocol):
             experiment_id: This one instead of the oldest; None if it is not due.
             lab: Where it goes; by default where it was planned.
             reserve: What it may cost.
+            request: The request from now on; by default as it was.
         """
         ...
 
@@ -669,6 +671,7 @@ class Ledger(Protocol):
         *,
         delay: float = 0.0,
         unsent: bool = False,
+        details: Mapping[str, Any] | None = None,
     ) -> None:
         """Moves an experiment to another state; an open attempt closes where it must.
 
@@ -679,6 +682,7 @@ class Ledger(Protocol):
             reason: Why.
             delay: Seconds before it may be sent, where it is planned again.
             unsent: Whether the lab surely never got the attempt, so that it cost nothing.
+            details: What is kept with it, besides what is there.
 
         Raises:
             TransitionError: If the lifecycle does not allow it.

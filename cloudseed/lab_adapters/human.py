@@ -67,5 +67,6 @@ class HumanLab(ExchangeLab):
             wanted,
             lab=self.settings.name,
             instructions=self.settings.instructions,
+            recipe=job.request.get("recipe"),
         )
         return {".csv": text.getvalue().encode(), ".html": sheet.encode()}

@@ -24,6 +24,7 @@ from cloudseed.errors import ObjectiveError, SpecError
 from cloudseed.lab_adapters import settings_beside
 from cloudseed.loop.amounts import parse_amount
 from cloudseed.loop.safety import SafetySpec
+from cloudseed.loop.shelves import RecipesSpec, with_shelves
 from cloudseed.proposers import is_path
 from cloudseed.surrogate import (
     ALARM_LEAST,
@@ -191,6 +192,7 @@ class LabSpec(_Section):
         in_flight: Experiments that run there at the same time; None for as many as it takes.
         fidelity: "dear" where its values are what counts, "cheap" where they only hint at it; None
             where all labs measure alike.
+        recipes: That requests carry a recipe, from which shelf and for how much; None for none.
     """
 
     adapter: str = "mlip"
@@ -199,6 +201,7 @@ class LabSpec(_Section):
     costs: dict[str, AmountText] = Field(default_factory=dict)
     in_flight: int | None = Field(default=None, ge=1)
     fidelity: Literal["cheap", "dear"] | None = None
+    recipes: RecipesSpec | None = None
 
 
 class CostSpec(_Section):
@@ -574,8 +577,9 @@ def load_spec(path: Path, *, parents_optional: bool = False) -> CampaignSpec:
         SpecError: If the file is missing, is no YAML mapping, or holds an unknown, missing or
             impossible value; the hint names the nearest known key.
         ObjectiveError: If the objective or a constraint cannot be parsed.
+        InputError: If a shelf cannot be read.
     """
-    data = _read_yaml(path)
+    data = with_shelves(_read_yaml(path), path.resolve().parent)
     spec = validate_spec(data, str(path), parents_optional=parents_optional)
     base = path.resolve().parent
     parents = tuple(_resolved(base, p) for p in spec.parents)

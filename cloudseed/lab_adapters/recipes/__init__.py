@@ -2,7 +2,7 @@
 
 from cloudseed.lab_adapters.recipes.diffraction import Peak, expected_pattern
 from cloudseed.lab_adapters.recipes.routes import Heating, Route, Weighed, routes
-from cloudseed.lab_adapters.recipes.shelf import Shelf, Substance, read_shelf
+from cloudseed.lab_adapters.recipes.shelf import Shelf, Substance, described_shelf, read_shelf
 
 __all__ = [
     "Heating",
@@ -11,6 +11,7 @@ __all__ = [
     "Shelf",
     "Substance",
     "Weighed",
+    "described_shelf",
     "expected_pattern",
     "read_shelf",
     "routes",

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 import warnings
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from cloudseed.errors import InputError
+from cloudseed.errors import InputError, LabError
 from cloudseed.lab_adapters._settings import LabSettings
+from cloudseed.lab_adapters.protocols import Precursor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pymatgen.core import Composition
 
-__all__ = ["GASES", "Gas", "Shelf", "Substance", "composition", "read_shelf"]
+    from cloudseed.lab_adapters.protocols import LabDescription
+
+__all__ = ["GASES", "Gas", "Shelf", "Substance", "composition", "described_shelf", "read_shelf"]
 
 Gas = Literal["O2", "air", "N2", "Ar", "H2/Ar"]
 GASES = ("O2", "air", "N2", "Ar", "H2/Ar")
@@ -73,6 +77,31 @@ class Shelf(LabSettings):
 
     precursors: tuple[Substance, ...] = Field(min_length=1, max_length=_MOST)
     gases: tuple[Gas, ...] = Field(default=("air",), min_length=1)
+
+    @property
+    def told(self) -> tuple[Precursor, ...]:
+        """The precursors as a lab describes them."""
+        return tuple(Precursor(**s.model_dump()) for s in self.precursors)
+
+
+def described_shelf(lab: LabDescription) -> Shelf | None:
+    """Returns the shelf that a lab tells of, with air where it tells no gases; None without one.
+
+    Raises:
+        LabError: If what it tells cannot be a shelf.
+    """
+    if not lab.shelf:
+        return None
+    gases = {} if lab.gases is None else {"gases": lab.gases}
+    try:
+        return Shelf.model_validate({"precursors": [asdict(p) for p in lab.shelf], **gases})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise LabError(
+            f"The lab {lab.name!r} tells of a shelf that cannot be one: {where}: {first['msg']}.",
+            hint=f"Gases are among {', '.join(GASES)}; formulas as they are weighed.",
+        ) from error
 
 
 def read_shelf(path: Path) -> Shelf:
