@@ -122,6 +122,7 @@ def list_experiments(
 ) -> None:
     """List a campaign's experiments: state, lab, handle, and why they ended."""
     from cloudseed.loop import Workspace, campaign_of
+    from cloudseed.loop.told import told_by
     from cloudseed.loop.workspace import reading
 
     workspace = Workspace.find(campaign)
@@ -129,6 +130,9 @@ def list_experiments(
     with reading(workspace) as ledger:
         row, _ = campaign_of(ledger, workspace)
         formulas = {c.id: c.formula for c in ledger.candidates(row.id, tried_only=True)}
+        methods: dict[int, dict[str, str]] = {}
+        for m in ledger.measurements(row.id) if json else ():
+            methods.setdefault(m.experiment_id, {})[m.property] = m.method
         rows = [
             {
                 "id": e.id,
@@ -139,6 +143,7 @@ def list_experiments(
                 "handle": e.handle,
                 "reason": e.reason,
             }
+            | ({"record": told_by(ledger, row, e, methods.get(e.id, {})).to_json()} if json else {})
             for e in ledger.experiments(row.id, wanted)
         ]
     if json:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cloudseed.cli.commands import print_json
 from cloudseed.errors import UsageError
+from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
     from cloudseed.loop.amending import Amended
@@ -18,7 +19,7 @@ __all__ = ["experiments"]
 
 experiments = typer.Typer(
     no_args_is_help=True,
-    help="List a campaign's experiments; settle those in doubt, take back or correct results.",
+    help="List and show experiments; settle those in doubt, take back or correct results.",
 )
 
 _console = Console(highlight=False)
@@ -37,6 +38,38 @@ By = Annotated[
     str | None, typer.Option(help="Who says so.", show_default="the user of this computer")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+@experiments.command(
+    epilog="[dim]Example:[/dim]  cloudseed experiments show 17 runs/stiff-perovskites"
+)
+def show(experiment: What, campaign: Where = None, json: AsJson = False) -> None:
+    """Show one experiment's values and all that its lab told: instrument, recipe, raw data."""
+    from cloudseed.loop import Workspace, campaign_of
+    from cloudseed.loop.explaining import explain_experiment, find_experiment
+    from cloudseed.loop.workspace import reading
+
+    workspace = Workspace.find(campaign)
+    with reading(workspace) as ledger:
+        row, _ = campaign_of(ledger, workspace)
+        found = find_experiment(ledger, row.id, experiment)
+        told = explain_experiment(ledger, row.id, found, next_best=0)
+    if json:
+        data = told.to_json()
+        keys = ("experiment", "formula", "key", "state", "reason", "verdicts", "record")
+        print_json({key: data[key] for key in keys})
+        return
+    ran = told.experiment
+    reason = f": {ran.reason}" if ran.reason else ""
+    lines = [f"experiment {ran.id}: {told.candidate.formula}, {ran.state.value}{reason}"]
+    for verdict in told.verdicts:
+        if verdict.measured is not None:
+            value, sigma = verdict.measured
+            spread = "" if sigma is None else f" ± {sigma:.3g}"
+            name, unit = verdict.property.replace("_", " "), unit_of(verdict.property) or ""
+            lines.append(f"{name} {value:.6g}{spread} {unit}".rstrip())
+    for line in (*lines, *told.told.lines):
+        _console.print(line, markup=False, soft_wrap=True)
 
 
 @experiments.command(

@@ -185,7 +185,7 @@ def transition(
     *,
     delay: float = 0.0,
     unsent: bool = False,
-    details: Mapping[str, Any] | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> None:
     """Moves an experiment to another state."""
     experiment = owned(session, claim, experiment_id)
@@ -195,8 +195,8 @@ def transition(
             hint="Call `next_to_send`.",
             experiment_id=experiment_id,
         )
-    if details is not None:
-        experiment.details = {**experiment.details, **details}
+    if told is not None:
+        experiment.details = {**experiment.details, **told}
     move(session, experiment, state, reason=reason, delay=delay, unsent=unsent)
 
 

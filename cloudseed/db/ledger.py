@@ -301,19 +301,12 @@ class SqlLedger:
         *,
         delay: float = 0.0,
         unsent: bool = False,
-        details: Mapping[str, Any] | None = None,
+        told: Mapping[str, Any] | None = None,
     ) -> None:
         """Moves an experiment to another state; an open attempt closes where it must."""
         with self._database.writing("transition") as session:
             experiments.transition(
-                session,
-                claim,
-                experiment_id,
-                state,
-                reason,
-                delay=delay,
-                unsent=unsent,
-                details=details,
+                session, claim, experiment_id, state, reason, delay=delay, unsent=unsent, told=told
             )
 
     def resolve(

@@ -671,7 +671,7 @@ class Ledger(Protocol):
         *,
         delay: float = 0.0,
         unsent: bool = False,
-        details: Mapping[str, Any] | None = None,
+        told: Mapping[str, Any] | None = None,
     ) -> None:
         """Moves an experiment to another state; an open attempt closes where it must.
 
@@ -682,7 +682,7 @@ class Ledger(Protocol):
             reason: Why.
             delay: Seconds before it may be sent, where it is planned again.
             unsent: Whether the lab surely never got the attempt, so that it cost nothing.
-            details: What is kept with it, besides what is there.
+            told: What its details say from now on, besides what they do.
 
         Raises:
             TransitionError: If the lifecycle does not allow it.

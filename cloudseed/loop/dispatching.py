@@ -96,13 +96,10 @@ def _refuse(
     context: Context, experiment: ExperimentRow, why: str, failure: FailureKind | None
 ) -> None:
     """Ends an experiment that no lab gets, with the kind of rejection where it is known."""
-    details = None
+    told = None
     if failure is not None:
-        earlier = context.ledger.details(experiment.id)
-        details = record(Outcome.failed(failure, why), earlier)
-    context.ledger.transition(
-        context.claim, experiment.id, ExperimentState.REFUSED, why, details=details
-    )
+        told = record(Outcome.failed(failure, why), context.ledger.details(experiment.id))
+    context.ledger.transition(context.claim, experiment.id, ExperimentState.REFUSED, why, told=told)
 
 
 def _kept(experiment: ExperimentRow, request: ExperimentRequest) -> dict[str, Any] | None:
