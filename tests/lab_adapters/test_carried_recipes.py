@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from cloudseed.errors import InputError, LabError
-from cloudseed.lab_adapters import DeliveryClass, LabDescription, Precursor, load_lab
+from cloudseed.lab_adapters import DeliveryClass, LabDescription, Outcome, Precursor, load_lab
 from cloudseed.lab_adapters._facts import filled
 from cloudseed.lab_adapters.gateway.wire import Request
 from cloudseed.lab_adapters.recipes import Shelf, described_shelf, routes
 from tests.lab_adapters.kit import request
+from tests.lab_adapters.operators import answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,3 +122,30 @@ def test_a_described_shelf_has_air_and_must_be_one() -> None:
         with pytest.raises(LabError, match="cannot be one") as caught:
             described_shelf(lab(**wrong))
         assert caught.value.hint
+
+
+def result(tmp_path: Path, **cells: str) -> Outcome:
+    """Returns what became of an order that carried a recipe, by a row of a result file."""
+    lab = load_lab("human", {"properties": UNITS}, tmp_path)
+    handle = lab.submit(request(recipe=recipe()))
+    form = tmp_path / "exchange" / "orders" / "k-1.csv"
+    assert form.read_text().splitlines()[0].endswith(",recipe")
+    answer(tmp_path / "exchange", "k-1", "-8000", **cells)
+    (message,) = lab.poll([handle])
+    return Outcome.from_json(message.raw)
+
+
+def test_a_result_says_whether_the_recipe_was_followed(tmp_path: Path) -> None:
+    found = result(tmp_path / "a", recipe="As ordered", simulated="no")
+    assert (found.recipe, found.simulated) == (recipe(), False)
+    found = result(tmp_path / "b", recipe='{"steps": [{"temperature": 1400}]}')
+    assert (found.recipe, found.simulated) == ({"steps": [{"temperature": 1400}]}, None)
+    assert result(tmp_path / "c").recipe is None
+
+
+@pytest.mark.parametrize("cells", [{"recipe": "hotter"}, {"recipe": "[1]"}, {"simulated": "maybe"}])
+def test_what_cannot_be_read_of_a_recipe_is_refused(cells: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not enough values"):
+        result(tmp_path, **cells)
+    (why,) = (tmp_path / "exchange" / "results" / "refused").glob("*.txt")
+    assert next(iter(cells.values())) in why.read_text()
