@@ -114,6 +114,9 @@ def test_a_described_shelf_has_air_and_must_be_one() -> None:
     found = described_shelf(lab(shelf=(Precursor("TiO2"),)))
     assert found is not None
     assert found.gases == ("air",)
+    some = described_shelf(lab(shelf=(Precursor("TiO2"),), gases=("phosgene", "N2")))
+    assert some is not None
+    assert some.gases == ("N2",)
     for wrong in (
         {"shelf": (Precursor("Q"),)},
         {"shelf": (Precursor("TiO2", assay=2.0),)},

@@ -87,12 +87,15 @@ class Shelf(LabSettings):
 def described_shelf(lab: LabDescription) -> Shelf | None:
     """Returns the shelf that a lab tells of, with air where it tells no gases; None without one.
 
+    Gases that recipes do not know are left out.
+
     Raises:
         LabError: If what it tells cannot be a shelf.
     """
     if not lab.shelf:
         return None
-    gases = {} if lab.gases is None else {"gases": lab.gases}
+    known = None if lab.gases is None else [gas for gas in lab.gases if gas in GASES]
+    gases = {} if known is None else {"gases": known}
     try:
         return Shelf.model_validate({"precursors": [asdict(p) for p in lab.shelf], **gases})
     except ValidationError as error:
@@ -100,7 +103,7 @@ def described_shelf(lab: LabDescription) -> Shelf | None:
         where = ".".join(map(str, first["loc"]))
         raise LabError(
             f"The lab {lab.name!r} tells of a shelf that cannot be one: {where}: {first['msg']}.",
-            hint=f"Gases are among {', '.join(GASES)}; formulas as they are weighed.",
+            hint=f"Formulas are as they are weighed; some gas is among {', '.join(GASES)}.",
         ) from error
 
 
