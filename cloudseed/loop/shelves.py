@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
-from cloudseed.lab_adapters.recipes import Shelf, read_shelf
+from cloudseed.lab_adapters.recipes import Rank, Shelf, read_shelf
 from cloudseed.loop.safety.limits import Grams  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
@@ -23,12 +23,14 @@ class RecipesSpec(BaseModel):
         shelf: The precursors and gases; None for those that the lab tells of. In a file, the name
             of another file beside it.
         mass: How much of a material is made, g.
+        rank: Which route is the best: the cheapest ("cost"), or the most driven ("supply").
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     shelf: Shelf | None = None
     mass: Grams = 1.0
+    rank: Rank = "cost"
 
 
 def with_shelves(data: Mapping[str, Any], base: Path) -> dict[str, Any]:

@@ -70,9 +70,9 @@ def compiled(context: Context, lab: str, request: ExperimentRequest) -> Experime
     counted = recipes.shelf is not None and any(s.grams is not None for s in whole.precursors)
     left = _less(whole, _used(context, lab)) if counted else whole
     try:
-        if found := routes(request.label, left, recipes.mass, top=1):
+        if found := routes(request.label, left, recipes.mass, top=1, rank=recipes.rank):
             return replace(request, recipe=found[0].recipe())
-        endless = routes(request.label, _endless(whole), recipes.mass, top=1)
+        endless = routes(request.label, _endless(whole), recipes.mass, top=1, rank=recipes.rank)
     except InputError as error:
         return NoRoute(f"no recipe: {error.message.rstrip('.')}", FailureKind.REJECTED_CAPABILITY)
     if not endless:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Literal
 
 import yaml
@@ -64,6 +64,12 @@ class Substance(LabSettings):
     melting: float | None = Field(
         default=None, gt=0, description="Where it melts or decomposes, K, if known."
     )
+    enthalpy: float | None = Field(
+        default=None, description="Of formation at 298 K, kJ per mole of the formula, if known."
+    )
+    entropy: float | None = Field(
+        default=None, ge=0, description="At 298 K, J/K per mole of the formula, if known."
+    )
 
     @field_validator("formula")
     @classmethod
@@ -81,7 +87,8 @@ class Shelf(LabSettings):
     @property
     def told(self) -> tuple[Precursor, ...]:
         """The precursors as a lab describes them."""
-        return tuple(Precursor(**s.model_dump()) for s in self.precursors)
+        known = {f.name for f in fields(Precursor)}
+        return tuple(Precursor(**s.model_dump(include=known)) for s in self.precursors)
 
 
 def described_shelf(lab: LabDescription) -> Shelf | None:
