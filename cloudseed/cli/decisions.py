@@ -199,6 +199,9 @@ def _print_explanation(told: Explanation) -> None:
         _console.print(_picks(told.decided.runners_up))
     if told.verdicts:
         _console.print(_verdicts(told))
+    _say("\nits record")
+    for line in told.told.lines:
+        _say(f"    {line}")
     for row in told.amendments:
         verb = "retracted" if row.replaced_by is None else "corrected"
         _say(f"{verb} on {row.at:%Y-%m-%d %H:%M} UTC: {row.reason}")
@@ -207,7 +210,7 @@ def _print_explanation(told: Explanation) -> None:
         _say(f"decisions made on its result: round {rounds}")
     _say("\nits life (UTC)")
     for event in told.events:
-        facts = ", ".join(f"{k} {v}" for k, v in event.data.items() if v not in {None, ""})
+        facts = ", ".join(f"{k} {v}" for k, v in event.data.items() if v not in (None, ""))
         _say(f"    {event.at:%Y-%m-%d %H:%M:%S}  {event.kind.replace('_', ' ')}: {facts}")
 
 

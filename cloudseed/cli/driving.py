@@ -113,9 +113,15 @@ def list_experiments(
     json: AsJson = False,
 ) -> None:
     """List a campaign's experiments: state, lab, handle, and why they ended."""
+    from cloudseed.loop.told import told_by
+
     wanted = None if state is None else [_state(state)]
     with opened(campaign) as asked:
-        formulas = {c.id: c.formula for c in asked.ledger.candidates(asked.row.id, tried_only=True)}
+        ledger, row = asked.ledger, asked.row
+        formulas = {c.id: c.formula for c in ledger.candidates(row.id, tried_only=True)}
+        methods: dict[int, dict[str, str]] = {}
+        for m in ledger.measurements(row.id) if json else ():
+            methods.setdefault(m.experiment_id, {})[m.property] = m.method
         rows = [
             {
                 "id": e.id,
@@ -126,7 +132,8 @@ def list_experiments(
                 "handle": e.handle,
                 "reason": e.reason,
             }
-            for e in asked.ledger.experiments(asked.row.id, wanted)
+            | ({"record": told_by(ledger, row, e, methods.get(e.id, {})).to_json()} if json else {})
+            for e in ledger.experiments(row.id, wanted)
         ]
     if json:
         print_json(rows)

@@ -11,6 +11,7 @@ from cloudseed.cli.commands import print_json
 from cloudseed.cli.opening import opened
 from cloudseed.cli.options import AsJson, By, Experiment, Reason, Where, example, user
 from cloudseed.errors import UsageError
+from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
     from cloudseed.loop.amending import Amended
@@ -19,10 +20,38 @@ __all__ = ["experiments"]
 
 experiments = typer.Typer(
     no_args_is_help=True,
-    help="List a campaign's experiments; settle those in doubt, take back or correct results.",
+    help="List and show experiments; settle those in doubt, take back or correct results.",
 )
 
 _console = Console(highlight=False)
+
+
+@experiments.command(
+    epilog=example("cloudseed experiments show 17 runs/stiff-perovskites"),
+)
+def show(experiment: Experiment, campaign: Where = None, json: AsJson = False) -> None:
+    """Show one experiment's values and all that its lab told: instrument, recipe, raw data."""
+    from cloudseed.loop.explaining import explain_experiment, find_experiment
+
+    with opened(campaign) as asked:
+        found = find_experiment(asked.ledger, asked.row.id, experiment)
+        told = explain_experiment(asked.ledger, asked.row.id, found, next_best=0)
+    if json:
+        data = told.to_json()
+        keys = ("experiment", "formula", "key", "state", "reason", "verdicts", "record")
+        print_json({key: data[key] for key in keys})
+        return
+    ran = told.experiment
+    reason = f": {ran.reason}" if ran.reason else ""
+    lines = [f"experiment {ran.id}: {told.candidate.formula}, {ran.state.value}{reason}"]
+    for verdict in told.verdicts:
+        if verdict.measured is not None:
+            value, sigma = verdict.measured
+            spread = "" if sigma is None else f" ± {sigma:.3g}"
+            name, unit = verdict.property.replace("_", " "), unit_of(verdict.property) or ""
+            lines.append(f"{name} {value:.6g}{spread} {unit}".rstrip())
+    for line in (*lines, *told.told.lines):
+        _console.print(line, markup=False, soft_wrap=True)
 
 
 @experiments.command(

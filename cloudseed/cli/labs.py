@@ -191,6 +191,8 @@ def _lines(can: LabDescription) -> list[tuple[str, str]]:
         lines.append(("temperatures", "{:g} to {:g} K".format(*can.temperatures)))
     if can.shelf is not None:
         lines.append(("shelf", ", ".join(p.formula for p in can.shelf) or "empty"))
+    if can.gases is not None:
+        lines.append(("gases", ", ".join(can.gases) or "none"))
     lines += [("takes", _spread(can.duration)), ("costs", _spread(can.cost))]
     lines.append(("can also", ", ".join(sorted(f.value for f in can.features)) or "nothing"))
     return lines

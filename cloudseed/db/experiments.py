@@ -79,6 +79,7 @@ def next_to_send(
     *,
     lab: str | None = None,
     reserve: Sequence[NewCharge] = (),
+    request: Mapping[str, Any] | None = None,
 ) -> OutboxItem | None:
     """Takes a waiting outbox row, moves its experiment to `sending`, opens an attempt."""
     campaign = fenced(session, claim)
@@ -101,6 +102,8 @@ def next_to_send(
     experiment.attempt = attempt.n
     if lab is not None:
         intent.lab = experiment.lab = lab
+    if request is not None:
+        experiment.request = dict(request)
     charges.reserve(session, experiment, reserve)
     move(session, experiment, _S.SENDING, lab=experiment.lab)
     return OutboxItem(_row(experiment, attempt), attempt.id, attempt.epoch)
@@ -185,6 +188,7 @@ def transition(
     *,
     delay: float = 0.0,
     unsent: bool = False,
+    told: Mapping[str, Any] | None = None,
 ) -> None:
     """Moves an experiment to another state."""
     experiment = owned(session, claim, experiment_id)
@@ -194,6 +198,8 @@ def transition(
             hint="Call `next_to_send`.",
             experiment_id=experiment_id,
         )
+    if told is not None:
+        experiment.details = {**experiment.details, **told}
     move(session, experiment, state, reason=reason, delay=delay, unsent=unsent)
 
 

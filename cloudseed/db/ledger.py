@@ -280,10 +280,13 @@ class SqlLedger:
         *,
         lab: str | None = None,
         reserve: Sequence[NewCharge] = (),
+        request: Mapping[str, Any] | None = None,
     ) -> OutboxItem | None:
         """Takes the oldest planned experiment, moves it to `sending`, opens an attempt."""
         with self._database.writing("take") as session:
-            return experiments.next_to_send(session, claim, experiment_id, lab=lab, reserve=reserve)
+            return experiments.next_to_send(
+                session, claim, experiment_id, lab=lab, reserve=reserve, request=request
+            )
 
     def unacknowledged(self, claim: Claim) -> list[OutboxItem]:
         """Returns what is in state `sending`: sent or not, a crash hides which."""
@@ -304,11 +307,12 @@ class SqlLedger:
         *,
         delay: float = 0.0,
         unsent: bool = False,
+        told: Mapping[str, Any] | None = None,
     ) -> None:
         """Moves an experiment to another state; an open attempt closes where it must."""
         with self._database.writing("transition") as session:
             experiments.transition(
-                session, claim, experiment_id, state, reason, delay=delay, unsent=unsent
+                session, claim, experiment_id, state, reason, delay=delay, unsent=unsent, told=told
             )
 
     def resolve(

@@ -205,6 +205,7 @@ class Ledger(Protocol):
         *,
         lab: str | None = None,
         reserve: Sequence[NewCharge] = (),
+        request: Mapping[str, Any] | None = None,
     ) -> OutboxItem | None:
         """Takes the oldest planned experiment, moves it to `sending`, opens an attempt.
 
@@ -213,6 +214,7 @@ class Ledger(Protocol):
             experiment_id: This one instead of the oldest; None if it is not due.
             lab: Where it goes; by default where it was planned.
             reserve: What it may cost.
+            request: The request from now on; by default as it was.
         """
         ...
 
@@ -233,6 +235,7 @@ class Ledger(Protocol):
         *,
         delay: float = 0.0,
         unsent: bool = False,
+        told: Mapping[str, Any] | None = None,
     ) -> None:
         """Moves an experiment to another state; an open attempt closes where it must.
 
@@ -243,6 +246,7 @@ class Ledger(Protocol):
             reason: Why.
             delay: Seconds before it may be sent, where it is planned again.
             unsent: Whether the lab surely never got the attempt, so that it cost nothing.
+            told: What its details say from now on, besides what they do.
 
         Raises:
             TransitionError: If the lifecycle does not allow it.

@@ -23,10 +23,13 @@ if TYPE_CHECKING:
 
     from cloudseed.db import AmendmentRow, DecisionRow, ExperimentRow, Ledger
 
-__all__ = ["Amended", "Correction", "correct", "doubts", "retract"]
+__all__ = ["CORRECTED", "Amended", "Correction", "correct", "doubts", "retract"]
 
 _MARK = "cloudseed correction 1"
 _LONGEST = 1_000
+
+CORRECTED = "corrected by a person"
+"""The method of a value that a person put in another's place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +242,7 @@ def _measurement(name: str, value: float, unit: str | None, sigma: float | None)
             f"{value} with uncertainty {sigma} is no measurement of {name}.",
             hint="Give finite numbers, and an uncertainty that is not negative.",
         )
-    return NewMeasurement(name, value, target, sigma, "corrected by a person")
+    return NewMeasurement(name, value, target, sigma, CORRECTED)
 
 
 def _can_be_kept(row: NewMeasurement) -> bool:

@@ -51,7 +51,7 @@ class Asked:
         label: The material.
         lab: Where it would be made.
         reasons: Why a person is asked.
-        recipe: What the lab would do; None if it does not say.
+        recipe: What the lab would do, or what it is asked to; None if neither is known.
         at: When it was asked first, UTC.
     """
 
@@ -103,6 +103,8 @@ def subject(
         "lab": lab,
         "recipe": None if recipe is None else dict(recipe),
     }
+    if request.recipe is not None:
+        what["carried"] = dict(request.recipe)
     return recipe_hash(what)
 
 

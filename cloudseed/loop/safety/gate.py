@@ -101,7 +101,7 @@ def check(
         "reasons": list(found.reasons),
         "asks": found.asks,
         "grams": found.grams,
-        "recipe": _plain(validation.recipe),
+        "recipe": _plain(request.recipe if validation.recipe is None else validation.recipe),
     }
     if found.by_person:
         data["verdict"] = "declined"

@@ -12,7 +12,7 @@ from cloudseed._elements import NUMBERS, VACANCY
 from cloudseed.errors import UnitError
 from cloudseed.loop.amounts import parse_amount
 
-__all__ = ["FORBIDDEN", "HAZARDOUS", "PAIRS", "SafetySpec"]
+__all__ = ["FORBIDDEN", "HAZARDOUS", "PAIRS", "Grams", "SafetySpec"]
 
 FORBIDDEN = (
     "Be", "As", "Tc", "Cd", "Os", "Hg", "Tl", "Pb", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Th",
@@ -59,7 +59,8 @@ def _in(unit: str) -> Callable[[object], object]:
 
 _Kelvin = Annotated[float, BeforeValidator(_in("K")), Field(gt=0)]
 _Ramp = Annotated[float, BeforeValidator(_in("K/min")), Field(gt=0)]
-_Grams = Annotated[float, BeforeValidator(_in("g")), Field(gt=0)]
+Grams = Annotated[float, BeforeValidator(_in("g")), Field(gt=0)]
+"""A mass in grams, or a text such as "5 g"."""
 _Seconds = Annotated[float, BeforeValidator(_in("s")), Field(gt=0)]
 
 
@@ -92,9 +93,9 @@ class SafetySpec(BaseModel):
     pairs: tuple[tuple[str, str], ...] = PAIRS
     temperature: _Kelvin = 1473.15
     ramp: _Ramp = 10.0
-    mass: _Grams = 10.0
+    mass: Grams = 10.0
     daily: int = Field(default=24, ge=1)
-    daily_mass: _Grams = 100.0
+    daily_mass: Grams = 100.0
     approval: Literal["first", "each"] = "first"
     approval_lasts: _Seconds = 7 * 86400.0
     attended: _Seconds = 86400.0

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from cloudseed.loop.shelves import RecipesSpec  # noqa: TC001 - pydantic reads it
 from cloudseed.loop.spec.values import NAME, AmountText, Section
 
 __all__ = ["LabSpec"]
@@ -24,6 +25,7 @@ class LabSpec(Section):
         in_flight: Experiments that run there at the same time; None for as many as it takes.
         fidelity: "dear" where its values are what counts, "cheap" where they only hint at it; None
             where all labs measure alike.
+        recipes: That requests carry a recipe, from which shelf and for how much; None for none.
     """
 
     adapter: str = "mlip"
@@ -32,3 +34,4 @@ class LabSpec(Section):
     costs: dict[str, AmountText] = Field(default_factory=dict)
     in_flight: int | None = Field(default=None, ge=1)
     fidelity: Literal["cheap", "dear"] | None = None
+    recipes: RecipesSpec | None = None

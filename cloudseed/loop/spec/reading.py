@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from cloudseed.errors import SpecError
 from cloudseed.lab_adapters import settings_beside
+from cloudseed.loop.shelves import with_shelves
 from cloudseed.loop.spec.campaign import PARENTS_OPTIONAL, CampaignSpec
 from cloudseed.loop.spec.candidates import FilterChoice, ProposerChoice
 from cloudseed.loop.spec.labs import LabSpec
@@ -41,8 +42,9 @@ def load_spec(path: Path, *, parents_optional: bool = False) -> CampaignSpec:
         SpecError: If the file is missing, is no YAML mapping, or holds an unknown, missing or
             impossible value; the hint names the nearest known key.
         ObjectiveError: If the objective or a constraint cannot be parsed.
+        InputError: If a shelf cannot be read.
     """
-    data = _read_yaml(path)
+    data = with_shelves(_read_yaml(path), path.resolve().parent)
     spec = validate_spec(data, str(path), parents_optional=parents_optional)
     base = path.resolve().parent
     parents = tuple(_resolved(base, p) for p in spec.parents)
