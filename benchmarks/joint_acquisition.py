@@ -137,9 +137,7 @@ def botorch_picks(criterion, measured, finalists, seed) -> set[int]:
     """Picks a batch with BoTorch alone, on models with our hyperparameters."""
     models = []
     for surrogate in criterion.surrogates.values():
-        model = gp._botorch_model(surrogate.features, surrogate.targets)
-        model.covar_module.base_kernel.lengthscale = surrogate.hyper.lengthscale
-        model.covar_module.outputscale = surrogate.hyper.outputscale
+        model = gp.botorch_model(surrogate.features, surrogate.targets, surrogate.hyper.covariance)
         model.likelihood.noise = max(surrogate.hyper.noise, 1e-4)
         model.mean_module.constant.data.fill_(surrogate.hyper.mean)
         models.append(model.eval())

@@ -2,7 +2,8 @@
 
 from cloudseed.db.backups import Backup, backup
 from cloudseed.db.ledger import SqlLedger, open_ledger
-from cloudseed.db.protocols import (
+from cloudseed.db.protocols import Ledger
+from cloudseed.db.rows import (
     PERSON,
     AmendmentRow,
     CampaignRow,
@@ -11,10 +12,8 @@ from cloudseed.db.protocols import (
     DecisionRow,
     EventRow,
     ExperimentRow,
-    ExperimentState,
     LabHealthRow,
     LeaseRow,
-    Ledger,
     MeasurementRow,
     NewCandidate,
     NewCharge,
@@ -25,9 +24,9 @@ from cloudseed.db.protocols import (
     Overview,
     ProposalRow,
     Spending,
-    Wish,
 )
 from cloudseed.db.schema import SchemaState, check, rehearse, upgrade
+from cloudseed.db.states import ExperimentState, Wish
 
 __all__ = [
     "PERSON",

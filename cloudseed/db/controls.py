@@ -12,12 +12,13 @@ from cloudseed.db.campaigns import by_id, fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import Control, LabHealth
-from cloudseed.db.protocols import LabHealthRow, Wish
+from cloudseed.db.rows import LabHealthRow
+from cloudseed.db.states import Wish
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim
+    from cloudseed.db.rows import Claim
 
 __all__ = ["health", "record_health", "wish", "wished"]
 

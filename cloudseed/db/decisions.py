@@ -13,7 +13,8 @@ from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import REPLANNABLE, Candidate, Decision, Experiment, Proposal
-from cloudseed.db.protocols import DecisionRow, ExperimentState, ProposalRow
+from cloudseed.db.rows import DecisionRow, ProposalRow
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim, NewDecision, NewExperiment
+    from cloudseed.db.rows import Claim, NewDecision, NewExperiment
 
 __all__ = ["by_id", "observed_by", "proposals", "record", "rows"]
 

@@ -11,7 +11,8 @@ from cloudseed.db.campaigns import fenced, locked
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import Attempt, Campaign, Experiment, Outbox
-from cloudseed.db.protocols import ExperimentRow, ExperimentState, OutboxItem
+from cloudseed.db.rows import ExperimentRow, OutboxItem
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError, TransitionError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim, NewCharge
+    from cloudseed.db.rows import Claim, NewCharge
 
 __all__ = [
     "acknowledge",

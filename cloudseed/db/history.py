@@ -9,7 +9,8 @@ from sqlalchemy import select
 from cloudseed.db.events import EventKind
 from cloudseed.db.inbox import measurement_rows
 from cloudseed.db.models import Decision, Event, Measurement
-from cloudseed.db.protocols import EventRow, ExperimentState, MeasurementRow
+from cloudseed.db.rows import EventRow, MeasurementRow
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import Attempt, Experiment, Inbox, InboxConflict, Measurement, Withdrawal
-from cloudseed.db.protocols import PERSON, ExperimentState, MeasurementRow
+from cloudseed.db.rows import PERSON, MeasurementRow
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError, TransitionError, UnitError
 from cloudseed.units import unit_of
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim, NewMeasurement
+    from cloudseed.db.rows import Claim, NewMeasurement
 
 __all__ = [
     "MessageOutcome",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from cloudseed.db.protocols import (
+    from cloudseed.db.rows import (
         AmendmentRow,
         CampaignRow,
         CandidateRow,
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
         DecisionRow,
         EventRow,
         ExperimentRow,
-        ExperimentState,
         LabHealthRow,
         LeaseRow,
         MeasurementRow,
@@ -55,8 +54,8 @@ if TYPE_CHECKING:
         Overview,
         ProposalRow,
         Spending,
-        Wish,
     )
+    from cloudseed.db.states import ExperimentState, Wish
 
 __all__ = ["SqlLedger", "open_ledger"]
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, or_, select
 
 from cloudseed.db.models import Decision, Experiment, Measurement, Withdrawal
-from cloudseed.db.protocols import ExperimentState, Overview
+from cloudseed.db.rows import Overview
+from cloudseed.db.states import ExperimentState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

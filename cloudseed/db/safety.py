@@ -10,14 +10,14 @@ from cloudseed.db import events
 from cloudseed.db.campaigns import by_id, fenced
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import Event
-from cloudseed.db.protocols import EventRow
+from cloudseed.db.rows import EventRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim
+    from cloudseed.db.rows import Claim
 
 __all__ = ["log", "record_check", "record_word"]
 

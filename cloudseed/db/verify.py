@@ -12,7 +12,7 @@ from cloudseed.db.consistency import disagreements
 from cloudseed.db.events import EventKind
 from cloudseed.db.experiments import SENT
 from cloudseed.db.models import Attempt, Candidate, Event, Experiment, Inbox, Measurement, Outbox
-from cloudseed.db.protocols import ExperimentState
+from cloudseed.db.states import ExperimentState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

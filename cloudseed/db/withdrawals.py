@@ -13,7 +13,8 @@ from cloudseed.db import decisions, events
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import Decision, DecisionMark, Event, Experiment, Measurement, Withdrawal
-from cloudseed.db.protocols import AmendmentRow, ExperimentState
+from cloudseed.db.rows import AmendmentRow
+from cloudseed.db.states import ExperimentState
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

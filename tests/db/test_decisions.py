@@ -6,13 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudseed.db.protocols import (
-    CampaignRow,
-    Claim,
-    ExperimentState,
-    NewExperiment,
-    ProposalRow,
-)
+from cloudseed.db.rows import CampaignRow, Claim, NewExperiment, ProposalRow
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError
 
 from .kit import Lab, candidate, decision

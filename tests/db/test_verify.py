@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from cloudseed.db.ledger import SqlLedger, open_ledger
-from cloudseed.db.protocols import Claim, ExperimentState, NewMeasurement
+from cloudseed.db.rows import Claim, NewMeasurement
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import StorageError
 
 from .kit import Lab, sql

@@ -9,6 +9,7 @@ from cloudseed.errors import InputError, ObjectiveError
 from cloudseed.surrogate import deciding, gp
 from cloudseed.surrogate.deciding import decide
 from cloudseed.surrogate.features import Features
+from cloudseed.surrogate.gp import optimising
 from cloudseed.surrogate.objectives import problem
 from cloudseed.surrogate.protocols import Guess, Observations
 from cloudseed.surrogate.strategy import ACQUISITIONS, Strategy
@@ -41,7 +42,7 @@ CASES = [
 @pytest.fixture(autouse=True, scope="module")
 def _equal_fits_once():
     """Fits are the same for the same data: each is made once for all tests here."""
-    found, fit = {}, gp._optimise
+    found, fit = {}, optimising._optimise
 
     def once(x, targets, blocks, seed, noise=None):
         key = (x.tobytes(), targets.tobytes(), blocks, None if noise is None else noise.tobytes())
@@ -50,7 +51,7 @@ def _equal_fits_once():
         return found[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gp, "_optimise", once)
+        patch.setattr(optimising, "_optimise", once)
         yield
 
 
@@ -178,9 +179,10 @@ def test_a_batch_finds_better_than_chance(name):
     assert A[list(picks)].mean() > np.quantile(A[60:], 0.75)
 
 
-def test_drawn_functions_have_the_posterior_s_moments():
+@pytest.mark.parametrize("widths", [None, (1, 3)])
+def test_drawn_functions_have_the_posterior_s_moments(widths):
     x = RNG.normal(size=(30, 4)) / 4
-    model = gp.fit(x, np.sin(4 * x[:, 0]) + x[:, 1], seed=0)
+    model = gp.fit(x, np.sin(4 * x[:, 0]) + x[:, 1], seed=0, widths=widths)
     points = np.concatenate([RNG.normal(size=(12, 4)) / 4, x[:2]])
     values = gp.draw_functions(model, 1500, seed=3)(points)
     mean, sd = model.posterior_moments(points)
