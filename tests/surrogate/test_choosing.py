@@ -86,7 +86,7 @@ def test_a_batch_with_pending_and_infeasible_candidates(goal, name):
     assert json.loads(json.dumps(choice.model))["acquisition"] != "auto"
 
 
-@pytest.mark.parametrize(("goal", "name"), [case for case in CASES if case[0] == "hurdle"])
+@pytest.mark.parametrize(("goal", "name"), [c for c in CASES if c[0] in {"bounded", "hurdle"}])
 def test_a_hurdle_over_several_blocks_with_heads_and_hints(goal, name):
     blocks = Features({"embedding": FEATURES[:, :2], "elements": FEATURES[:, 1:]})
     guess = Guess(GAP.astype(np.float64), np.full(160, 0.5))
