@@ -37,22 +37,8 @@ def draw_functions(surrogate: FittedSurrogate, count: int, seed: int) -> Callabl
         A map from points, k x p or more, to the functions' values in the property's unit,
         count x k.
     """
-    import torch
-    from botorch.sampling.pathwise import draw_kernel_feature_paths
-    from botorch.utils.sampling import manual_seed
-
     hyper, features = surrogate.hyper, surrogate.features
-    model = botorch_model(features, surrogate.targets, hyper.covariance)
-    model.mean_module.constant.data.fill_(hyper.mean)
-    with manual_seed(seed), torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        paths = draw_kernel_feature_paths(model.eval(), torch.Size([count]))
-
-    def drawn(x: Array) -> Array:
-        with torch.no_grad():
-            values = paths(torch.as_tensor(np.ascontiguousarray(x)))
-        return np.asarray(values.detach().numpy()).reshape(count, len(x))
-
+    drawn = _prior(surrogate, count, seed)
     noise = surrogate.draw_noise(count, np.random.default_rng(seed))
     moves = surrogate.solve(surrogate.targets - drawn(features) - noise)
 
@@ -63,3 +49,31 @@ def draw_functions(surrogate: FittedSurrogate, count: int, seed: int) -> Callabl
         return found if surrogate.trend is None else found + surrogate.trend(x)
 
     return values
+
+
+def _prior(surrogate: FittedSurrogate, count: int, seed: int) -> Callable[[Array], Array]:
+    """Draws functions from the prior, standardised: the sum of a draw for each block.
+
+    BoTorch has random features for one Matern or RBF kernel, not for a sum of kernels.
+    """
+    import torch
+    from botorch.sampling.pathwise import draw_kernel_feature_paths
+    from botorch.utils.sampling import manual_seed
+
+    paths = []
+    with manual_seed(seed), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for place, block in surrogate.hyper.covariance.blocks:
+            model = botorch_model(surrogate.features[:, place], surrogate.targets, block)
+            model.mean_module.constant.data.fill_(0.0)
+            paths.append((place, draw_kernel_feature_paths(model.eval(), torch.Size([count]))))
+
+    def drawn(x: Array) -> Array:
+        total = np.full((count, len(x)), surrogate.hyper.mean)
+        with torch.no_grad():
+            for place, path in paths:
+                values = path(torch.as_tensor(np.ascontiguousarray(x[:, place])))
+                total += values.detach().numpy().reshape(count, len(x))
+        return total
+
+    return drawn
