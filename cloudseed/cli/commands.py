@@ -212,6 +212,7 @@ def db_upgrade(target: str | None, *, dry_run: bool = False) -> None:
 
 def db_check(target: str | None, *, as_json: bool) -> None:
     """Checks a ledger."""
+    from cloudseed.cli.progress import progress_bar
     from cloudseed.db import SchemaState, check, open_ledger
 
     url = _url(target)
@@ -223,7 +224,8 @@ def db_check(target: str | None, *, as_json: bool) -> None:
         )
     ledger = open_ledger(url, create=False)
     try:
-        found = ledger.verify()
+        with progress_bar() as progress:
+            found = ledger.verify(progress)
         notices = ledger.notices() if not found else []
     finally:
         ledger.close()
