@@ -18,7 +18,7 @@ from cloudseed.cli.decisions import EXPLAIN_EPILOG, decision, explain
 from cloudseed.cli.encoder import encoder
 from cloudseed.cli.experiments import experiments
 from cloudseed.cli.lab import lab
-from cloudseed.cli.options import AsJson, Where, example
+from cloudseed.cli.options import AsJson, By, Reason, Where, example
 from cloudseed.cli.propose import propose
 from cloudseed.cli.recipe import EPILOG as RECIPE_EPILOG
 from cloudseed.cli.recipe import recipe
@@ -87,7 +87,7 @@ def run(
 
 
 @app.command(epilog=example("cloudseed resume runs/stiff-perovskites"))
-def resume(
+def resume(  # noqa: PLR0917  Typer passes options by name
     campaign: Where = None,
     encoder: Annotated[
         str | None,
@@ -96,10 +96,20 @@ def resume(
             show_default=False,
         ),
     ] = None,
+    no_engine: Annotated[
+        bool,
+        typer.Option(
+            "--no-engine", help="Only allow it to go on; a worker, now or later, drives it."
+        ),
+    ] = False,
+    reason: Reason = "",
+    by: By = None,
     json: AsJson = False,
 ) -> None:
     """Go on with a campaign that was stopped, paused or killed."""
-    commands.resume(campaign, encoder=encoder, as_json=json)
+    commands.resume(
+        campaign, encoder=encoder, engine=not no_engine, by=by, reason=reason, as_json=json
+    )
 
 
 app.command(epilog=RECIPE_EPILOG)(recipe)

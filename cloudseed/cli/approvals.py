@@ -78,6 +78,8 @@ def attend(reason: Reason, campaign: Where = None, by: By = None, json: AsJson =
         print_json({"by": who, "refused": count})
     else:
         _console.print(f"noted: {who} is here; {count} refused checks attended to", markup=False)
+        if asked.row.status == "stopped":
+            _console.print("the campaign is stopped; `cloudseed resume` goes on", markup=False)
 
 
 def _answer(

@@ -88,21 +88,16 @@ def stop(
     _wish(campaign, Wish.DRAIN if finish else Wish.STOP, reason)
 
 
-def go_on(workspace: Workspace) -> bool:
-    """Takes back a pause or a stop; returns whether an engine is there to go on."""
-    from cloudseed.db import Wish
+def go_on(workspace: Workspace, by: str | None, reason: str) -> tuple[bool, bool]:
+    """Allows a campaign to go on; returns whether it was held, and whether an engine is there."""
     from cloudseed.loop import campaign_of
-    from cloudseed.loop.safety.approvals import has_real_labs
+    from cloudseed.loop.allowing import allow
     from cloudseed.loop.workspace import reading
 
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
-        if has_real_labs(row, spec):
-            ledger.record_word(row.id, None, {"word": "resumed", "by": user()})
-        paused = ledger.wished(row.id)[0] is not Wish.RUN
-        if paused:
-            ledger.wish(row.id, Wish.RUN, "resumed")
-        return paused and ledger.lease(row.id).held
+        held = allow(ledger, row, spec, by=by or user(), reason=reason)
+        return held, ledger.lease(row.id).held
 
 
 def list_experiments(

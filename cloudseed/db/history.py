@@ -14,7 +14,7 @@ from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from sqlalchemy.orm import Session
 
@@ -56,7 +56,7 @@ def pool_before(session: Session, decision_id: int) -> int:
     return sum(int(data["added"]) for data in session.scalars(grown))
 
 
-def measured(session: Session, ids: Sequence[int]) -> list[MeasurementRow]:
+def measured(session: Session, ids: Iterable[int]) -> list[MeasurementRow]:
     """Returns measurements by id, in order of recording, whether or not they still stand."""
     rows: list[MeasurementRow] = []
     ordered = sorted(set(ids))

@@ -185,17 +185,18 @@ def correct(
         old = [withdrawals.standing(session, experiment.id, m.property)[-1:] for m in measured]
         outcome = MessageOutcome.APPLIED if measured and all(old) else MessageOutcome.NOTED
         if outcome is MessageOutcome.APPLIED:
-            for ordinal, (new, (row,)) in enumerate(zip(measured, old, strict=True)):
-                source = (message.id, ordinal)
-                made = _record(
+            replaced = {
+                row.id: _record(
                     session,
                     experiment,
                     new,
                     attempt_id=row.attempt_id,
-                    source=source,
+                    source=(message.id, ordinal),
                     supersedes=row.id,
                 )
-                withdrawals.withdraw(session, experiment, row, reason=reason, superseded_by=made)
+                for ordinal, (new, (row,)) in enumerate(zip(measured, old, strict=True))
+            }
+            withdrawals.withdraw(session, experiment, replaced, reason)
     _mark_read(session, message, experiment, outcome, state=None, reason=reason)
 
 

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         Spending,
     )
     from cloudseed.db.states import ExperimentState, Wish
+    from cloudseed.db.verify import Progress
 
 __all__ = ["SqlLedger", "open_ledger"]
 
@@ -476,7 +477,7 @@ class SqlLedger:
         with self._database.reading() as session:
             return history.pool_before(session, decision_id)
 
-    def measured(self, ids: Sequence[int]) -> list[MeasurementRow]:
+    def measured(self, ids: Iterable[int]) -> list[MeasurementRow]:
         """Returns measurements by id, in order of recording, whether or not they still stand."""
         with self._database.reading() as session:
             return history.measured(session, ids)
@@ -486,10 +487,10 @@ class SqlLedger:
         with self._database.reading() as session:
             return withdrawals.amendments(session, campaign_id)
 
-    def verify(self) -> list[str]:
+    def verify(self, progress: Progress = lambda *_: None) -> list[str]:
         """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""
         with self._database.reading() as session:
-            return list(verify.contradictions(session))
+            return list(verify.contradictions(session, progress))
 
     def notices(self) -> list[str]:
         """Returns what is no contradiction but may want a look, one sentence each."""

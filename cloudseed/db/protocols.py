@@ -416,7 +416,7 @@ class Ledger(Protocol):
         """Returns how many candidates the pool held when a decision was made."""
         ...
 
-    def measured(self, ids: Sequence[int]) -> list[MeasurementRow]:
+    def measured(self, ids: Iterable[int]) -> list[MeasurementRow]:
         """Returns measurements by id, in order of recording, whether or not they still stand."""
         ...
 
@@ -424,8 +424,12 @@ class Ledger(Protocol):
         """Returns what was retracted or corrected, oldest first."""
         ...
 
-    def verify(self) -> list[str]:
-        """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""
+    def verify(self, progress: Callable[[str, int, int], None] = ...) -> list[str]:
+        """Returns what the ledger contradicts itself in, one sentence each; empty if sound.
+
+        Args:
+            progress: Told a name, how many checks are done, and how many there are.
+        """
         ...
 
     def notices(self) -> list[str]:

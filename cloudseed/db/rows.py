@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     from cloudseed.db.states import ExperimentState
@@ -201,7 +201,7 @@ class DecisionRow:
     seed: int
     pool_sha: str
     pending: tuple[int, ...]
-    observed: tuple[int, ...]
+    observed: Collection[int]
     encoder_id: str
     model: Mapping[str, Any]
     notes: tuple[str, ...]

@@ -13,7 +13,7 @@ from cloudseed import __version__
 from cloudseed.db import ExperimentState
 from cloudseed.errors import CloudseedError
 from cloudseed.loop import figures
-from cloudseed.loop.amending import doubts
+from cloudseed.loop.amending import doubts, ends
 from cloudseed.loop.calibrating import prospective
 from cloudseed.loop.encoders import in_force
 from cloudseed.loop.exporting import final_cell, table_of
@@ -341,10 +341,9 @@ def _decisions(material: _Material) -> list[dict[str, Any]]:
     chosen: dict[int, list[str]] = {}
     for r in material.results:
         chosen.setdefault(r.experiment.decision_id, []).append(r.candidate.formula)
-    experiments = [r.experiment for r in material.results]
+    ended = ends(r.experiment for r in material.results)
     return [
-        _decision(d, chosen.get(d.id, []), doubts(d, amended, experiments))
-        for d in material.decisions
+        _decision(d, chosen.get(d.id, []), doubts(d, amended, ended)) for d in material.decisions
     ]
 
 

@@ -35,6 +35,13 @@ def busy(ledger: SqlLedger, claim: Claim, lab: Lab) -> SqlLedger:
     return ledger
 
 
+def test_every_check_is_told_of_as_it_begins(busy: SqlLedger) -> None:
+    told: list[tuple[str, int, int]] = []
+    busy.verify(lambda *what: told.append(what))
+    assert told == [("checks", done, len(told)) for done in range(len(told))]
+    assert len(told) > 8
+
+
 @pytest.mark.parametrize(
     ("damage", "finding"),
     [
