@@ -29,6 +29,7 @@ Sha = Annotated[
 @approvals.command("list", epilog=example("cloudseed approvals list runs/oxides"))
 def list_(campaign: Where = None, json: AsJson = False) -> None:
     """List what waits for approval: the material, the lab, its recipe, and why."""
+    from cloudseed.lab_adapters.recipes import printed
     from cloudseed.loop.safety.approvals import open_questions
 
     with opened(campaign) as asked:
@@ -36,12 +37,15 @@ def list_(campaign: Where = None, json: AsJson = False) -> None:
     if json:
         print_json([q.to_json() for q in found])
         return
-    table = Table("experiment", "material", "lab", "sha256", "why", "recipe")
+    table = Table("experiment", "material", "lab", "sha256", "why")
     for q in found:
-        recipe = "not told" if q.recipe is None else str(dict(q.recipe))
-        cells = (str(q.experiment), q.label, q.lab, q.sha[:16], "; ".join(q.reasons), recipe)
+        cells = (str(q.experiment), q.label, q.lab, q.sha[:16], "; ".join(q.reasons))
         table.add_row(*(_plain(cell) for cell in cells))
     _console.print(table)
+    for q in found:
+        known = ["not told"] if q.recipe is None else printed(q.recipe).lines
+        for line in (f"{q.sha[:16]}, recipe of {q.label}:", *(f"    {each}" for each in known)):
+            _console.print(_plain(line), soft_wrap=True)
 
 
 @approvals.command(

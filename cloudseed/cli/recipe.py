@@ -81,10 +81,9 @@ def _driven(supply: float | None, most: float) -> list[str]:
     """Returns how a route stands to the one that is driven most."""
     if supply is None:
         return []
-    behind = f"{most - supply:.0f} kJ/mol less driven than the most driven of these"
-    return [
-        f"   {behind if most - supply > 0.5 else 'the most driven of these'}, at 1 bar of gases"
-    ]
+    behind = most - supply
+    words = "" if behind < 0.5 else f"{behind:.0f} kJ/mol less driven than "
+    return [f"   {words}the most driven of these, at 1100 degC and 1 bar of gases"]
 
 
 def _grams(text: str) -> float:

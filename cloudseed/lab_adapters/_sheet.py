@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -11,9 +10,10 @@ import numpy as np
 
 from cloudseed.errors import MissingDependencyError
 from cloudseed.lab_adapters.protocols import recipe_hash
+from cloudseed.lab_adapters.recipes.printing import printed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from cloudseed.crystal import Cell
 
@@ -21,8 +21,6 @@ __all__ = ["need_segno", "work_order"]
 
 _SIZE = 260.0
 """Pixels of the drawing, either way."""
-
-_UNITS = {"ramp": " K/min", "hours": " h"}
 
 _COLOURS = ("#3f6fb5", "#c0504d", "#5a9e4b", "#8064a2", "#d18b2c", "#4bacc6", "#7f7f7f")
 
@@ -87,41 +85,9 @@ def work_order(
         properties=properties,
         lab=lab,
         instructions=instructions,
-        recipe=None if recipe is None else _as_printed(recipe),
+        recipe=None if recipe is None else printed(recipe),
+        name="" if recipe is None else recipe_hash(recipe),
     )
-
-
-def _as_printed(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a recipe's reaction, masses and steps as text, and what else it holds as JSON."""
-    rest = dict(recipe)
-    printed: dict[str, Any] = {"name": recipe_hash(recipe), "reaction": "", "steps": []}
-    weighed = _dicts(rest.get("precursors"))
-    if weighed and all({"formula", "grams"} == set(each) for each in weighed):
-        printed["precursors"] = [(each["formula"], each["grams"]) for each in weighed]
-        del rest["precursors"]
-    if steps := _dicts(rest.get("steps")):
-        printed["steps"] = [", ".join(_words(step)) for step in steps]
-        del rest["steps"]
-    if isinstance(rest.get("reaction"), str):
-        printed["reaction"] = rest.pop("reaction")
-    rest.pop("target", None)
-    return {"precursors": [], **printed, "rest": json.dumps(rest, indent=1) if rest else ""}
-
-
-def _dicts(value: Any) -> list[dict[str, Any]]:
-    """Returns a list of objects, or [] for anything else."""
-    fit = isinstance(value, list | tuple) and all(isinstance(each, dict) for each in value)
-    return list(value) if fit else []
-
-
-def _words(step: Mapping[str, Any]) -> Iterator[str]:
-    """Yields what a step says, with the units that recipes have."""
-    for name, value in step.items():
-        if name == "temperature" and isinstance(value, int | float):
-            yield f"{value:g} K ({value - 273.15:.0f} degC)"
-        else:
-            unit = _UNITS.get(name, "")
-            yield str(value) if name == "do" else f"{name} {value}{unit}"
 
 
 def _colour(species: Sequence[str], symbol: str) -> str:

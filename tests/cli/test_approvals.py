@@ -31,6 +31,10 @@ def test_what_waits_is_listed_and_answered(
         planned(campaign)
         (asked,) = json.loads(say("list", str(tmp_path), "--json").stdout)
         sha, where = asked["sha256"], str(tmp_path)
+        told = say("list", where).stdout
+        assert f"{sha[:16]}, recipe of {asked['material']}:" in told
+        assert "weigh 0.8 g SrCO3, 0.4 g TiO2" in told
+        assert "heat, 1373.15 K (1100 degC), ramp 5 K/min, gas air" in told
         assert isinstance(
             say("give", "f" * 64, where, "--reason", "x", "--by", "Eve").exception, UsageError
         )

@@ -172,24 +172,29 @@ def test_an_approval_is_of_one_recipe(campaign_on, ledger, generation):
     assert sum(p["grams"] for p in sent.recipe["precursors"]) > 4
 
 
+def interrupted(campaign, ledger, monkeypatch):
+    """Has the engine die between taking an approved experiment and sending it; returns it."""
+    while not open_questions(ledger, 1):
+        campaign.step()
+    (asked,) = approve_all(ledger)
+
+    def die(*_args, **_more):
+        raise RuntimeError("The power went.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatching, "changed_since", die)
+        with pytest.raises(RuntimeError, match="power"):
+            campaign.step()
+    assert ledger.experiments_by_id([asked.experiment])[0].state is ExperimentState.SENDING
+    return asked
+
+
 @pytest.mark.parametrize("edit", ["hotter", "removed"])
 def test_a_recipe_edited_in_the_ledger_before_it_is_sent_is_held_back(
     edit, campaign_on, ledger, tmp_path, generation, monkeypatch
 ):
-    """The engine dies between taking an experiment and sending it, and somebody edits it."""
     with campaign_on(lab := RealLab(recipe=None), spec_with(), generation) as campaign:
-        while not open_questions(ledger, 1):
-            campaign.step()
-        (asked,) = approve_all(ledger)
-
-        def die(*_args, **_more):
-            raise RuntimeError("The power went.")
-
-        with monkeypatch.context() as patch:
-            patch.setattr(dispatching, "changed_since", die)
-            with pytest.raises(RuntimeError, match="power"):
-                campaign.step()
-    assert ledger.experiments_by_id([asked.experiment])[0].state is ExperimentState.SENDING
+        asked = interrupted(campaign, ledger, monkeypatch)
     with sqlite3.connect(tmp_path / "ledger.db", timeout=10) as database:
         (raw,) = database.execute(
             "SELECT request FROM experiment WHERE id = ?", (asked.experiment,)
@@ -209,6 +214,20 @@ def test_a_recipe_edited_in_the_ledger_before_it_is_sent_is_held_back(
     assert lab.submissions == 0
     (refused,) = [e.data for e in checks(ledger) if e.data["verdict"] == "refused"]
     assert refused["reasons"] == ["its request or recipe is no longer the one that was checked"]
+
+
+def test_what_is_sent_after_a_crash_is_what_was_approved(
+    campaign_on, ledger, generation, monkeypatch
+):
+    """Although the recipe would by now be another one."""
+    with campaign_on(lab := RealLab(recipe=None), spec_with(), generation) as campaign:
+        asked = interrupted(campaign, ledger, monkeypatch)
+    now = spec_with({"shelf": SHELF, "mass": "3 g"})
+    with campaign_on(lab, now, generation) as campaign:
+        campaign.step()
+    (sent,) = lab.requests.values()
+    assert sent.label == asked.label
+    assert sent.recipe == asked.recipe
 
 
 def test_limits_hold_for_what_the_campaign_compiles(campaign_on, ledger, generation):

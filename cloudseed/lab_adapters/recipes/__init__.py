@@ -1,12 +1,14 @@
 """Recipes for solid-state synthesis: from a target and a shelf to routes to weigh out."""
 
 from cloudseed.lab_adapters.recipes.diffraction import Peak, expected_pattern
+from cloudseed.lab_adapters.recipes.printing import Printed, printed
 from cloudseed.lab_adapters.recipes.routes import Heating, Rank, Route, Weighed, routes
 from cloudseed.lab_adapters.recipes.shelf import Shelf, Substance, described_shelf, read_shelf
 
 __all__ = [
     "Heating",
     "Peak",
+    "Printed",
     "Rank",
     "Route",
     "Shelf",
@@ -14,6 +16,7 @@ __all__ = [
     "Weighed",
     "described_shelf",
     "expected_pattern",
+    "printed",
     "read_shelf",
     "routes",
 ]
