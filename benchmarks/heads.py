@@ -146,9 +146,9 @@ def figures(truth, runs, places) -> tuple[str, str, str]:
 def measure(run: Path, out: Path, count: int) -> None:
     """Measures more of the example's cubic candidates, in an order drawn once."""
     from cloudseed.lab_adapters import ExperimentRequest
-    from cloudseed.lab_adapters._chgnet import measure as task
-    from cloudseed.lab_adapters._chgnet import warm_up
-    from cloudseed.lab_adapters.mlip import MlipSettings
+    from cloudseed.lab_adapters.potentials import MlipSettings
+    from cloudseed.lab_adapters.potentials.task import measure as task
+    from cloudseed.lab_adapters.potentials.task import warm_up
     from cloudseed.loop import Workspace, campaign_of
     from cloudseed.loop.pool import CrystalShelf, parents_from_config
     from cloudseed.loop.workspace import reading
