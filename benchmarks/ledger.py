@@ -1,11 +1,12 @@
 """What a step of the engine costs beside planning, in ledgers of 100 to 100,000 experiments.
 
-    python benchmarks/ledger.py [--server postgresql://user@host/postgres] [--steps 200]
+    python benchmarks/ledger.py [--server postgresql://user@host/postgres] [--guarded]
 
 Each ledger is filled with measured experiments; then so many are planned, and steps are timed that
 collect, send and record one experiment each, on a lab that answers at once. All ledgers are open at
-once and take turns, one step each, so that whatever else the machine does slows all alike. The
-medians count, by the clock and of the processor's time of this process (a PostgreSQL server's is
+once and take turns, one step each, so that whatever else the machine does slows all alike. With
+`--guarded` every experiment is checked before it is sent, as real labs want it. The medians
+count, by the clock and of the processor's time of this process (a PostgreSQL server's is
 not in it), and so does the median of the ratios within a turn.
 """
 
@@ -56,8 +57,21 @@ SPEC = CampaignSpec.model_validate(
         "in_flight": 1,
     }
 )
+GUARDED = SPEC.model_copy(
+    update={
+        "safety": SPEC.safety.model_copy(
+            update={"simulated_too": True, "daily": 10**9, "daily_mass": 1e12}
+        )
+    }
+)
 CELL = Cell(((4.0, 0.0, 0.0), (0.0, 4.0, 0.0), (0.0, 0.0, 4.0)), ("O",) * 5, ((0.0, 0.0, 0.0),) * 5)
 RAW = Outcome(OutcomeKind.MEASURED, (Measurement("band_gap", 1.0, "eV", 0.1),)).to_json()
+
+
+RECIPE = {
+    "precursors": [{"formula": "SrCO3", "grams": 0.8}, {"formula": "TiO2", "grams": 0.4}],
+    "steps": [{"do": "heat", "temperature": 1373.15, "ramp": 5, "gas": "air"}],
+}
 
 
 class Instant:
@@ -67,7 +81,7 @@ class Instant:
         return LabDescription("lab", {"band_gap": "eV"}, 1, DeliveryClass.A, simulated=True)
 
     def validate(self, _: ExperimentRequest) -> Validation:
-        return Validation(accepted=True)
+        return Validation(accepted=True, recipe=RECIPE)
 
     def submit(self, request: ExperimentRequest) -> str:
         return request.key
@@ -82,16 +96,16 @@ class Instant:
         """Nothing to let go of."""
 
 
-def request(key: str) -> dict[str, Any]:
-    return ExperimentRequest(key, "O5", key, CELL, ("band_gap",)).to_json()
+def request(number: int, key: str) -> dict[str, Any]:
+    return ExperimentRequest(key, "O5", f"k{number}", CELL, ("band_gap",)).to_json()
 
 
-def fill(ledger: SqlLedger, count: int, planned: int) -> None:
+def fill(ledger: SqlLedger, count: int, planned: int, spec: CampaignSpec) -> None:
     """Writes measured experiments past the rules, then plans some by them."""
     at, raw_sha = now(), hashlib.sha256(RAW).hexdigest()
     told = [{"name": "lab", "simulated": True}]
     ledger.create_campaign(
-        SPEC.name, {"spec": SPEC.model_dump(mode="json"), "lab": told[0], "labs": told}
+        spec.name, {"spec": spec.model_dump(mode="json"), "lab": told[0], "labs": told}
     )
     ids = range(1, count + 1)
     tables: list[tuple[Any, Any]] = [
@@ -142,7 +156,7 @@ def fill(ledger: SqlLedger, count: int, planned: int) -> None:
                     "state": "measured",
                     "attempt": 1,
                     "reason": "",
-                    "request": request(f"old{i}"),
+                    "request": request(i, f"old{i}"),
                     "details": {},
                     "created_at": at,
                     "finished_at": at,
@@ -223,7 +237,7 @@ def fill(ledger: SqlLedger, count: int, planned: int) -> None:
             (
                 {"campaign_id": 1, "experiment_id": i, "at": at, "kind": kind, "data": data}
                 for i in ids
-                for kind, data in LIFE
+                for kind, data in (LIFE if spec is SPEC else (CHECKED, *LIFE))
             ),
         ),
     ]
@@ -242,7 +256,7 @@ def fill(ledger: SqlLedger, count: int, planned: int) -> None:
         connection.commit()
     with ledger.claim(1) as claim:
         asked = [
-            NewExperiment(i, f"new{i}", "lab", request(f"new{i}"))
+            NewExperiment(i, f"new{i}", "lab", request(i, f"new{i}"))
             for i in range(count + 1, count + planned + 1)
         ]
         ledger.record_decision(claim, NewDecision(1, "m", 1, "p", (), (), "e", {}, (), (), asked))
@@ -258,6 +272,22 @@ LIFE = (
     moved("planned", "sending"),
     moved("sending", "running"),
     moved("running", "measured"),
+)
+
+
+CHECKED = (
+    "safety_checked",
+    {
+        "verdict": "allowed",
+        "sha": "0" * 64,
+        "lab": "lab",
+        "key": "earlier",
+        "system": "O",
+        "reasons": [],
+        "asks": False,
+        "grams": 1.2,
+        "recipe": RECIPE,
+    },
 )
 
 
@@ -288,16 +318,16 @@ def database(server: str, size: int) -> Iterator[str]:
 
 
 @contextmanager
-def campaign(ledger: SqlLedger) -> Iterator[Campaign]:
-    row = ledger.campaign(SPEC.name)
+def campaign(ledger: SqlLedger, spec: CampaignSpec) -> Iterator[Campaign]:
+    row = ledger.campaign(spec.name)
     assert row is not None
     lab: Any = Instant()
     with ledger.claim(1) as claim:
-        yield Campaign(Context(ledger, claim, row, SPEC, lab, None, None))  # type: ignore[arg-type]
+        yield Campaign(Context(ledger, claim, row, spec, lab, None, None))  # type: ignore[arg-type]
 
 
 def measure(
-    opened: Sequence[SqlLedger], steps: int
+    opened: Sequence[SqlLedger], steps: int, spec: CampaignSpec
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Returns the seconds by clock and by processor, steps x ledgers each, after a warm-up.
 
@@ -305,7 +335,7 @@ def measure(
     """
     times, work = np.empty((2, steps, len(opened)))
     with ExitStack() as stack:
-        driven = [stack.enter_context(campaign(ledger)) for ledger in opened]
+        driven = [stack.enter_context(campaign(ledger, spec)) for ledger in opened]
         for turn in range(-WARM_UP, steps):
             for place, one in enumerate(driven):
                 began, busy = time.perf_counter(), time.process_time()
@@ -322,14 +352,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--server", help="URL of a PostgreSQL server; SQLite by default.")
+    parser.add_argument("--guarded", action="store_true", help="Check what is sent.")
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
+    spec = GUARDED if given.guarded else SPEC
     with ledgers(given.server, given.sizes) as opened:
         for ledger, size in zip(opened, given.sizes, strict=True):
-            fill(ledger, size, given.steps + WARM_UP + 5)
-        times, work = measure(opened, given.steps)
+            fill(ledger, size, given.steps + WARM_UP + 5, spec)
+        times, work = measure(opened, given.steps, spec)
     print("experiments   clock, ms (ratio)   processor, ms (ratio)   longest, ms")
     rows = []
     for place, size in enumerate(given.sizes):

@@ -428,10 +428,10 @@ class SqlLedger:
         with self._database.writing() as session:
             safety.record_word(session, campaign_id, experiment_id, data)
 
-    def safety_log(self, campaign_id: int) -> list[EventRow]:
+    def safety_log(self, campaign_id: int, after: int = 0) -> list[EventRow]:
         """Returns checks, people's words and wishes, oldest first."""
         with self._database.reading() as session:
-            return safety.log(session, campaign_id)
+            return safety.log(session, campaign_id, after)
 
     def overview(self, campaign_id: int) -> Overview:
         """Returns a campaign in a few numbers, fast however many experiments it has."""

@@ -373,8 +373,8 @@ class Ledger(Protocol):
         """Records what a person said of a campaign or an experiment; needs no claim."""
         ...
 
-    def safety_log(self, campaign_id: int) -> list[EventRow]:
-        """Returns checks, people's words and wishes, oldest first."""
+    def safety_log(self, campaign_id: int, after: int = 0) -> list[EventRow]:
+        """Returns checks, people's words and wishes whose id is greater than `after`, in order."""
         ...
 
     def overview(self, campaign_id: int) -> Overview:

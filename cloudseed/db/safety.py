@@ -42,11 +42,11 @@ def record_word(
     hint(session, campaign_id)
 
 
-def log(session: Session, campaign_id: int) -> list[EventRow]:
-    """Returns checks, words and wishes, oldest first."""
+def log(session: Session, campaign_id: int, after: int) -> list[EventRow]:
+    """Returns checks, words and wishes whose id is greater than `after`, oldest first."""
     query = (
         select(Event.id, Event.at, Event.kind, Event.experiment_id, Event.data)
-        .where(Event.campaign_id == campaign_id, Event.kind.in_(_KINDS))
+        .where(Event.campaign_id == campaign_id, Event.id > after, Event.kind.in_(_KINDS))
         .order_by(Event.id)
     )
     return [EventRow(*row) for row in session.execute(query)]
