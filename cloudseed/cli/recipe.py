@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cloudseed.cli.commands import print_json
+from cloudseed.cli.options import AsJson, example
 from cloudseed.errors import InputError, UnitError, UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EPILOG", "recipe"]
 
-EPILOG = '[dim]Example:[/dim]  cloudseed recipe SrTiO3 --shelf shelf.yaml --mass "5 g"'
+EPILOG = example('cloudseed recipe SrTiO3 --shelf shelf.yaml --mass "5 g"')
 
 _console = Console(highlight=False)
 
@@ -36,7 +37,7 @@ def recipe(  # noqa: PLR0917  Typer passes options by name
     rank: Annotated[
         str, typer.Option(help="The best first by `cost`, or by `supply`: the most driven.")
     ] = "cost",
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Print solid-state routes: masses, firing, gas, and the hash that an approval is bound to."""
     from cloudseed.lab_adapters.recipes import read_shelf, routes

@@ -10,8 +10,10 @@ from cloudseed.db import charges, events, outbox
 from cloudseed.db.campaigns import fenced, locked
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
+from cloudseed.db.listening import hint
 from cloudseed.db.models import Attempt, Campaign, Experiment, Outbox
-from cloudseed.db.protocols import ExperimentRow, ExperimentState, OutboxItem
+from cloudseed.db.rows import ExperimentRow, OutboxItem
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError, TransitionError
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim, NewCharge
+    from cloudseed.db.rows import Claim, NewCharge
 
 __all__ = [
     "acknowledge",
@@ -147,6 +149,7 @@ def resolve(
     if handle is not None and attempt is not None:
         _record_handle(session, experiment, attempt, handle)
     move(session, experiment, state, reason=reason, unsent=state is _S.PLANNED, by="a person")
+    hint(session, campaign_id)
 
 
 def acknowledge(session: Session, claim: Claim, item: OutboxItem, handle: str) -> None:

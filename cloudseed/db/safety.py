@@ -9,15 +9,16 @@ from sqlalchemy import select
 from cloudseed.db import events
 from cloudseed.db.campaigns import by_id, fenced
 from cloudseed.db.events import EventKind
+from cloudseed.db.listening import hint
 from cloudseed.db.models import Event
-from cloudseed.db.protocols import EventRow
+from cloudseed.db.rows import EventRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim
+    from cloudseed.db.rows import Claim
 
 __all__ = ["log", "record_check", "record_word"]
 
@@ -38,6 +39,7 @@ def record_word(
     """Records what a person said."""
     by_id(session, campaign_id)
     events.append(session, campaign_id, EventKind.SAID, experiment_id=experiment_id, **data)
+    hint(session, campaign_id)
 
 
 def log(session: Session, campaign_id: int) -> list[EventRow]:

@@ -23,13 +23,10 @@ from cloudseed.lab_adapters._result_rows import LARGEST, outcome_of, read_rows
 from cloudseed.lab_adapters._settings import LabSettings
 from cloudseed.lab_adapters._store import Job, JobStore, handle_of, write_whole
 from cloudseed.lab_adapters._stored import STORED_FEATURES, StoredLab
-from cloudseed.lab_adapters.base import reasons_against
 from cloudseed.lab_adapters.protocols import (
     DeliveryClass,
     Estimate,
-    FailureKind,
     LabDescription,
-    Validation,
 )
 from cloudseed.lab_adapters.recipes import read_shelf
 from cloudseed.lab_adapters.reporting import UNITS
@@ -100,12 +97,6 @@ class ExchangeLab(StoredLab):
             shelf=None if self._shelf is None else self._shelf.told,
             gases=None if self._shelf is None else self._shelf.gases,
         )
-
-    def validate(self, request: ExperimentRequest) -> Validation:
-        """Refuses unknown properties and elements."""
-        reasons = reasons_against(self.describe(), request)
-        failure = FailureKind.REJECTED_CAPABILITY if reasons else None
-        return Validation(not reasons, reasons, failure=failure)
 
     def submit(self, request: ExperimentRequest) -> str:
         """Puts an order into the folder; the same key again puts none.

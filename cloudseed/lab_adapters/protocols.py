@@ -131,6 +131,8 @@ class LabDescription:
         duration: Time an experiment takes; None if unknown.
         cost: What an experiment costs; None if unknown.
         features: What it can do beyond the six methods.
+        durations: Property -> time that measuring it adds, where the lab tells.
+        costs: Property -> what measuring it adds to the cost, where the lab tells.
     """
 
     name: str
@@ -146,6 +148,8 @@ class LabDescription:
     cost: Estimate | None = None
     features: frozenset[Feature] = frozenset()
     gases: tuple[str, ...] | None = None
+    durations: Mapping[str, Estimate] = field(default_factory=dict)
+    costs: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

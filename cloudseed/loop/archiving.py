@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import UsageError
-from cloudseed.loop.campaign import campaign_of
 from cloudseed.loop.crates import write_crate
 from cloudseed.loop.exporting import final_cell, heading, reading_heads, record_of
 from cloudseed.loop.results import load_results, ranked
 from cloudseed.loop.told import COLUMNS, READING_COLUMNS, told_of
-from cloudseed.loop.workspace import fresh, reading
+from cloudseed.loop.workspace import campaign_of, fresh, reading
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:

@@ -219,7 +219,7 @@ def explain_experiment(
         verdicts=_verdicts(rows, pick.proposal),
         events=tuple(events),
         amendments=tuple(amended),
-        later=tuple(d.step + 1 for d in decisions if used.intersection(d.observed)),
+        later=tuple(d.step + 1 for d in decisions if any(i in d.observed for i in used)),
         told=told_by(ledger, campaign, experiment, {row.property: row.method for row in rows}),
     )
 

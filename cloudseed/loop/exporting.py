@@ -12,11 +12,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.crystal import Cell
-from cloudseed.loop.campaign import campaign_of
 from cloudseed.loop.pool import CrystalShelf
 from cloudseed.loop.results import load_results, ranked
 from cloudseed.loop.told import COLUMNS, READING_COLUMNS, told_of
-from cloudseed.loop.workspace import fresh, reading, write_text
+from cloudseed.loop.workspace import campaign_of, fresh, reading, write_text
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:

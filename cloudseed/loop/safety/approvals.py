@@ -34,6 +34,7 @@ __all__ = [
     "said_of",
     "subject",
     "system_of",
+    "unattended_refusals",
 ]
 
 _CHECKED, _SAID, _WISHED = "safety_checked", "person_said", "wish_recorded"
@@ -139,6 +140,14 @@ def refused_since_seen(log: Sequence[EventRow]) -> int:
     return sum(
         e.kind == _CHECKED and e.id > after and e.data.get("verdict") == "refused" for e in log
     )
+
+
+def unattended_refusals(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> int:
+    """Returns how many refused checks keep a campaign from going on; 0 if it may."""
+    if not has_real_labs(campaign, spec):
+        return 0
+    count = refused_since_seen(ledger.safety_log(campaign.id))
+    return count if count >= spec.safety.refusals else 0
 
 
 def open_questions(ledger: Ledger, campaign_id: int) -> list[Asked]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable  # noqa: TC003 - pydantic reads the types
+from itertools import chain
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -37,6 +38,8 @@ PAIRS = (
     ("H2", "Cl2"),
 )
 """Substances that may not meet in one recipe; air counts as O2."""
+
+_KNOWN = frozenset([*HAZARDOUS, *chain.from_iterable(PAIRS)])
 
 
 def _in(unit: str) -> Callable[[object], object]:
@@ -115,5 +118,7 @@ class SafetySpec(BaseModel):
 
         for each in value:
             for formula in (each,) if isinstance(each, str) else each:  # type: ignore[attr-defined]
-                substance(formula)
+                # Those of the defaults are known to be formulas; to read them takes pymatgen.
+                if formula not in _KNOWN:
+                    substance(formula)
         return value
