@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # matcalc's own sums, which are not used, hold the modes that ours leave out.
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*acoustic mode"),
+    pytest.mark.filterwarnings("ignore:.*acoustic"),
     pytest.mark.filterwarnings("ignore:PhonopyQHA is deprecated"),
 ]
 
