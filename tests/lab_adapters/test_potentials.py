@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from cloudseed.errors import LabError, SpecError, UsageError
 from cloudseed.lab_adapters import FailureKind, Outcome, OutcomeKind, Quality, load_lab
 from cloudseed.lab_adapters.potentials import MlipSettings, available_calculators
 from cloudseed.lab_adapters.potentials.calculators import load_calculator
+from cloudseed.lab_adapters.potentials.references import read_entries
 from tests.lab_adapters import potentials
 from tests.lab_adapters.kit import perovskite, request, wait
 
@@ -205,6 +207,67 @@ def test_bad_entries_are_refused_at_once(tmp_path: Path, text: str, words: str) 
     with pytest.raises(SpecError, match=words) as caught:
         load_lab("mlip", {"entries": path}, tmp_path / "lab")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("config", "rows", "words", "key"),
+    [
+        ({"calculator": "emt"}, "CuAu,-1\n", "phases.csv has no row for .*: Au, Cu", "entries"),
+        ({"calculator": "emt"}, "Cu,0\nCuO,-1\n", "phases.csv has no row for .*: O", "entries"),
+        ({"calculator": "emt"}, "", "phases.csv has no row, so", "entries"),
+        (
+            {"calculator": "emt", "elements": ["Cu", "Al"]},
+            "Cu,0\n",
+            "has no row for .*: Al",
+            "entries",
+        ),
+        ({"elements": ["Cu", "Og"]}, None, "CHGNet has no reference energy for Og", "elements"),
+    ],
+)
+def test_an_element_without_an_energy_is_refused_at_once(
+    tmp_path: Path, config: dict[str, Any], rows: str | None, words: str, key: str
+) -> None:
+    """Every experiment on it would fail, or none would be taken."""
+    if rows is not None:
+        path = tmp_path / "phases.csv"
+        path.write_text("formula,energy_per_atom\n" + rows)
+        config = {**config, "entries": path}
+    with pytest.raises(SpecError, match=words) as caught:
+        load_lab("mlip", config, tmp_path / "lab")
+    assert caught.value.hint
+    assert caught.value.data["key"] == key
+
+
+def test_elements_may_leave_out_those_without_an_energy(tmp_path: Path) -> None:
+    path = tmp_path / "phases.csv"
+    path.write_text("formula,energy_per_atom\nCu,0\nCuO,-1\n")
+    config = {"calculator": "emt", "entries": path, "elements": ["Cu"]}
+    can = load_lab("mlip", config, tmp_path / "lab").describe()
+    assert can.elements == {"Cu"}
+    assert "energy_above_hull" in can.properties
+
+
+def test_entries_may_not_change_under_a_lab(entries: Path, tmp_path: Path) -> None:
+    lab = load_lab("mlip", {"calculator": "emt", "entries": entries}, tmp_path / "lab")
+    opened = hashlib.sha256(entries.read_bytes()).hexdigest()
+    options = {"entries": str(entries), "entries_sha256": opened}
+    outcome = measure(primitive("Cu", 3.6), "energy", **options)
+    assert outcome.details["hull"]["sha256"] == opened
+    kept = entries.read_text()
+    entries.write_text(kept + "CuAu,-0.3\n")
+    with pytest.raises(LabError, match="has changed since the lab was opened") as caught:
+        lab.submit(request(cell=primitive("Cu", 3.6), properties=("energy",)))
+    assert caught.value.hint
+    # A worker that starts only now refuses it too; a lab that is opened now takes it.
+    read_entries.cache_clear()
+    with pytest.raises(SpecError, match="not the file it was"):
+        measure(primitive("Cu", 3.6), "energy", **options)
+    with pytest.raises(SpecError, match="not the file it was"):
+        load_lab("mlip", {"calculator": "emt", **options}, tmp_path / "pinned")
+    load_lab("mlip", {"calculator": "emt", "entries": entries}, tmp_path / "anew")
+    entries.unlink()
+    with pytest.raises(LabError, match="cannot be read"):
+        lab.submit(request(cell=primitive("Cu", 3.6), properties=("energy",)))
 
 
 # Values, against computations of another kind.

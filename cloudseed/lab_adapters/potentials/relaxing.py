@@ -170,7 +170,11 @@ def energies(
     entries = known_entries(settings)
     if entries is not None:
         above = entries.above_hull(species, energy, references)
-        details["hull"] = {"distance": above, "entries": len(entries.phases)}
+        details["hull"] = {
+            "distance": above,
+            "entries": len(entries.phases),
+            "sha256": entries.sha256,
+        }
         against = f"{method}; hull of {len(entries.phases)} given entries and the elements"
         name = "energy_above_hull"
         # A material below the hull of the others is on the hull once it is among them.

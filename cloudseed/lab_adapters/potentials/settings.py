@@ -33,6 +33,11 @@ class MlipSettings(LabSettings):
         default=None,
         description="CSV of competing phases: formula, energy_per_atom (eV/atom, same potential).",
     )
+    entries_sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="SHA-256 of that file; by default the one it has when the lab is opened.",
+    )
     price: float | None = Field(default=None, ge=0, description="What an hour of a worker costs.")
     currency: str = Field(default="USD", description="The price's currency.")
 
