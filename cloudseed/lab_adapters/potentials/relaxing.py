@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from cloudseed.lab_adapters.potentials.settings import MlipSettings
     from cloudseed.lab_adapters.protocols import Measurement
 
-__all__ = ["GPA_PER_EV_ANGSTROM3", "Relaxed", "energies", "guarded", "relax"]
+__all__ = [
+    "ENERGY_SIGMA",
+    "GPA_PER_EV_ANGSTROM3",
+    "VOLUME_SIGMA",
+    "Relaxed",
+    "energies",
+    "guarded",
+    "relax",
+]
 
 GPA_PER_EV_ANGSTROM3 = 160.21766208
 """1 eV/angstrom^3 in GPa (CODATA)."""
