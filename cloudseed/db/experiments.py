@@ -12,7 +12,7 @@ from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
 from cloudseed.db.listening import hint
 from cloudseed.db.models import Attempt, Campaign, Experiment, Outbox
-from cloudseed.db.rows import ExperimentRow, OutboxItem
+from cloudseed.db.rows import ExperimentRow, OutboxItem, SendingRow
 from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError, TransitionError
 
@@ -30,11 +30,13 @@ __all__ = [
     "by_id",
     "details",
     "details_with",
+    "hold",
     "move",
     "next_to_send",
     "of_keys",
     "resolve",
     "rows",
+    "sendings",
     "transition",
     "unacknowledged",
 ]
@@ -201,6 +203,52 @@ def transition(
     if told is not None:
         experiment.details = {**experiment.details, **told}
     move(session, experiment, state, reason=reason, delay=delay, unsent=unsent)
+
+
+def hold(session: Session, claim: Claim, experiment_id: int, reason: str) -> bool:
+    """Notes why a planned experiment is not sent; returns whether that is news."""
+    experiment = owned(session, claim, experiment_id)
+    if experiment.state is not _S.PLANNED:
+        raise TransitionError(
+            f"Experiment {experiment_id} is {experiment.state}, and only what is planned waits.",
+            hint="Look at it again: it has moved on.",
+            experiment_id=experiment_id,
+        )
+    if experiment.reason == reason:
+        return False
+    experiment.reason = reason
+    events.append(
+        session,
+        experiment.campaign_id,
+        EventKind.HELD,
+        experiment_id=experiment_id,
+        reason=reason,
+    )
+    return True
+
+
+def sendings(session: Session, campaign_id: int, after: int) -> list[SendingRow]:
+    """Returns attempts whose id is greater than `after`, in order, with the lab that each went to.
+
+    The recipe is the one that the experiment was last sent with.
+    """
+    query = (
+        select(Attempt, Outbox.lab, Experiment.request)
+        .join(Outbox, Outbox.attempt_id == Attempt.id)
+        .join(Experiment, Experiment.id == Attempt.experiment_id)
+        .where(Experiment.campaign_id == campaign_id, Attempt.id > after)
+        .order_by(Attempt.id)
+    )
+    return [
+        SendingRow(
+            id=attempt.id,
+            lab=lab,
+            recipe=request.get("recipe"),
+            arrived=attempt.handle is not None,
+            open=attempt.closed_at is None,
+        )
+        for attempt, lab, request in session.execute(query)
+    ]
 
 
 def arrivals(session: Session, experiment_id: int) -> int:

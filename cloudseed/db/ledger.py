@@ -54,6 +54,7 @@ if TYPE_CHECKING:
         OutboxItem,
         Overview,
         ProposalRow,
+        SendingRow,
         Spending,
     )
     from cloudseed.db.states import ExperimentState, Wish
@@ -315,6 +316,16 @@ class SqlLedger:
             experiments.transition(
                 session, claim, experiment_id, state, reason, delay=delay, unsent=unsent, told=told
             )
+
+    def hold(self, claim: Claim, experiment_id: int, reason: str) -> bool:
+        """Notes why a planned experiment is not sent; returns whether that is news."""
+        with self._database.writing() as session:
+            return experiments.hold(session, claim, experiment_id, reason)
+
+    def sendings(self, campaign_id: int, after: int = 0) -> list[SendingRow]:
+        """Returns attempts whose id is greater than `after`, in order."""
+        with self._database.reading() as session:
+            return experiments.sendings(session, campaign_id, after)
 
     def resolve(
         self,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         OutboxItem,
         Overview,
         ProposalRow,
+        SendingRow,
         Spending,
     )
     from cloudseed.db.states import ExperimentState, Wish
@@ -251,6 +252,18 @@ class Ledger(Protocol):
         Raises:
             TransitionError: If the lifecycle does not allow it.
         """
+        ...
+
+    def hold(self, claim: Claim, experiment_id: int, reason: str) -> bool:
+        """Notes why a planned experiment is not sent; returns whether that is news.
+
+        Raises:
+            TransitionError: If it is not planned.
+        """
+        ...
+
+    def sendings(self, campaign_id: int, after: int = 0) -> list[SendingRow]:
+        """Returns attempts whose id is greater than `after`, in order, with where each went."""
         ...
 
     def resolve(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cloudseed.db import ExperimentState, Wish
 from cloudseed.loop.budgets import charges, exceeds
 from cloudseed.loop.safety.approvals import open_questions
+from cloudseed.loop.synthesis import is_held
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,6 +74,10 @@ def _labs(ledger: Ledger, campaign: CampaignRow) -> list[str]:
 
 
 def _planned(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> str:
+    planned = ledger.experiments(campaign.id, [_S.PLANNED])
+    if planned and all(map(is_held, planned)):
+        more = f" (and {len(planned) - 1} more)" if len(planned) > 1 else ""
+        return f"{planned[0].reason}{more}"
     due = ledger.due(campaign.id)
     if due and min(due.values()) > datetime.now(UTC):
         return f"until {_clock(min(due.values()))} to try again what failed"
