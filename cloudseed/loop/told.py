@@ -10,6 +10,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from cloudseed._printable import printable
 from cloudseed.loop.amending import CORRECTED
 from cloudseed.loop.safety.approvals import made_on
 
@@ -130,7 +131,7 @@ class Told:
 
     @property
     def lines(self) -> list[str]:
-        """What is known, as lines to read."""
+        """What is known, as lines to read, whatever characters a lab sent."""
         found = [
             f"{head}: {_shown(value)}"
             for head, value in zip(COLUMNS, self.cells, strict=True)
@@ -145,7 +146,7 @@ class Told:
             if each.refused is not None:
                 facts.append(f"not used: {each.refused}")
             found.append(f"{name.replace('_', ' ')}: {', '.join(facts)}")
-        return found
+        return [printable(line) for line in found]
 
     @property
     def cells(self) -> tuple[Any, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cloudseed._printable import printable
 from cloudseed.db import ExperimentState, Wish
 from cloudseed.loop.budgets import charges, exceeds
 from cloudseed.loop.safety.approvals import open_questions
@@ -28,6 +29,16 @@ def why_waiting(
     states: Mapping[ExperimentState, int],
 ) -> str:
     """Returns what a campaign waits for, and who or what could change that."""
+    # Labs say some of it.
+    return printable(_why(ledger, campaign, spec, states))
+
+
+def _why(
+    ledger: Ledger,
+    campaign: CampaignRow,
+    spec: CampaignSpec,
+    states: Mapping[ExperimentState, int],
+) -> str:
     if campaign.status in {"finished", "stopped"}:
         return campaign.stop_reason
     parts = [_wish(ledger, campaign), _running(states), *_labs(ledger, campaign)]
