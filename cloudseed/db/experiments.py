@@ -29,6 +29,7 @@ __all__ = [
     "arrivals",
     "by_id",
     "details",
+    "details_of",
     "details_with",
     "hold",
     "move",
@@ -369,6 +370,12 @@ def details(session: Session, experiment_id: int) -> Mapping[str, Any]:
             experiment_id=experiment_id,
         )
     return found
+
+
+def details_of(session: Session, ids: Iterable[int]) -> dict[int, Mapping[str, Any]]:
+    """Returns the details of some experiments, by id."""
+    query = select(Experiment.id, Experiment.details).where(Experiment.id.in_(list(ids)))
+    return {row.id: row.details for row in session.execute(query)}
 
 
 def details_with(session: Session, campaign_id: int, name: str) -> dict[int, Mapping[str, Any]]:

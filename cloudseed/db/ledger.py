@@ -410,6 +410,11 @@ class SqlLedger:
         with self._database.reading() as session:
             return experiments.details(session, experiment_id)
 
+    def details_of(self, ids: Iterable[int]) -> dict[int, Mapping[str, Any]]:
+        """Returns the details of some experiments, by id."""
+        with self._database.reading() as session:
+            return experiments.details_of(session, ids)
+
     def details_with(self, campaign_id: int, name: str) -> dict[int, Mapping[str, Any]]:
         """Returns the details in which something of that name is told, by experiment id."""
         with self._database.reading() as session:

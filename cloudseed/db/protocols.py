@@ -359,6 +359,10 @@ class Ledger(Protocol):
         """Returns the details that the settled result came with; empty if there are none."""
         ...
 
+    def details_of(self, ids: Iterable[int]) -> dict[int, Mapping[str, Any]]:
+        """Returns the details of some experiments, up to some thousands, by id."""
+        ...
+
     def details_with(self, campaign_id: int, name: str) -> dict[int, Mapping[str, Any]]:
         """Returns the details in which something of that name is told, by experiment id.
 
