@@ -102,6 +102,16 @@ def go_on(workspace: Workspace, by: str | None, reason: str) -> tuple[bool, bool
         return held, ledger.lease(row.id).held
 
 
+def may_go_on(workspace: Workspace) -> None:
+    """Refuses what `go_on` would refuse, and changes nothing."""
+    from cloudseed.loop import campaign_of
+    from cloudseed.loop.allowing import check_allowed
+    from cloudseed.loop.workspace import reading
+
+    with reading(workspace) as ledger:
+        check_allowed(ledger, *campaign_of(ledger, workspace))
+
+
 def list_experiments(
     campaign: Where = None,
     state: Annotated[

@@ -27,6 +27,7 @@ from cloudseed.db import (
 )
 from cloudseed.db.engine import Database, locate
 from cloudseed.db.listening import Listener
+from cloudseed.db.states import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
         SendingRow,
         Spending,
     )
-    from cloudseed.db.states import ExperimentState, Wish
+    from cloudseed.db.states import ExperimentState
     from cloudseed.db.verify import Progress
 
 __all__ = ["SqlLedger", "open_ledger"]
@@ -148,6 +149,15 @@ class SqlLedger:
         """Tells the campaign's engine, now or later, what is wished of it."""
         with self._database.writing() as session:
             controls.wish(session, campaign_id, wish, reason)
+
+    def let_go_on(self, campaign_id: int, word: Mapping[str, Any], reason: str) -> bool:
+        """Records a person's word and takes back what was wished; returns whether it was held."""
+        with self._database.writing() as session:
+            safety.record_word(session, campaign_id, None, word)
+            held = controls.wished(session, campaign_id)[0] is not Wish.RUN
+            if held:
+                controls.wish(session, campaign_id, Wish.RUN, reason)
+            return held
 
     def wished(self, campaign_id: int) -> tuple[Wish, str]:
         """Returns what is wished, and why."""

@@ -91,6 +91,14 @@ class Ledger(Protocol):
         """Tells the campaign's engine, now or later, what is wished of it; needs no claim."""
         ...
 
+    def let_go_on(self, campaign_id: int, word: Mapping[str, Any], reason: str) -> bool:
+        """Records a person's word that a campaign may go on, with the wish to, or neither.
+
+        Returns:
+            Whether something else was wished.
+        """
+        ...
+
     def wished(self, campaign_id: int) -> tuple[Wish, str]:
         """Returns what is wished, and why."""
         ...

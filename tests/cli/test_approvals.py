@@ -63,7 +63,8 @@ def test_refusals_hold_a_campaign_until_a_person_has_attended(
     hot = {**RECIPE, "steps": [{"temperature": 3000}]}
     with campaign_on(RealLab(hot), guarded(refusals=2)) as campaign:
         assert campaign.run().status == "stopped"
-    for manner in ([], ["--no-engine"]):
+    other = ["--encoder", "/nowhere"]
+    for manner in ([], ["--no-engine"], other, ["--no-engine", *other]):
         refused = say("resume", *manner, "--reason", "all is well").exception
         assert isinstance(refused, UsageError)
         assert "2 safety checks were refused" in refused.message

@@ -393,7 +393,7 @@ def test_without_recipes_a_request_has_none_and_its_bytes_stay(campaign_on, ledg
     assert ExperimentRequest.from_json(again.to_json()) == again
 
 
-def test_a_campaign_file_names_its_shelf(tmp_path):
+def test_a_campaign_file_names_its_shelf(tmp_path, monkeypatch):
     (tmp_path / "shelf.yaml").write_text(yaml.safe_dump(SHELF))
     data = spec_of(lab={"adapter": "human"}).model_dump(
         mode="json", include={"name", "parents", "objective", "budget"}, exclude_unset=True
@@ -409,6 +409,10 @@ def test_a_campaign_file_names_its_shelf(tmp_path):
     assert found.mass == 0.5
     assert found.shelf == Shelf.model_validate(SHELF)
     assert loaded().shelf is None
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "mine.yaml").write_text(yaml.safe_dump(SHELF))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert loaded(shelf="~/mine.yaml").shelf == found.shelf
     with pytest.raises(InputError, match="cannot be read as a shelf"):
         loaded(shelf="nowhere.yaml")
     with pytest.raises(SpecError) as caught:
