@@ -413,7 +413,7 @@ def test_a_campaign_file_names_its_shelf(tmp_path, monkeypatch):
     (tmp_path / "home" / "mine.yaml").write_text(yaml.safe_dump(SHELF))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert loaded(shelf="~/mine.yaml").shelf == found.shelf
-    with pytest.raises(InputError, match="cannot be read as a shelf"):
+    with pytest.raises(InputError, match="There is no shelf"):
         loaded(shelf="nowhere.yaml")
     with pytest.raises(SpecError) as caught:
         loaded(shelve="shelf.yaml")
