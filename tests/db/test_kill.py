@@ -112,6 +112,7 @@ def _check(ledger: SqlLedger) -> None:
     assert all(r.attempt <= 1 for r in rows), "nothing failed, so nothing is sent twice"
 
 
+@pytest.mark.timeout(2 * 3600)
 @pytest.mark.parametrize("kills", [20, pytest.param(500, marks=pytest.mark.nightly)])
 def test_an_engine_may_be_killed_at_any_instant(
     url: str, nursery: subprocess.Popen[str], tmp_path: Path, kills: int
