@@ -178,6 +178,7 @@ def test_pressure_acts_on_the_quasi_harmonic_properties_alone() -> None:
     assert "at 0 GPa" in heat
 
 
+@pytest.mark.nightly
 def test_imaginary_modes_end_a_quasi_harmonic_scan() -> None:
     asked = "thermal_expansion@300K"
     outcome = measure(simple_cubic("Al", 2.7), asked, temperatures=(300,), qha_points=5)
