@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -152,3 +153,34 @@ def test_what_cannot_be_read_of_a_recipe_is_refused(cells: dict[str, str], tmp_p
         result(tmp_path, **cells)
     (why,) = (tmp_path / "exchange" / "results" / "refused").glob("*.txt")
     assert next(iter(cells.values())) in why.read_text()
+
+
+@pytest.mark.parametrize("adapter", ["human", "filedrop"])
+def test_a_lab_behind_a_folder_counts_what_its_orders_take(adapter: str, tmp_path: Path) -> None:
+    (path := tmp_path / "shelf.yaml").write_text(yaml.safe_dump(SHELF))
+    config = {"properties": UNITS, "shelf": str(path)}
+    grams = {p["formula"]: p["grams"] for p in recipe()["precursors"]}["SrCO3"]
+
+    def left(lab: Any) -> float:
+        (strontium, titanium) = lab.describe().shelf
+        assert titanium.grams is None
+        return strontium.grams
+
+    lab = load_lab(adapter, config, tmp_path / "lab")
+    assert left(lab) == 50.0
+    for _ in range(2):
+        lab.submit(request(recipe=recipe()))
+    assert left(lab) == pytest.approx(50.0 - grams)
+    lab.submit(replace(request(recipe=recipe()), key="k-2"))
+    lab.submit(replace(request(), key="k-3"))
+    assert left(lab) == pytest.approx(50.0 - 2 * grams)
+    again = load_lab(adapter, config, tmp_path / "lab")
+    assert left(again) == pytest.approx(50.0 - 2 * grams)
+    # Another bottle came.
+    fuller = json.loads(json.dumps(SHELF))
+    fuller["precursors"][0]["grams"] = 150.0
+    path.write_text(yaml.safe_dump(fuller))
+    assert left(lab) == pytest.approx(150.0 - 2 * grams)
+    path.write_text("precursors: 7")
+    with pytest.raises(LabError, match="shelf"):
+        lab.describe()
