@@ -26,6 +26,7 @@ from cloudseed.lab_adapters._stored import STORED_FEATURES, StoredLab
 from cloudseed.lab_adapters.protocols import (
     DeliveryClass,
     Estimate,
+    Feature,
     LabDescription,
 )
 from cloudseed.lab_adapters.recipes.stock import Stock
@@ -99,7 +100,7 @@ class ExchangeLab(StoredLab):
             simulated=self.settings.simulated,
             elements=None if elements is None else frozenset(elements),
             duration=None if days is None else Estimate(days, 2 * days, "day"),
-            features=STORED_FEATURES,
+            features=STORED_FEATURES | {Feature.RECIPES},
             shelf=None if left is None else left.told,
             gases=None if left is None else left.gases,
         )

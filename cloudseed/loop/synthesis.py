@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from cloudseed.db import ExperimentState
 from cloudseed.errors import InputError, LabError, SpecError
+from cloudseed.lab_adapters import Feature
 from cloudseed.lab_adapters.recipes import (
     TooManyRoutesError,
     check_searchable,
@@ -94,10 +95,15 @@ def check_recipes(recipes: RecipesSpec, can: LabDescription) -> None:
     """Refuses a lab of which recipes cannot be made.
 
     Raises:
-        SpecError: If neither the campaign nor the lab tells of a shelf, or there is too much on it
-            to search.
+        SpecError: If the lab does not say that it follows recipes, neither it nor the campaign
+            tells of a shelf, or there is too much on it to search.
         LabError: If what the lab tells cannot be one.
     """
+    if Feature.RECIPES not in can.features:
+        raise SpecError(
+            f"The lab {can.name!r} does not say that it follows recipes.",
+            hint="It must have `recipes` among its features; docs/labs.md says which labs do.",
+        )
     found = recipes.shelf or described_shelf(can)
     if found is None:
         raise SpecError(
@@ -114,13 +120,16 @@ def compiled(context: Context, lab: str, request: ExperimentRequest) -> Experime
     """Returns a request with the best route's recipe, where the campaign compiles recipes.
 
     Raises:
-        LabError: If the lab tells of no shelf now, or of one that cannot be one.
+        LabError: If the lab tells of no shelf now, or of one that cannot be one, or no longer says
+            that it follows recipes.
     """
     recipes = context.spec.lab_of(lab).recipes
     can = None if recipes is None else described(context, lab)
     if recipes is None or can is None:
         return replace(request, recipe=None)
     whole = recipes.shelf or described_shelf(can)
+    if Feature.RECIPES not in can.features:
+        raise LabError(f"The lab {lab!r} no longer says that it follows recipes.")
     if whole is None:
         raise LabError(
             f"The lab {lab!r} tells of nothing on its shelf.",

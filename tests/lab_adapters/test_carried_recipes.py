@@ -11,7 +11,15 @@ import pytest
 import yaml
 
 from cloudseed.errors import InputError, LabError
-from cloudseed.lab_adapters import DeliveryClass, LabDescription, Outcome, Precursor, load_lab
+from cloudseed.lab_adapters import (
+    DeliveryClass,
+    FailureKind,
+    Feature,
+    LabDescription,
+    Outcome,
+    Precursor,
+    load_lab,
+)
 from cloudseed.lab_adapters._facts import filled
 from cloudseed.lab_adapters.gateway.wire import Request
 from cloudseed.lab_adapters.recipes import Shelf, described_shelf, routes
@@ -184,3 +192,28 @@ def test_a_lab_behind_a_folder_counts_what_its_orders_take(adapter: str, tmp_pat
     path.write_text("precursors: 7")
     with pytest.raises(LabError, match="shelf"):
         lab.describe()
+
+
+TASK = {"type": "Heat", "results": {"energy": "energy"}}
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_remote_lab_follows_a_recipe_that_its_tasks_name(follows: bool, tmp_path: Path) -> None:
+    parameters = {"parameters": {"how": "{recipe}"}} if follows else {}
+    config = {"properties": UNITS, "simulated": True, "tasks": [TASK | parameters]}
+    lab = load_lab("alabos", config, tmp_path)
+    assert (Feature.RECIPES in lab.describe().features) is follows
+    assert lab.validate(request()).accepted
+    verdict = lab.validate(request(recipe=recipe()))
+    assert verdict.accepted is follows
+    if not follows:
+        assert verdict.failure is FailureKind.REJECTED_CAPABILITY
+        assert "no recipe" in verdict.reasons[0]
+    lab.close()
+
+
+def test_a_lab_that_computes_refuses_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("formula,energy\nSrTiO3,-8.0\n")
+    lab = load_lab("table", {"path": str(tmp_path / "t.csv")}, tmp_path / "lab")
+    assert lab.validate(request()).accepted
+    assert not lab.validate(request(recipe=recipe())).accepted

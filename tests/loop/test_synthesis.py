@@ -422,6 +422,22 @@ def test_a_campaign_file_names_its_shelf(tmp_path, monkeypatch):
     assert load_spec(path).labs[0].recipes.shelf == found.shelf
 
 
+def test_recipes_need_a_lab_that_follows_them(tmp_path):
+    """One that only computes would ignore what a person has approved."""
+    (tmp_path / "t.csv").write_text("formula,bulk_modulus,formation_energy\nSrTiO3,170,-3.1\n")
+    for adapter, config in (
+        ("table", {"path": str(tmp_path / "t.csv")}),
+        ("mailbox", {"properties": UNITS}),
+    ):
+        lab = load_lab(adapter, config, tmp_path / adapter)
+        with pytest.raises(SpecError, match="does not say that it follows recipes") as caught:
+            check_labs(spec_with(), {"lab": lab})
+        assert "features" in caught.value.hint
+    check_labs(
+        spec_with(), {"lab": load_lab("mailbox", config | {"recipes": True}, tmp_path / "m")}
+    )
+
+
 def test_recipes_need_a_shelf(tmp_path):
     with pytest.raises(SpecError, match="nothing says what is on its shelf"):
         check_labs(spec_with({}), {"lab": people(tmp_path)})
