@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudseed.loop.effects import failures_of
 from cloudseed.loop.results import joined, standing
+from cloudseed.loop.safety.log import SafetyLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from cloudseed.loop.results import Result
     from cloudseed.surrogate import Problem
 
-__all__ = ["Mirror"]
+__all__ = ["Mirror", "safety_of"]
 
 AGAIN = 200
 """Newest lines of the safety log that are read again each time.
@@ -64,7 +65,7 @@ class Mirror:
         self._candidates: dict[int, CandidateRow] = {}
         self._results: dict[int, Result] = {}
         self._judged_by: Problem | None = None
-        self._safety: list[EventRow] = []
+        self._safety = SafetyLog()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
@@ -96,10 +97,16 @@ class Mirror:
         """Returns checks, people's words and wishes whose id is greater than `after`, in order."""
         if campaign_id != self._id or after:
             return self._ledger.safety_log(campaign_id, after)
-        del self._safety[-AGAIN:]
-        last = self._safety[-1].id if self._safety else 0
-        self._safety += self._ledger.safety_log(campaign_id, last)
-        return list(self._safety)
+        return list(self.safety(campaign_id).lines)
+
+    def safety(self, campaign_id: int) -> SafetyLog:
+        """Returns the safety log with its index; it changes when it is next asked for."""
+        if campaign_id != self._id:
+            return SafetyLog(self._ledger.safety_log(campaign_id))
+        known = self._safety.lines
+        last = known[-AGAIN - 1].id if len(known) > AGAIN else 0
+        self._safety.take(self._ledger.safety_log(campaign_id, last))
+        return self._safety
 
     def results(self, problem: Problem) -> list[Result]:
         """Returns what `load_results` does; only what has changed is joined anew."""
@@ -172,3 +179,10 @@ class Mirror:
         for row in measurements:
             self._measurements[row.id] = row
             self._of.setdefault(row.experiment_id, []).append(row.id)
+
+
+def safety_of(ledger: Ledger, campaign_id: int) -> SafetyLog:
+    """Returns a campaign's safety log with its index: a mirror's own, or one made for now."""
+    if isinstance(ledger, Mirror):
+        return ledger.safety(campaign_id)
+    return SafetyLog(ledger.safety_log(campaign_id))

@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from cloudseed.db import Wish
 from cloudseed.errors import UsageError
 from cloudseed.lab_adapters import recipe_hash
+from cloudseed.loop.mirror import safety_of
+from cloudseed.loop.safety.log import ATTENDED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cloudseed.db import CampaignRow, EventRow, ExperimentRow, Ledger
+    from cloudseed.db import CampaignRow, ExperimentRow, Ledger
     from cloudseed.lab_adapters import ExperimentRequest
+    from cloudseed.loop.safety.log import SafetyLog
     from cloudseed.loop.spec import CampaignSpec
 
 __all__ = [
@@ -30,15 +32,11 @@ __all__ = [
     "last_seen",
     "made_on",
     "open_questions",
-    "refused_since_seen",
-    "said_of",
     "subject",
     "system_of",
     "unattended_refusals",
 ]
 
-_CHECKED, _SAID, _WISHED = "safety_checked", "person_said", "wish_recorded"
-ATTENDED = "resumed"
 _LEAST = 8
 
 
@@ -117,39 +115,18 @@ def system_of(species: Sequence[str]) -> str:
     return "-".join(sorted(set(species)))
 
 
-def said_of(log: Sequence[EventRow], sha: str) -> EventRow | None:
-    """Returns a person's last word on a subject, or None."""
-    words = (e for e in reversed(log) if e.kind == _SAID and e.data.get("sha") == sha)
-    return next(words, None)
-
-
-def last_seen(campaign: CampaignRow, log: Sequence[EventRow]) -> datetime:
+def last_seen(campaign: CampaignRow, log: SafetyLog) -> datetime:
     """Returns when a person last gave a sign: by a word, by resuming, or by starting."""
-    signs = [e.at for e in log if e.kind == _SAID or _resumes(e)]
     # A sign that is dated ahead is no proof that somebody is here.
-    now = datetime.now(UTC) + timedelta(minutes=5)
-    return max([campaign.created_at, *(at for at in signs if at <= now)])
-
-
-def _resumes(event: EventRow) -> bool:
-    wish, why = event.data.get("wish"), event.data.get("reason")
-    return event.kind == _WISHED and wish == Wish.RUN.value and why == ATTENDED
-
-
-def refused_since_seen(log: Sequence[EventRow]) -> int:
-    """Returns how many checks were refused since a person last attended to them."""
-    attended = (e.id for e in log if e.kind == _SAID and e.data.get("word") == "attended")
-    after = max(attended, default=0)
-    return sum(
-        e.kind == _CHECKED and e.id > after and e.data.get("verdict") == "refused" for e in log
-    )
+    sign = log.last_sign(datetime.now(UTC) + timedelta(minutes=5))
+    return campaign.created_at if sign is None else max(campaign.created_at, sign)
 
 
 def unattended_refusals(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> int:
     """Returns how many refused checks keep a campaign from going on; 0 if it may."""
     if not has_real_labs(campaign, spec):
         return 0
-    count = refused_since_seen(ledger.safety_log(campaign.id))
+    count = safety_of(ledger, campaign.id).refused_since_seen()
     return count if count >= spec.safety.refusals else 0
 
 
@@ -157,12 +134,8 @@ def open_questions(ledger: Ledger, campaign_id: int) -> list[Asked]:
     """Returns what waits for a person's word, in order."""
     from cloudseed.db import ExperimentState
 
-    log = ledger.safety_log(campaign_id)
+    log = safety_of(ledger, campaign_id)
     planned = {e.id: e for e in ledger.experiments(campaign_id, [ExperimentState.PLANNED])}
-    last: dict[int, EventRow] = {}
-    for event in log:
-        if event.kind == _CHECKED and event.experiment_id in planned:
-            last[event.experiment_id] = event
     return [
         Asked(
             experiment=number,
@@ -174,14 +147,9 @@ def open_questions(ledger: Ledger, campaign_id: int) -> list[Asked]:
             at=event.at,
             carried=event.data.get("carried"),
         )
-        for number, event in last.items()
-        if event.data.get("asks") and not _answered(log, event)
+        for number, event in log.last_checks(planned).items()
+        if event.data.get("asks") and not log.is_answered(event)
     ]
-
-
-def _answered(log: Sequence[EventRow], asked: EventRow) -> bool:
-    word = said_of(log, asked.data["sha"])
-    return word is not None and word.id > asked.id
 
 
 def answer(ledger: Ledger, campaign_id: int, sha: str, *, word: str, by: str, reason: str) -> Asked:
@@ -230,6 +198,6 @@ def attend(ledger: Ledger, campaign_id: int, *, by: str, reason: str) -> int:
     """
     if not by.strip() or not reason.strip():
         raise UsageError("A sign needs who gives it and why.", hint="Use --by and --reason.")
-    count = refused_since_seen(ledger.safety_log(campaign_id))
+    count = safety_of(ledger, campaign_id).refused_since_seen()
     ledger.record_word(campaign_id, None, {"word": "attended", "by": by, "reason": reason})
     return count

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 from cloudseed.db import Wish
 from cloudseed.lab_adapters import OperableLab
 from cloudseed.loop.descriptions import described
+from cloudseed.loop.mirror import safety_of
 from cloudseed.loop.patience import asking
 from cloudseed.loop.safety.approvals import (
     has_real_labs,
     last_seen,
     made_on,
-    refused_since_seen,
-    said_of,
     subject,
     system_of,
     unattended_refusals,
@@ -24,12 +23,14 @@ from cloudseed.loop.safety.approvals import (
 from cloudseed.loop.safety.checks import Checked, Verdict, breaches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from cloudseed.db import EventRow, ExperimentRow
     from cloudseed.lab_adapters import ExperimentRequest, Validation
     from cloudseed.loop.context import Context
     from cloudseed.loop.safety.facts import Facts
+    from cloudseed.loop.safety.log import SafetyLog
+    from cloudseed.loop.safety.sendings import Sent
 
 __all__ = [
     "changed_since",
@@ -68,17 +69,13 @@ def waits(context: Context, experiment: ExperimentRow) -> bool:
     guarded = known and is_guarded(context, experiment.lab)
     if not (guarded or has_real_labs(context.campaign, context.spec)):
         return False
-    lines = context.ledger.safety_log(context.campaign.id)
-    last = next((e for e in reversed(lines) if _is_of(e, experiment.id)), None)
+    lines = safety_of(context.ledger, context.campaign.id)
+    last = lines.last_check(experiment.id)
     if last is None or last.data["verdict"] != Verdict.WAITING.value:
         return False
     if not last.data["asks"]:
-        return len(_sent_lately(lines)) >= context.spec.safety.daily
-    return not any(
-        e.data.get("sha") == last.data["sha"] or e.data.get("system") == last.data["system"]
-        for e in lines
-        if e.id > last.id
-    )
+        return _sent_lately(lines).attempts >= context.spec.safety.daily
+    return not lines.concerns(last)
 
 
 def check(
@@ -91,7 +88,7 @@ def check(
     """Checks what is about to be sent to a lab, and logs the verdict where it is a new one."""
     if not is_guarded(context, lab):
         return Checked(Verdict.ALLOWED)
-    lines = context.ledger.safety_log(context.campaign.id)
+    lines = safety_of(context.ledger, context.campaign.id)
     found = _checked(context, experiment, lab, request, validation, lines=lines)
     data = {
         "verdict": found.verdict.value,
@@ -108,15 +105,11 @@ def check(
         data["carried"] = _plain(request.recipe)
     if found.by_person:
         data["verdict"] = "declined"
-    before = next((e for e in reversed(lines) if _is_of(e, experiment.id)), None)
+    before = lines.last_check(experiment.id)
     if before is None or before.data != data:
         context.ledger.record_check(context.claim, experiment.id, data)
         log.info("checked", extra={"experiment": experiment.id, "verdict": data["verdict"]})
     return found
-
-
-def _is_of(event: EventRow, experiment: int) -> bool:
-    return event.kind == "safety_checked" and event.experiment_id == experiment
 
 
 def _plain(recipe: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -138,7 +131,7 @@ def _checked(
     request: ExperimentRequest,
     validation: Validation,
     *,
-    lines: Sequence[EventRow],
+    lines: SafetyLog,
 ) -> Checked:
     limits = context.spec.safety
     candidate = context.ledger.candidates_by_id([experiment.candidate_id])[0]
@@ -155,12 +148,12 @@ def _checked(
         broken.insert(0, f"it asks for {request.label}, but {candidate.formula} was planned")
     if broken:
         return Checked(Verdict.REFUSED, sha, tuple(broken), grams=facts.grams)
-    word = said_of(lines, sha)
+    word = lines.word_on(sha)
     if word is not None and word.data["word"] == "refused":
         why = f"{word.data['by']} refused it: {word.data['reason']}"
         return Checked(Verdict.REFUSED, sha, (why,), by_person=True)
     asked = _asks(context, request, validation, facts, lines)
-    if _approved(lines, experiment.id) - {sha}:
+    if lines.approved(experiment.id) - {sha}:
         asked.append("it has changed since it was approved")
     if asked and (flaw := _flaw(word, limits.approval_lasts)):
         return Checked(Verdict.WAITING, sha, (*asked, flaw), asks=True, grams=facts.grams)
@@ -174,32 +167,20 @@ def _asks(
     request: ExperimentRequest,
     validation: Validation,
     facts: Facts,
-    lines: Sequence[EventRow],
+    lines: SafetyLog,
 ) -> list[str]:
     """Returns why a person must agree."""
     system = system_of(request.cell.species)
-    last = {e.experiment_id: e.data for e in lines if e.kind == "safety_checked"}
-    sent = {d["system"] for d in last.values() if d["verdict"] == Verdict.ALLOWED.value}
     reasons = []
     if context.spec.safety.approval == "each":
         reasons.append("every experiment needs approval")
-    elif system not in sent:
+    elif not lines.has_sent(system):
         reasons.append(f"it is the first of {system}")
     if facts.missing:
         reasons.append(f"the lab's recipe does not state {', '.join(facts.missing)}")
     if validation.needs_approval:
         reasons.append("the lab wants a person to agree")
     return reasons
-
-
-def _approved(lines: Sequence[EventRow], experiment: int) -> set[str]:
-    """Returns the names under which an experiment was approved or let through."""
-    return {
-        e.data["sha"]
-        for e in lines
-        if e.experiment_id == experiment
-        and (e.data.get("word") == "given" or e.data.get("verdict") == Verdict.ALLOWED.value)
-    }
 
 
 def _flaw(word: EventRow | None, lasts: float) -> str:
@@ -212,16 +193,17 @@ def _flaw(word: EventRow | None, lasts: float) -> str:
     return f"its approval is older than {lasts / 3600:g} h" if age > lasts else ""
 
 
-def _not_now(context: Context, lab: str, facts: Facts, lines: Sequence[EventRow]) -> list[str]:
+def _not_now(context: Context, lab: str, facts: Facts, lines: SafetyLog) -> list[str]:
     """Returns what only time or a lab's repair can change."""
     limits, sent = context.spec.safety, _sent_lately(lines)
     reasons = []
-    if (refused := refused_since_seen(lines)) >= limits.refusals:
+    if (refused := lines.refused_since_seen()) >= limits.refusals:
         reasons.append(f"{refused} checks were refused, and nobody has attended to them")
-    if len(sent) >= limits.daily:
-        reasons.append(f"{len(sent)} experiments were sent within a day, which is the limit")
-    grams = [limits.mass if g is None else g for g in [*sent.values(), facts.grams]]
-    if sum(grams) > limits.daily_mass * (1 + 1e-9):
+    if sent.attempts >= limits.daily:
+        reasons.append(f"{sent.attempts} experiments were sent within a day, which is the limit")
+    unweighed = sent.unweighed + (facts.grams is None)
+    grams = sent.grams + (facts.grams or 0.0) + (unweighed * limits.mass if unweighed else 0.0)
+    if grams > limits.daily_mass * (1 + 1e-9):
         reasons.append(f"more than {limits.daily_mass:g} g would be weighed out within a day")
     peer = context.labs[lab]
     if isinstance(peer, OperableLab):
@@ -232,14 +214,9 @@ def _not_now(context: Context, lab: str, facts: Facts, lines: Sequence[EventRow]
     return reasons
 
 
-def _sent_lately(lines: Sequence[EventRow]) -> dict[str, float | None]:
-    """Returns what was let through within a day: key -> grams."""
-    since = datetime.now(UTC) - _DAY
-    return {
-        e.data["key"]: e.data["grams"]
-        for e in lines
-        if e.data.get("verdict") == Verdict.ALLOWED.value and e.at > since
-    }
+def _sent_lately(lines: SafetyLog) -> Sent:
+    """Returns what was let through within a day."""
+    return lines.sent.since(datetime.now(UTC) - _DAY)
 
 
 def changed_since(context: Context, experiment: ExperimentRow, request: ExperimentRequest) -> str:
@@ -253,8 +230,8 @@ def changed_since(context: Context, experiment: ExperimentRow, request: Experime
     name = experiment.lab
     if not is_guarded(context, name):
         return ""
-    lines = context.ledger.safety_log(context.campaign.id)
-    let = next((e for e in reversed(lines) if _is_of(e, experiment.id)), None)
+    lines = safety_of(context.ledger, context.campaign.id)
+    let = lines.last_check(experiment.id)
     if let is None or let.data["verdict"] != Verdict.ALLOWED.value:
         return "no check let it through"
     if let.data["key"] != request.key:
@@ -300,7 +277,7 @@ def rest_if_unattended(context: Context) -> None:
     if ledger.wished(campaign.id)[0] is not Wish.RUN:
         return
     limit = context.spec.safety.attended
-    silent = datetime.now(UTC) - last_seen(campaign, ledger.safety_log(campaign.id))
+    silent = datetime.now(UTC) - last_seen(campaign, safety_of(ledger, campaign.id))
     if silent.total_seconds() > limit:
         why = f"no person has given a sign for {limit / 3600:g} h"
         ledger.record_check(context.claim, None, {"verdict": "paused", "reasons": [why]})
