@@ -33,7 +33,7 @@ def test_a_new_adapter_passes_its_own_test(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    assert "15 passed" in done.stdout
+    assert "16 passed" in done.stdout
 
 
 def test_it_overwrites_nothing_and_takes_no_odd_names(tmp_path: Path) -> None:
