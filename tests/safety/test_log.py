@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -23,56 +24,45 @@ if TYPE_CHECKING:
     from cloudseed.loop import Campaign
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
-HOURS = st.integers(0, 8)
-NAMES = st.sampled_from(["a", "b", "c"])
-OF = st.sampled_from([1, 2, 3])
+HOURS = 5
 
-CHECKS = st.tuples(
-    st.just("safety_checked"),
-    OF,
-    st.fixed_dictionaries(
-        {
-            "verdict": st.sampled_from(["allowed", "waiting", "refused", "declined"]),
-            "sha": NAMES,
-            "key": st.sampled_from(["1-1", "1-2", "2-1"]),
-            "system": st.sampled_from(["O-Sr", "O-Ti", ""]),
-            "grams": st.sampled_from([None, 0.1, 0.2, 0.3, 1e9, 0, float("inf")]),
-            "asks": st.booleans(),
+
+def told(rng: random.Random) -> tuple[str, int | None, dict[str, Any]]:
+    """Returns what a line of the log may tell: kind, experiment, data."""
+    which, of, sha = rng.random(), rng.choice([1, 2, 3]), rng.choice("abc")
+    if which < 0.6:
+        data = {
+            "verdict": rng.choice(["allowed", "allowed", "waiting", "refused", "declined"]),
+            "sha": sha,
+            "key": rng.choice(["1-1", "1-2", "2-1"]),
+            "system": rng.choice(["O-Sr", "O-Ti", ""]),
+            "grams": rng.choice([None, 0.1, 0.2, 0.3, 1e9, 0, 7.5]),
+            "asks": rng.random() < 0.5,
         }
-    ),
-)
-WORDS = st.tuples(
-    st.just("person_said"),
-    st.none() | OF,
-    st.fixed_dictionaries({"word": st.sampled_from(["given", "refused", "void"]), "sha": NAMES})
-    | st.just({"word": "attended"})
-    | st.just({"word": "resumed"}),
-)
-WISHES = st.tuples(
-    st.just("wish_recorded"),
-    st.none(),
-    st.fixed_dictionaries(
-        {"wish": st.sampled_from(["run", "pause"]), "reason": st.sampled_from(["resumed", "tea"])}
-    ),
-)
-PAUSES = st.tuples(
-    st.just("safety_checked"), st.none(), st.just({"verdict": "paused", "reasons": ["nobody"]})
-)
+        return "safety_checked", of, data
+    if which < 0.75:
+        word = rng.choice(["given", "refused", "void"])
+        return "person_said", rng.choice([None, of]), {"word": word, "sha": sha}
+    if which < 0.85:
+        return "person_said", None, {"word": rng.choice(["attended", "attended", "resumed"])}
+    if which < 0.95:
+        reason = rng.choice(["resumed", "tea"])
+        return "wish_recorded", None, {"wish": rng.choice(["run", "pause"]), "reason": reason}
+    return "safety_checked", None, {"verdict": "paused", "reasons": ["nobody"]}
 
 
-@st.composite
-def logs(draw: Any) -> list[list[EventRow]]:
+def random_log(rng: random.Random) -> list[list[EventRow]]:
     """Returns a log in the parts in which it is read: lines come late, and again."""
-    told = draw(st.lists(CHECKS | CHECKS | WORDS | WISHES | PAUSES, max_size=25))
     lines = [
-        EventRow(n, NOON + timedelta(hours=draw(HOURS)), kind, of, data)
-        for n, (kind, of, data) in enumerate(told, 1)
+        EventRow(n, NOON + timedelta(hours=rng.randrange(HOURS)), *told(rng))
+        for n in range(1, rng.randrange(2, 60))
     ]
-    waiting, parts = draw(st.permutations(lines)), []
+    waiting = rng.sample(lines, len(lines))
+    parts: list[list[EventRow]] = [[]]
     while waiting:
-        count = draw(st.integers(1, 9))
+        count = rng.randrange(1, 6)
         part, waiting = waiting[:count], waiting[count:]
-        again = [line for each in parts for line in each if draw(st.integers(0, 4)) == 0]
+        again = [line for each in parts for line in each if rng.random() < 0.05]
         parts.append(sorted([*part, *again], key=lambda line: line.id))
     return parts
 
@@ -149,17 +139,16 @@ def asked(lines: Sequence[EventRow], planned: set[int]) -> list[int]:
     ]
 
 
-@given(logs(), st.lists(HOURS, min_size=1))
-def test_the_index_finds_what_a_walk_over_all_lines_finds(
-    parts: list[list[EventRow]], hours: list[int]
-) -> None:
-    log, lines = SafetyLog(), []
-    for turn, part in enumerate([[], *parts]):
+@given(st.integers(0, 2**32))
+def test_the_index_finds_what_a_walk_over_all_lines_finds(seed: int) -> None:
+    rng = random.Random(seed)
+    log, lines = SafetyLog(), list[EventRow]()
+    for part in random_log(rng):
         log.take(part)
         lines = sorted({line.id: line for line in [*lines, *part]}.values(), key=lambda e: e.id)
         assert log.lines == lines
         # Clocks go back and forth between two questions.
-        moment = NOON + timedelta(hours=hours[turn % len(hours)])
+        moment = NOON + timedelta(hours=rng.randrange(HOURS))
         assert log.sent.since(moment) == pytest.approx(sent_since(lines, moment))
         assert log.last_sign(moment) == last_sign(lines, moment)
         assert log.refused_since_seen() == refused_since_seen(lines)
@@ -186,6 +175,10 @@ def test_what_falls_out_of_the_day_leaves_no_grams_behind() -> None:
         log.sent.since(NOON + timedelta(hours=n - 24))
     assert log.sent.since(NOON + timedelta(hours=999)) == (1, 100.0, 0)
     assert log.sent.since(NOON + timedelta(hours=1000)) == (0, 0.0, 0)
+    data = {"verdict": "allowed", "sha": "a", "key": "?", "system": "O", "grams": float("inf")}
+    log.take([EventRow(1001, NOON + timedelta(hours=1001), "safety_checked", 1001, data)])
+    assert log.sent.since(NOON + timedelta(hours=1000)) == (1, float("inf"), 0)
+    assert log.sent.since(NOON + timedelta(hours=1001)) == (0, 0.0, 0)
 
 
 class Unwalked(list[EventRow]):
