@@ -12,7 +12,8 @@ lock their campaign's row; snapshots for readers.
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+import time
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,9 @@ SAFE_SQLITE = (3, 51, 3)
 
 BUSY_SECONDS = 30.0
 """How long a writer waits for another; with four writers the longest wait seen was 8 s."""
+
+_PAUSE = 0.02
+"""Seconds between two tries of what SQLite does not wait for."""
 
 _WRITES = "cloudseed_writes"
 
@@ -189,20 +193,30 @@ class Database:
         """Sets a SQLite file's journal, which the file then remembers: WAL where it is safe."""
         if self.location.path is None or self.location.read_only:
             return
+        wanted = "wal" if self._shares else "delete"
         with translated(self.name):
-            connection = self.engine.raw_connection()
-            try:
-                cursor = connection.cursor()
-                wanted = "wal" if self._shares else "delete"
-                mode = cursor.execute(f"PRAGMA journal_mode={wanted}").fetchone()[0]
-                cursor.close()
-            finally:
-                connection.close()
+            mode = self._set_journal(wanted)
         if mode != wanted:
             raise StorageError(
                 f"The folder of {self.name} does not support SQLite's write-ahead log.",
                 hint="Put the file on a local disk, or use PostgreSQL.",
             )
+
+    def _set_journal(self, mode: str) -> str:
+        """Returns the journal that the file has then; SQLite itself waits for nobody here."""
+        patient_until = time.monotonic() + BUSY_SECONDS
+        with closing(self.engine.raw_connection()) as connection:
+            while True:
+                try:
+                    with closing(connection.cursor()) as cursor:
+                        return str(cursor.execute(f"PRAGMA journal_mode={mode}").fetchone()[0])
+                except sqlite_module().OperationalError as error:
+                    if "locked" not in str(error) or time.monotonic() > patient_until:
+                        raise StorageError(
+                            f"{self.name} could not be opened: {error}.",
+                            hint="Look for a program that holds it, and at its rights and disk.",
+                        ) from error
+                    time.sleep(_PAUSE)
 
     def close(self) -> None:
         """Closes all connections."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,8 +13,8 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from cloudseed.db import schema
-from cloudseed.db.engine import Database, locate
+from cloudseed.db import engine, schema
+from cloudseed.db.engine import Database, locate, sqlite_module
 from cloudseed.db.ledger import open_ledger
 from cloudseed.db.models import Base
 from cloudseed.db.schema import SchemaState, check, upgrade
@@ -196,6 +196,28 @@ def test_several_may_make_the_same_ledger_at_once(empty_url: str) -> None:
         for made in [pool.submit(make) for _ in range(4)]:
             made.result()
     assert check(empty_url) is SchemaState.CURRENT
+
+
+def test_the_journal_is_set_once_nobody_holds_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "held.db"
+    holder = sqlite_module().connect(path, isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN EXCLUSIVE")
+    database = Database(locate(str(path)), create=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "BUSY_SECONDS", 0.0)
+        with pytest.raises(StorageError, match="locked") as caught:
+            database.use_wal()
+        assert caught.value.hint
+    with ThreadPoolExecutor(1) as pool:
+        waits = pool.submit(database.use_wal)
+        assert not wait([waits], timeout=0.2).done
+        holder.execute("ROLLBACK")
+        waits.result()
+    assert holder.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    database.close()
+    holder.close()
 
 
 @pytest.mark.parametrize("name", ["100% sure", "a?b#c", "ü ß", "with space"])
