@@ -205,18 +205,20 @@ class Database:
     def _set_journal(self, mode: str) -> str:
         """Returns the journal that the file has then; SQLite itself waits for nobody here."""
         patient_until = time.monotonic() + BUSY_SECONDS
-        with closing(self.engine.raw_connection()) as connection:
-            while True:
-                try:
-                    with closing(connection.cursor()) as cursor:
-                        return str(cursor.execute(f"PRAGMA journal_mode={mode}").fetchone()[0])
-                except sqlite_module().OperationalError as error:
-                    if "locked" not in str(error) or time.monotonic() > patient_until:
-                        raise StorageError(
-                            f"{self.name} could not be opened: {error}.",
-                            hint="Look for a program that holds it, and at its rights and disk.",
-                        ) from error
-                    time.sleep(_PAUSE)
+        while True:
+            try:
+                with (
+                    closing(self.engine.raw_connection()) as connection,
+                    closing(connection.cursor()) as cursor,
+                ):
+                    return str(cursor.execute(f"PRAGMA journal_mode={mode}").fetchone()[0])
+            except sqlite_module().OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > patient_until:
+                    raise StorageError(
+                        f"{self.name} could not be opened: {error}.",
+                        hint="Look for a program that holds it, and at its rights and disk.",
+                    ) from error
+                time.sleep(_PAUSE)
 
     def close(self) -> None:
         """Closes all connections."""
