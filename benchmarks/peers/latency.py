@@ -4,10 +4,10 @@
 
 Every case runs in a process of its own, `ours` in this Python and the peers in theirs, and is ended
 after `--limit` seconds. All minimise the formation energy of the perovskites: the peers on the
-site descriptors, ours on embeddings (made once, not counted). Larger pools repeat the rows with
-noise. `setup` is what comes before the first decision: the search space and telling 200 values.
-Memory is the process's highest resident size, with the pool in it. Half of the peers' time may be
-the system's, for pages given back and taken again: `MALLOC_MMAP_MAX_=0
+site descriptors, ours on embeddings and element descriptors (made once, not counted). Larger pools
+repeat the rows with noise. `setup` is what comes before the first decision: the search space and
+telling 200 values. Memory is the process's highest resident size, with the pool in it. Half of the
+peers' time may be the system's, for pages given back and taken again: `MALLOC_MMAP_MAX_=0
 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456` in the environment, which every case
 inherits, takes that off.
 """
@@ -28,6 +28,8 @@ from goals import Task
 BUILD = Path(__file__).parents[2] / "build" / "peers"
 POOLS = (3_787, 100_000, 1_000_000)
 MEASURED = 200
+#: Columns of the embedding; those of the element descriptors follow.
+WIDTH = 192
 BATCH = 8
 
 
@@ -62,7 +64,7 @@ def answer(command: list[str | Path], limit: float) -> str:
 
 def case(method: str, size: int, tasks: Path) -> dict[str, float]:
     """Returns the costs of one decision, in this process."""
-    kind = "embedding" if method == "ours" else "sites"
+    kind = "blocks" if method == "ours" else "sites"
     whole = Task.load(tasks / "perovskites", kind)
     order = np.random.default_rng(0).permutation(min(size, len(whole.values)))
     prepare = ours if method == "ours" else peer
@@ -91,22 +93,23 @@ def enlarged(whole: Task, size: int) -> Task:
         noise = rng.standard_normal((fresh, features.shape[1]), dtype=np.float32)
         features[len(whole.features) :] += 0.02 * whole.features.std(axis=0) * noise
     low, high = whole.features.min(axis=0), whole.features.max(axis=0)
-    spec = {"goal": "best", "properties": ["formation_energy"], "signs": [-1.0]}
+    spec = {"goal": "best", "properties": ["formation_energy"], "signs": [-1.0], "split": WIDTH}
     return Task(spec, whole.values[source, :1], np.clip(features, low, high, out=features))
 
 
 def ours(method: str, task: Task, rows: list[int]):  # noqa: ARG001
-    from cloudseed.surrogate import Observations, decide, parse_problem
+    from cloudseed.surrogate import Features, Observations, decide, parse_problem
 
     began = time.process_time()
+    split = int(task.spec["split"])
+    blocks = {"embedding": task.features[:, :split], "elements": task.features[:, split:]}
+    features = Features(blocks)
     problem = parse_problem("min formation_energy", [])
     known = Observations(np.array(rows), task.values[rows], ("formation_energy",))
     every = np.arange(len(task.values))
 
     def ask() -> tuple[int, ...]:
-        return decide(
-            task.features, known, available=every, problem=problem, batch=BATCH, seed=0
-        ).picks
+        return decide(features, known, available=every, problem=problem, batch=BATCH, seed=0).picks
 
     return ask, time.process_time() - began
 
@@ -121,20 +124,23 @@ def peer(method: str, task: Task, rows: list[int]):
 
 
 def embed(tasks: Path) -> None:
-    """Writes the embeddings of the perovskites beside their descriptors, once."""
-    path = tasks / "perovskites" / "features-embedding.npy"
+    """Writes what our models see of the perovskites beside what the peers' see, once."""
+    path = tasks / "perovskites" / "features-blocks.npy"
     if path.exists():
         return
     import pandas as pd
     from tasks import DATA
 
     from cloudseed.crystal import read_crystals
-    from cloudseed.surrogate import CloudEncoder, scope_string
+    from cloudseed.surrogate import CloudEncoder, element_descriptors, scope_string
 
     encoder = CloudEncoder.load("cloud-small")
     texts = pd.read_csv(DATA / "perov5_dev.csv.gz")["cif"]
     crystals = read_crystals([(str(i), text) for i, text in enumerate(texts)])
-    np.save(path, encoder.embed([scope_string(c, encoder.dialect) for c in crystals]))
+    strings = [scope_string(c, encoder.dialect) for c in crystals]
+    embedding = encoder.embed(strings)
+    assert embedding.shape[1] == WIDTH
+    np.save(path, np.hstack([embedding, element_descriptors(strings).astype(np.float32)]))
 
 
 def arguments() -> argparse.ArgumentParser:
