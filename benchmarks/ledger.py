@@ -1,10 +1,13 @@
 """What a step of the engine costs beside planning, in ledgers of 100 to 100,000 experiments.
 
-    python benchmarks/ledger.py [--url sqlite:///... | postgresql://...] [--steps 60]
+    python benchmarks/ledger.py [--server postgresql://user@host/postgres] [--guarded]
 
 Each ledger is filled with measured experiments; then so many are planned, and steps are timed that
-collect, send and record one experiment each, on a lab that answers at once. The median counts; on a
-busy machine that of the processor's time.
+collect, send and record one experiment each, on a lab that answers at once. All ledgers are open at
+once and take turns, one step each, so that whatever else the machine does slows all alike. With
+`--guarded` every experiment is checked before it is sent, as real labs want it. The medians
+count, by the clock and of the processor's time of this process (a PostgreSQL server's is
+not in it), and so does the median of the ratios within a turn.
 """
 
 from __future__ import annotations
@@ -12,13 +15,15 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import statistics
+import os
 import tempfile
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import insert, text
+import numpy as np
+from sqlalchemy import insert, make_url, text
 
 from cloudseed.crystal import Cell
 from cloudseed.db import NewDecision, NewExperiment, SqlLedger, models, open_ledger
@@ -37,9 +42,12 @@ from cloudseed.loop import Campaign, CampaignSpec
 from cloudseed.loop.context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+
+    import numpy.typing as npt
 
 SIZES = (100, 10_000, 100_000)
+WARM_UP = 10
 SPEC = CampaignSpec.model_validate(
     {
         "name": "scale",
@@ -49,8 +57,21 @@ SPEC = CampaignSpec.model_validate(
         "in_flight": 1,
     }
 )
+GUARDED = SPEC.model_copy(
+    update={
+        "safety": SPEC.safety.model_copy(
+            update={"simulated_too": True, "daily": 10**9, "daily_mass": 1e12}
+        )
+    }
+)
 CELL = Cell(((4.0, 0.0, 0.0), (0.0, 4.0, 0.0), (0.0, 0.0, 4.0)), ("O",) * 5, ((0.0, 0.0, 0.0),) * 5)
 RAW = Outcome(OutcomeKind.MEASURED, (Measurement("band_gap", 1.0, "eV", 0.1),)).to_json()
+
+
+RECIPE = {
+    "precursors": [{"formula": "SrCO3", "grams": 0.8}, {"formula": "TiO2", "grams": 0.4}],
+    "steps": [{"do": "heat", "temperature": 1373.15, "ramp": 5, "gas": "air"}],
+}
 
 
 class Instant:
@@ -60,7 +81,7 @@ class Instant:
         return LabDescription("lab", {"band_gap": "eV"}, 1, DeliveryClass.A, simulated=True)
 
     def validate(self, _: ExperimentRequest) -> Validation:
-        return Validation(accepted=True)
+        return Validation(accepted=True, recipe=RECIPE)
 
     def submit(self, request: ExperimentRequest) -> str:
         return request.key
@@ -75,14 +96,17 @@ class Instant:
         """Nothing to let go of."""
 
 
-def request(key: str) -> dict[str, Any]:
-    return ExperimentRequest(key, "O5", key, CELL, ("band_gap",)).to_json()
+def request(number: int, key: str) -> dict[str, Any]:
+    return ExperimentRequest(key, "O5", f"k{number}", CELL, ("band_gap",)).to_json()
 
 
-def fill(ledger: SqlLedger, count: int, planned: int) -> None:
+def fill(ledger: SqlLedger, count: int, planned: int, spec: CampaignSpec) -> None:
     """Writes measured experiments past the rules, then plans some by them."""
     at, raw_sha = now(), hashlib.sha256(RAW).hexdigest()
-    ledger.create_campaign(SPEC.name, {"spec": SPEC.model_dump(mode="json")})
+    told = [{"name": "lab", "simulated": True}]
+    ledger.create_campaign(
+        spec.name, {"spec": spec.model_dump(mode="json"), "lab": told[0], "labs": told}
+    )
     ids = range(1, count + 1)
     tables: list[tuple[Any, Any]] = [
         (models.Structure, [{"sha": "r", "body": {}, "created_at": at}]),
@@ -132,7 +156,7 @@ def fill(ledger: SqlLedger, count: int, planned: int) -> None:
                     "state": "measured",
                     "attempt": 1,
                     "reason": "",
-                    "request": request(f"old{i}"),
+                    "request": request(i, f"old{i}"),
                     "details": {},
                     "created_at": at,
                     "finished_at": at,
@@ -213,7 +237,7 @@ def fill(ledger: SqlLedger, count: int, planned: int) -> None:
             (
                 {"campaign_id": 1, "experiment_id": i, "at": at, "kind": kind, "data": data}
                 for i in ids
-                for kind, data in LIFE
+                for kind, data in (LIFE if spec is SPEC else (CHECKED, *LIFE))
             ),
         ),
     ]
@@ -232,7 +256,7 @@ def fill(ledger: SqlLedger, count: int, planned: int) -> None:
         connection.commit()
     with ledger.claim(1) as claim:
         asked = [
-            NewExperiment(i, f"new{i}", "lab", request(f"new{i}"))
+            NewExperiment(i, f"new{i}", "lab", request(i, f"new{i}"))
             for i in range(count + 1, count + planned + 1)
         ]
         ledger.record_decision(claim, NewDecision(1, "m", 1, "p", (), (), "e", {}, (), (), asked))
@@ -251,61 +275,107 @@ LIFE = (
 )
 
 
-def measure(ledger: SqlLedger, steps: int) -> tuple[list[float], list[float]]:
-    """Returns the seconds by clock and by processor of so many steps, after the first ten.
+CHECKED = (
+    "safety_checked",
+    {
+        "verdict": "allowed",
+        "sha": "0" * 64,
+        "lab": "lab",
+        "key": "earlier",
+        "system": "O",
+        "reasons": [],
+        "asks": False,
+        "grams": 1.2,
+        "recipe": RECIPE,
+    },
+)
 
-    The first takes in the first look at the whole.
-    """
-    times, work = [], []
-    row = ledger.campaign(SPEC.name)
+
+@contextmanager
+def ledgers(server: str | None, sizes: Sequence[int]) -> Iterator[list[SqlLedger]]:
+    """Empty ledgers, one for each size: in files, or in databases that are dropped afterwards."""
+    with ExitStack() as stack:
+        if server is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            urls = [f"sqlite:///{folder}/{size}.db" for size in sizes]
+        else:
+            urls = [stack.enter_context(database(server, size)) for size in sizes]
+        yield [stack.enter_context(open_ledger(url)) for url in urls]
+
+
+@contextmanager
+def database(server: str, size: int) -> Iterator[str]:
+    """The URL of a new database."""
+    import psycopg
+
+    name = f"cloudseed_steps_{os.getpid()}_{size}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield make_url(server).set(database=name).render_as_string(hide_password=False)
+        finally:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@contextmanager
+def campaign(ledger: SqlLedger, spec: CampaignSpec) -> Iterator[Campaign]:
+    row = ledger.campaign(spec.name)
     assert row is not None
+    lab: Any = Instant()
     with ledger.claim(1) as claim:
-        lab: Any = Instant()
-        campaign = Campaign(Context(ledger, claim, row, SPEC, lab, None, None))  # type: ignore[arg-type]
-        for number in range(steps + 10):
-            began, busy = time.perf_counter(), time.process_time()
-            campaign.step()
-            if number >= 10:
-                times.append(time.perf_counter() - began)
-                work.append(time.process_time() - busy)
+        yield Campaign(Context(ledger, claim, row, spec, lab, None, None))  # type: ignore[arg-type]
+
+
+def measure(
+    opened: Sequence[SqlLedger], steps: int, spec: CampaignSpec
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Returns the seconds by clock and by processor, steps x ledgers each, after a warm-up.
+
+    The first steps take in the first look at the whole.
+    """
+    times, work = np.empty((2, steps, len(opened)))
+    with ExitStack() as stack:
+        driven = [stack.enter_context(campaign(ledger, spec)) for ledger in opened]
+        for turn in range(-WARM_UP, steps):
+            for place, one in enumerate(driven):
+                began, busy = time.perf_counter(), time.process_time()
+                moved = one.step()
+                took = time.perf_counter() - began, time.process_time() - busy
+                assert moved, "a step without work is no measure of one"
+                if turn >= 0:
+                    times[turn, place], work[turn, place] = took
     return times, work
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", help="An empty PostgreSQL database; SQLite by default.")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--server", help="URL of a PostgreSQL server; SQLite by default.")
+    parser.add_argument("--guarded", action="store_true", help="Check what is sent.")
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
-    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
-    medians: dict[int, float] = {}
-    worked: dict[int, float] = {}
-    for size in given.sizes:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            open_ledger(given.url or f"sqlite:///{folder}/ledger.db") as ledger,
-        ):
-            fill(ledger, size, given.steps + 20)
-            times, work = measure(ledger, given.steps)
-        medians[size] = statistics.median(times)
-        worked[size] = statistics.median(work)
+    spec = GUARDED if given.guarded else SPEC
+    with ledgers(given.server, given.sizes) as opened:
+        for ledger, size in zip(opened, given.sizes, strict=True):
+            fill(ledger, size, given.steps + WARM_UP + 5, spec)
+        times, work = measure(opened, given.steps, spec)
+    print("experiments   clock, ms (ratio)   processor, ms (ratio)   longest, ms")
+    rows = []
+    for place, size in enumerate(given.sizes):
+        clock, processor = np.median(times, 0)[place], np.median(work, 0)[place]
+        ratios = [float(np.median(t[:, place] / t[:, 0])) for t in (times, work)]
         print(
-            f"{size:>8,} experiments: median step {medians[size] * 1e3:7.2f} ms,"
-            f" of it processor {statistics.median(work) * 1e3:7.2f} ms,"
-            f" longest {max(times) * 1e3:9.2f} ms",
-            flush=True,
+            f"{size:>11,} {clock * 1e3:11.2f} ({ratios[0]:.2f}) {processor * 1e3:16.2f}"
+            f" ({ratios[1]:.2f}) {times[:, place].max() * 1e3:13.1f}"
         )
-    largest, smallest = max(medians), min(medians)
-    ratios = {
-        "clock": medians[largest] / medians[smallest],
-        "processor": worked[largest] / worked[smallest],
-    }
-    for name, ratio in ratios.items():
-        print(f"ratio of the largest to the smallest by {name}: {ratio:.2f}")
+        rows.append(
+            {"experiments": size, "clock_s": clock, "processor_s": processor, "ratios": ratios}
+        )
     if given.json:
-        given.json.write_text(
-            json.dumps({"medians_s": medians, "processor_s": worked, "ratios": ratios})
-        )
+        given.json.write_text(json.dumps(rows))
 
 
 if __name__ == "__main__":

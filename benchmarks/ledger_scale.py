@@ -27,14 +27,12 @@ from cloudseed.db.columns import canonical
 from cloudseed.loop.spec import validate_spec
 
 CHUNK = 20_000
-BATCH = 100
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 SPEC = {
     "name": "scale",
     "parents": ["parents"],
     "objective": "max bulk_modulus",
     "constraints": ["formation_energy <= -1.0 eV/atom"],
-    "batch": BATCH,
     "budget": {"experiments": 200_000, "unsuccessful": 100_000},
 }
 CELL = {
@@ -65,9 +63,9 @@ def candidates(count: int) -> Rows:
         }
 
 
-def decisions(experiments: int) -> Rows:
-    for step in range(experiments // BATCH):
-        known = step * BATCH * 2
+def decisions(experiments: int, batch: int) -> Rows:
+    for step in range(experiments // batch):
+        known = step * batch * 2
         yield {
             "id": step + 1,
             "campaign_id": 1,
@@ -84,28 +82,28 @@ def decisions(experiments: int) -> Rows:
         }
 
 
-def proposals(experiments: int, ranks: int) -> Rows:
-    for step in range(experiments // BATCH):
-        for rank in range(max(ranks, BATCH)):
+def proposals(experiments: int, ranks: int, batch: int) -> Rows:
+    for step in range(experiments // batch):
+        for rank in range(max(ranks, batch)):
             yield {
                 "decision_id": step + 1,
                 "rank": rank,
-                "candidate_id": step * BATCH + rank + 1,
+                "candidate_id": step * batch + rank + 1,
                 "acquisition": -float(rank),
                 "feasible": 0.9,
                 "prediction": {"bulk_modulus": [100.0, 10.0], "formation_energy": [-2.0, 0.3]},
-                "chosen": rank < BATCH,
+                "chosen": rank < batch,
             }
 
 
-def experiments_of(count: int) -> Rows:
+def experiments_of(count: int, batch: int) -> Rows:
     for i in range(count):
         done = i < count - 2
         yield {
             "id": i + 1,
             "campaign_id": 1,
             "candidate_id": i + 1,
-            "decision_id": i // BATCH + 1,
+            "decision_id": i // batch + 1,
             "idem_key": f"{i:032x}",
             "lab": "instant",
             "state": "measured" if done else "running",
@@ -198,7 +196,7 @@ def measurements(count: int) -> Rows:
             }
 
 
-def events(count: int, pool: int) -> Rows:
+def events(count: int, pool: int, batch: int) -> Rows:
     def line(at: float, kind: str, experiment: int | None, **data: Any) -> dict[str, Any]:
         return {
             "campaign_id": 1,
@@ -218,9 +216,9 @@ def events(count: int, pool: int) -> Rows:
     yield line(0, "campaign_status", None, before="new", after="running", reason="")
     table = values(count)
     for i in range(count):
-        if i % BATCH == 0:
-            ids = list(range(i + 1, i + BATCH + 1))
-            step = i // BATCH
+        if i % batch == 0:
+            ids = list(range(i + 1, i + batch + 1))
+            step = i // batch
             yield line(i, "decision_recorded", None, decision_id=step + 1, step=step,
                        experiments=ids)  # fmt: skip
             for number in ids:
@@ -238,10 +236,10 @@ def events(count: int, pool: int) -> Rows:
                        sigma=0.1)  # fmt: skip
 
 
-def write(ledger: SqlLedger, count: int, pool: int, ranks: int) -> None:
+def write(ledger: SqlLedger, count: int, pool: int, *, ranks: int, batch: int) -> None:
     """Fills an empty ledger."""
     config = {
-        "spec": validate_spec(SPEC, "the benchmark").model_dump(mode="json"),
+        "spec": validate_spec(SPEC | {"batch": batch}, "the benchmark").model_dump(mode="json"),
         "parents": [],
         "lab": {"name": "instant", "simulated": True},
     }
@@ -261,14 +259,14 @@ def write(ledger: SqlLedger, count: int, pool: int, ranks: int) -> None:
         (models.Campaign, iter([campaign])),
         (models.Structure, iter([root])),
         (models.Candidate, candidates(pool)),
-        (models.Decision, decisions(count)),
-        (models.Proposal, proposals(count, ranks)),
-        (models.Experiment, experiments_of(count)),
+        (models.Decision, decisions(count, batch)),
+        (models.Proposal, proposals(count, ranks, batch)),
+        (models.Experiment, experiments_of(count, batch)),
         (models.Attempt, attempts(count)),
         (models.Outbox, outbox(count)),
         (models.Inbox, inbox(count)),
         (models.Measurement, measurements(count)),
-        (models.Event, events(count, pool)),
+        (models.Event, events(count, pool, batch)),
     ]
     with ledger._database._writer.begin() as connection:
         for table, rows in tables:
@@ -309,17 +307,25 @@ def main() -> None:
     parser.add_argument("--url", required=True)
     parser.add_argument("--experiments", type=int, default=100_000)
     parser.add_argument("--candidates", type=int, default=1_000_000)
+    parser.add_argument("--batch", type=int, default=100, help="experiments per decision")
     parser.add_argument("--ranks", type=int, default=200, help="recorded per decision")
     parser.add_argument("--verify", action="store_true", help="also run `db verify`")
     parser.add_argument("--slow", action="store_true", help="also time what reads everything")
     asked = parser.parse_args()
+    from cloudseed.loop.decided import list_decisions
     from cloudseed.loop.overview import overview
     from cloudseed.loop.results import load_results
     from cloudseed.loop.snapshot import take_snapshot
 
     with open_ledger(asked.url) as ledger:
         if ledger.campaign("scale") is None:
-            write(ledger, asked.experiments, asked.candidates, asked.ranks)
+            write(
+                ledger,
+                asked.experiments,
+                asked.candidates,
+                ranks=asked.ranks,
+                batch=asked.batch,
+            )
         row = ledger.campaign("scale")
         assert row is not None
         spec = validate_spec(row.config["spec"], "the ledger")
@@ -335,6 +341,7 @@ def main() -> None:
         if asked.slow:
             timed("every result", lambda: load_results(ledger, row.id, spec.problem), 1)
             timed("snapshot of the engine", lambda: take_snapshot(ledger, row, spec), 1)
+            timed("list of decisions", lambda: list_decisions(ledger, row.id), 1)
         if asked.verify:
             found: list[str] = []
             timed("verify", lambda: found.extend(ledger.verify()), 1)

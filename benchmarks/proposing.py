@@ -20,13 +20,12 @@ import sys
 import tempfile
 import time
 import warnings
-from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from pymatgen.symmetry.analyzer import SpacegroupAnalyzer
+from inheritance import published_rule
 
-from cloudseed.crystal import SYMPREC, Crystal, multiplicities
 from cloudseed.proposers import (
     AllowedElements,
     ChargeNeutrality,
@@ -39,7 +38,10 @@ from cloudseed.proposers import (
     generate,
     prototype_parents,
 )
-from cloudseed.surrogate.scope import generators, scope_string
+from cloudseed.surrogate.scope import scope_string
+
+if TYPE_CHECKING:
+    from cloudseed.crystal import Crystal
 
 
 def main() -> None:
@@ -152,17 +154,6 @@ def generated(parents: tuple[Parent, ...], budget: int, *proposers, **more) -> G
         rng=np.random.default_rng(0),
         **more,
     )
-
-
-def published_rule(structure) -> str:
-    """Makes the string as the published code does, one symmetry search per structure."""
-    dataset = SpacegroupAnalyzer(structure, symprec=SYMPREC).get_symmetry_dataset()
-    table = multiplicities(int(dataset.number))
-    symbols = dict.fromkeys(f"{table[letter]}{letter}" for letter in dataset.wyckoffs)
-    amounts = Counter(site.specie.symbol for site in structure)
-    fractions = [f"{e} {float(np.round(n / len(structure), 2))}" for e, n in amounts.items()]
-    head = " ".join(generators()[int(dataset.number)])
-    return f"{head} | {' '.join(symbols)} | {' '.join(fractions)}"
 
 
 def cpu_seconds() -> float:

@@ -54,6 +54,7 @@ from cloudseed.loop.backtesting.records import Records
 from cloudseed.surrogate import (
     CloudEncoder,
     Features,
+    Guess,
     Kernel,
     ModelSettings,
     Strategy,
@@ -175,11 +176,7 @@ def search(task: Task, options: argparse.Namespace) -> Backtest:
     left_out = options.no_hints and wants_hints(truth.problem)
     if left_out or not wants_hints(truth.problem):
         hints = None
-    guesses = {}
-    if task.heads and not (options.no_heads or options.features):
-        encoder = CloudEncoder.load(options.encoder)
-        heads = dict(task.heads)
-        guesses = guess_by_heads(options.encoder, encoder.id, features.first, heads, heads)
+    guesses = guesses_of(task, features, options)
     strategy = Strategy(options.acquisition, options.beta)
     strategy.acquisition_for(truth.problem)
     conduct = Conduct(strategy, options.exploration, options.alarm)
@@ -202,11 +199,8 @@ def search(task: Task, options: argparse.Namespace) -> Backtest:
     chosen = (strategy, options.exploration, options.alarm)
     parts += () if chosen == (Strategy(), 0.0, 0) else chosen
     parts += (features.kernel, features.whiten)
-    digest = hashlib.sha256(repr(parts).encode())
-    for name, block in features.blocks.items():
-        digest.update(name.encode() + np.ascontiguousarray(block).tobytes())
     kept = options.out / f"{task.name}.jsonl"
-    records = Records(kept, digest.hexdigest()[:16], task.name)
+    records = Records(kept, digest_of(parts, features), task.name)
     methods = [m.strip() for m in options.methods.split(",")]
     wanted = [(m, s) for s in range(options.seeds) for m in methods]
     todo = [(m, s) for m, s in wanted if (m + options.label, s) not in records.runs]
@@ -216,6 +210,22 @@ def search(task: Task, options: argparse.Namespace) -> Backtest:
     labelled = [m + options.label for m in methods]
     runs = {m: tuple(records.runs[m, s] for s in range(options.seeds)) for m in labelled}
     return Backtest(task.name, task.table, options.budget, BATCH, options.starts, truth, runs)
+
+
+def guesses_of(task: Task, features: Features, options: argparse.Namespace) -> dict[str, Guess]:
+    """Returns what the encoder's heads predict where they saw nothing of the table."""
+    if not task.heads or options.no_heads or options.features:
+        return {}
+    encoder, heads = CloudEncoder.load(options.encoder), dict(task.heads)
+    return guess_by_heads(options.encoder, encoder.id, features.first, heads, heads)
+
+
+def digest_of(parts: tuple[object, ...], features: Features) -> str:
+    """Returns a hash of what runs have in common."""
+    digest = hashlib.sha256(repr(parts).encode())
+    for name, block in features.blocks.items():
+        digest.update(name.encode() + np.ascontiguousarray(block).tobytes())
+    return digest.hexdigest()[:16]
 
 
 def report(result: Backtest) -> None:

@@ -4,7 +4,8 @@
 
 Campaigns of `searching.py`, 20 random starts and batches of five, go on to their budget; the rules
 are asked afterwards of what each decision expected. Runs are kept in `build/stopping/TASK.jsonl`,
-so that the script may be stopped and started again. Data: as in `searching.py`.
+so that the script may be stopped and started again. `--first 8` takes seeds that nothing was tuned
+on. Data: as in `searching.py`.
 
 | tasks | rule | too early |
 | --- | --- | --- |
@@ -16,7 +17,6 @@ so that the script may be stopped and started again. Data: as in `searching.py`.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 from contextlib import closing
 from pathlib import Path
@@ -25,7 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from searching import BATCH, STARTS, TASKS, pool
+from searching import BATCH, STARTS, TASKS, digest_of, guesses_of, parser, pool
 
 from cloudseed.loop.backtesting import Job, replays
 from cloudseed.loop.backtesting.records import Records
@@ -44,12 +44,15 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("tasks", nargs="+", choices=TASKS)
     arguments.add_argument("--seeds", type=int, default=20)
+    arguments.add_argument("--first", type=int, default=0, help="the first seed")
     arguments.add_argument("--budget", type=int, default=200)
     arguments.add_argument("--workers", type=int, default=1)
     arguments.add_argument("--encoder", default="cloud-small")
     arguments.add_argument("--out", type=Path, default=BUILD)
-    options = arguments.parse_args()
-    options.features = None
+    given = arguments.parse_args()
+    # All that is not asked here is as `searching.py` has it.
+    options = parser().parse_args(given.tasks)
+    vars(options).update(vars(given))
     for name in options.tasks:
         report(name, *search(name, options))
 
@@ -69,15 +72,27 @@ def search(name: str, options: argparse.Namespace) -> tuple[Truth, tuple[Run, ..
     if not wants_hints(truth.problem):
         hints = None
     budget, rule = options.budget, rules(name)[0]
-    job = Job(features, truth, STARTS, "random", budget, BATCH, BATCH, hints, rule)
-    parts = (task, budget, rule.ahead, rule.epsilon)
-    digest = hashlib.sha256(repr(parts).encode() + np.ascontiguousarray(features).tobytes())
-    records = Records(options.out / f"{name}.jsonl", digest.hexdigest()[:16], name)
-    todo = [("cloud", s) for s in range(options.seeds) if ("cloud", s) not in records.runs]
+    guesses = guesses_of(task, features, options)
+    job = Job(
+        features,
+        truth,
+        STARTS,
+        "random",
+        budget,
+        BATCH,
+        BATCH,
+        hints,
+        rule=rule,
+        guesses=guesses,
+    )
+    parts = (task, budget, rule.ahead, rule.epsilon, *(("heads",) if guesses else ()))
+    records = Records(options.out / f"{name}.jsonl", digest_of(parts, features), name)
+    wanted = [("cloud", s) for s in range(options.first, options.first + options.seeds)]
+    todo = [key for key in wanted if key not in records.runs]
     with closing(replays(job, todo, options.workers)) as finished:
         for method, seed, run in track(finished, f"replaying {name}", len(todo)):
             records.add(method, seed, run)
-    return truth, tuple(records.runs["cloud", s] for s in range(options.seeds))
+    return truth, tuple(records.runs[key] for key in wanted)
 
 
 def report(name: str, truth: Truth, runs: tuple[Run, ...]) -> None:

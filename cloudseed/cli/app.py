@@ -18,6 +18,7 @@ from cloudseed.cli.decisions import EXPLAIN_EPILOG, decision, explain
 from cloudseed.cli.encoder import encoder
 from cloudseed.cli.experiments import experiments
 from cloudseed.cli.lab import lab
+from cloudseed.cli.options import AsJson, By, Reason, Where, example
 from cloudseed.cli.propose import propose
 from cloudseed.cli.recipe import EPILOG as RECIPE_EPILOG
 from cloudseed.cli.recipe import recipe
@@ -48,20 +49,6 @@ experiments.command(epilog=driving.EPILOGS["resolve"])(driving.resolve)
 app.add_typer(lab, name="lab")
 app.add_typer(approvals, name="approvals")
 
-Where = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[CAMPAIGN]",
-        help="A run folder, or a campaign's name under ./runs. Default: the newest there.",
-        show_default=False,
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
-
-def _example(text: str) -> str:
-    return f"[dim]Example:[/dim]  {text}"
-
 
 def _version(asked: bool) -> None:
     if asked:
@@ -79,7 +66,7 @@ def _options(
     del version
 
 
-@app.command(epilog=_example("cloudseed init my-campaign"))
+@app.command(epilog=example("cloudseed init my-campaign"))
 def init(
     folder: Annotated[Path, typer.Argument(help="A new folder.")] = Path("my-campaign"),
 ) -> None:
@@ -87,7 +74,7 @@ def init(
     commands.init(folder)
 
 
-@app.command(epilog=_example("cloudseed run my-campaign/campaign.yaml --out runs/first"))
+@app.command(epilog=example("cloudseed run my-campaign/campaign.yaml --out runs/first"))
 def run(
     spec: Annotated[Path, typer.Argument(help="The campaign file (YAML).")],
     out: Annotated[
@@ -99,8 +86,8 @@ def run(
     commands.run(spec, out, as_json=json)
 
 
-@app.command(epilog=_example("cloudseed resume runs/stiff-perovskites"))
-def resume(
+@app.command(epilog=example("cloudseed resume runs/stiff-perovskites"))
+def resume(  # noqa: PLR0917  Typer passes options by name
     campaign: Where = None,
     encoder: Annotated[
         str | None,
@@ -109,10 +96,20 @@ def resume(
             show_default=False,
         ),
     ] = None,
+    no_engine: Annotated[
+        bool,
+        typer.Option(
+            "--no-engine", help="Only allow it to go on; a worker, now or later, drives it."
+        ),
+    ] = False,
+    reason: Reason = "",
+    by: By = None,
     json: AsJson = False,
 ) -> None:
     """Go on with a campaign that was stopped, paused or killed."""
-    commands.resume(campaign, encoder=encoder, as_json=json)
+    commands.resume(
+        campaign, encoder=encoder, engine=not no_engine, by=by, reason=reason, as_json=json
+    )
 
 
 app.command(epilog=RECIPE_EPILOG)(recipe)
@@ -121,7 +118,7 @@ app.command(epilog=driving.EPILOGS["pause"])(driving.pause)
 app.command(epilog=driving.EPILOGS["stop"])(driving.stop)
 
 
-@app.command(epilog=_example("cloudseed status runs/stiff-perovskites --json"))
+@app.command(epilog=example("cloudseed status runs/stiff-perovskites --json"))
 def status(campaign: Where = None, json: AsJson = False) -> None:
     """Say where a campaign stands and what it waits for; also while it runs."""
     commands.status(campaign, as_json=json)
@@ -130,10 +127,10 @@ def status(campaign: Where = None, json: AsJson = False) -> None:
 app.command(epilog=ranking.EPILOG)(ranking.rank)
 app.command(epilog=backtesting.EPILOG)(backtesting.backtest)
 app.command(epilog=predicting.EPILOG)(predicting.predict)
-app.command(epilog=_example("cloudseed propose parents/ --top 1000 --out pool.parquet"))(propose)
+app.command(epilog=example("cloudseed propose parents/ --top 1000 --out pool.parquet"))(propose)
 
 
-@app.command(epilog=_example("cloudseed report runs/stiff-perovskites"))
+@app.command(epilog=example("cloudseed report runs/stiff-perovskites"))
 def report(
     campaign: Where = None,
     out: Annotated[
@@ -144,7 +141,7 @@ def report(
     commands.report(campaign, out)
 
 
-@app.command(epilog=_example("cloudseed export runs/stiff-perovskites --format csv --out all.csv"))
+@app.command(epilog=example("cloudseed export runs/stiff-perovskites --format csv --out all.csv"))
 def export(
     campaign: Where = None,
     format: Annotated[  # noqa: A002  the option's name
@@ -166,7 +163,7 @@ app.command(epilog=scoping.EPILOG)(scoping.scope)
 app.command(epilog=EXPLAIN_EPILOG)(explain)
 
 
-@database.command(epilog=_example("cloudseed db upgrade runs/stiff-perovskites"))
+@database.command(epilog=example("cloudseed db upgrade runs/stiff-perovskites"))
 def upgrade(
     target: Annotated[
         str | None, typer.Argument(help="A run folder or a database URL.", show_default=False)
@@ -179,8 +176,8 @@ def upgrade(
     commands.db_upgrade(target, dry_run=dry_run)
 
 
-@database.command("check", hidden=True, epilog=_example("cloudseed db check runs/my-campaign"))
-@database.command(epilog=_example("cloudseed db verify runs/stiff-perovskites"))
+@database.command("check", hidden=True, epilog=example("cloudseed db check runs/my-campaign"))
+@database.command(epilog=example("cloudseed db verify runs/stiff-perovskites"))
 def verify(
     target: Annotated[
         str | None, typer.Argument(help="A run folder or a database URL.", show_default=False)
@@ -191,7 +188,7 @@ def verify(
     commands.db_check(target, as_json=json)
 
 
-@database.command(epilog=_example("cloudseed db backup backups/ runs/stiff-perovskites"))
+@database.command(epilog=example("cloudseed db backup backups/ runs/stiff-perovskites"))
 def backup(
     destination: Annotated[
         Path, typer.Argument(help="A new file, or a folder, where it is named by the time.")

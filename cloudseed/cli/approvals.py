@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import getpass
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from cloudseed.cli.commands import print_json
+from cloudseed.cli.opening import opened
+from cloudseed.cli.options import AsJson, By, Reason, Where, example, user
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from cloudseed.db import Ledger
-
-__all__ = ["approvals", "user"]
+__all__ = ["approvals"]
 
 approvals = typer.Typer(
     no_args_is_help=True,
@@ -29,42 +24,34 @@ _console = Console(highlight=False)
 Sha = Annotated[
     str, typer.Argument(metavar="SHA256", help="What `list` shows; eight characters or more.")
 ]
-Where = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[CAMPAIGN]",
-        help="A run folder, or a campaign's name under ./runs. Default: the newest there.",
-        show_default=False,
-    ),
-]
-Reason = Annotated[str, typer.Option(help="Why; it stays in the ledger.")]
-By = Annotated[
-    str | None, typer.Option(help="Who says so.", show_default="the user of this computer")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-@approvals.command("list", epilog="[dim]Example:[/dim]  cloudseed approvals list runs/oxides")
+@approvals.command("list", epilog=example("cloudseed approvals list runs/oxides"))
 def list_(campaign: Where = None, json: AsJson = False) -> None:
     """List what waits for approval: the material, the lab, its recipe, and why."""
+    from cloudseed.lab_adapters.recipes import printed
     from cloudseed.loop.safety.approvals import open_questions
 
-    with _campaign(campaign) as (ledger, number):
-        found = open_questions(ledger, number)
+    with opened(campaign) as asked:
+        found = open_questions(asked.ledger, asked.row.id)
     if json:
         print_json([q.to_json() for q in found])
         return
-    table = Table("experiment", "material", "lab", "sha256", "why", "recipe")
+    table = Table("experiment", "material", "lab", "sha256", "why")
     for q in found:
-        recipe = "not told" if q.recipe is None else str(dict(q.recipe))
-        cells = (str(q.experiment), q.label, q.lab, q.sha[:16], "; ".join(q.reasons), recipe)
+        cells = (str(q.experiment), q.label, q.lab, q.sha[:16], "; ".join(q.reasons))
         table.add_row(*(_plain(cell) for cell in cells))
     _console.print(table)
+    for q in found:
+        known = ["not told"] if q.recipe is None else printed(q.recipe).lines
+        for line in (f"{q.sha[:16]}, recipe of {q.label}:", *(f"    {each}" for each in known)):
+            _console.print(_plain(line), soft_wrap=True)
 
 
 @approvals.command(
-    epilog="[dim]Example:[/dim]  cloudseed approvals give 3f6a09c2"
-    ' --reason "recipe checked against the furnace manual"'
+    epilog=example(
+        'cloudseed approvals give 3f6a09c2 --reason "recipe checked against the furnace manual"'
+    )
 )
 def give(
     sha: Sha, reason: Reason, campaign: Where = None, by: By = None, json: AsJson = False
@@ -74,8 +61,7 @@ def give(
 
 
 @approvals.command(
-    epilog="[dim]Example:[/dim]  cloudseed approvals refuse 3f6a09c2"
-    ' --reason "no fume hood this week"'
+    epilog=example('cloudseed approvals refuse 3f6a09c2 --reason "no fume hood this week"')
 )
 def refuse(
     sha: Sha, reason: Reason, campaign: Where = None, by: By = None, json: AsJson = False
@@ -84,20 +70,20 @@ def refuse(
     _answer("refused", sha, reason, campaign, by, as_json=json)
 
 
-@approvals.command(
-    epilog='[dim]Example:[/dim]  cloudseed approvals attend --reason "saw the two refusals"'
-)
+@approvals.command(epilog=example('cloudseed approvals attend --reason "saw the two refusals"'))
 def attend(reason: Reason, campaign: Where = None, by: By = None, json: AsJson = False) -> None:
     """Say that a person is here and has seen what was refused so far."""
     from cloudseed.loop.safety.approvals import attend as record
 
     who = by or user()
-    with _campaign(campaign) as (ledger, number):
-        count = record(ledger, number, by=who, reason=reason)
+    with opened(campaign) as asked:
+        count = record(asked.ledger, asked.row.id, by=who, reason=reason)
     if json:
         print_json({"by": who, "refused": count})
     else:
         _console.print(f"noted: {who} is here; {count} refused checks attended to", markup=False)
+        if asked.row.status == "stopped":
+            _console.print("the campaign is stopped; `cloudseed resume` goes on", markup=False)
 
 
 def _answer(
@@ -105,8 +91,8 @@ def _answer(
 ) -> None:
     from cloudseed.loop.safety.approvals import answer
 
-    with _campaign(campaign) as (ledger, number):
-        found = answer(ledger, number, sha, word=word, by=by or user(), reason=reason)
+    with opened(campaign) as asked:
+        found = answer(asked.ledger, asked.row.id, sha, word=word, by=by or user(), reason=reason)
     if as_json:
         print_json(found.to_json() | {"word": word})
     else:
@@ -117,26 +103,7 @@ def _answer(
         )
 
 
-@contextmanager
-def _campaign(name: str | None) -> Iterator[tuple[Ledger, int]]:
-    from cloudseed.loop import Workspace, campaign_of
-    from cloudseed.loop.workspace import reading
-
-    workspace = Workspace.find(name)
-    with reading(workspace) as ledger:
-        row, _ = campaign_of(ledger, workspace)
-        yield ledger, row.id
-
-
 def _plain(text: str) -> str:
     from rich.markup import escape
 
     return escape(text)
-
-
-def user() -> str:
-    """Returns the name of who uses this computer; "" if it has none."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cloudseed.cli.options import AsJson, NoHeads, SkipBad, example
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EPILOG", "backtest"]
 
-EPILOG = "[dim]Example:[/dim]  cloudseed backtest campaign.yaml --data known.csv --seeds 20"
+EPILOG = example("cloudseed backtest campaign.yaml --data known.csv --seeds 20")
 
 
 def backtest(  # noqa: PLR0917  Typer passes options by name
@@ -65,14 +67,9 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
         Path | None, typer.Option(help="A folder.", show_default="runs/NAME-backtest")
     ] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out structures that cannot be used.")
-    ] = False,
-    no_heads: Annotated[
-        bool,
-        typer.Option("--no-heads", help="Leave out what the encoder's own heads predict."),
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    skip_bad: SkipBad = False,
+    no_heads: NoHeads = False,
+    json: AsJson = False,
 ) -> None:
     """Replay a campaign on known data, against random; Ctrl-C loses nothing, run again to go on."""
     from rich.console import Console

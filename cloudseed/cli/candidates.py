@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from cloudseed.cli.commands import print_json
+from cloudseed.cli.opening import opened
+from cloudseed.cli.options import AsJson, Where, example
 
 __all__ = ["candidates"]
 
@@ -16,31 +18,18 @@ candidates = typer.Typer(
 )
 
 
-@candidates.command(
-    epilog="[dim]Example:[/dim]  cloudseed candidates explain SrTiO3 runs/stiff-perovskites"
-)
+@candidates.command(epilog=example("cloudseed candidates explain SrTiO3 runs/stiff-perovskites"))
 def explain(
     candidate: Annotated[str, typer.Argument(help="A key, or a formula that only one has.")],
-    campaign: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="[CAMPAIGN]",
-            help="A run folder, or a campaign's name under ./runs. Default: the newest there.",
-            show_default=False,
-        ),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    campaign: Where = None,
+    json: AsJson = False,
 ) -> None:
     """Print one candidate's papers: parents, operation, probability, what every filter said."""
-    from cloudseed.loop import Workspace, campaign_of
     from cloudseed.loop.pool_files import explain as lines_of
     from cloudseed.loop.recorded import recorded_papers
-    from cloudseed.loop.workspace import reading
 
-    workspace = Workspace.find(campaign)
-    with reading(workspace) as ledger:
-        row, _ = campaign_of(ledger, workspace)
-        papers = recorded_papers(ledger, row.id, candidate)
+    with opened(campaign) as asked:
+        papers = recorded_papers(asked.ledger, asked.row.id, candidate)
     if json:
         print_json(papers)
     else:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from cloudseed.cli.opening import opened
 from cloudseed.errors import InputError, LedgerError, SchemaError, UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,15 @@ def run(spec_path: Path, out: Path | None, *, as_json: bool) -> None:
     )
 
 
-def resume(campaign: str | None, *, encoder: str | None = None, as_json: bool) -> None:
+def resume(
+    campaign: str | None,
+    *,
+    encoder: str | None = None,
+    engine: bool = True,
+    by: str | None = None,
+    reason: str = "",
+    as_json: bool,
+) -> None:
     """Goes on with a campaign; where an engine is there and waits, it is only told."""
     from cloudseed.cli.driving import go_on
     from cloudseed.loop import Workspace
@@ -67,10 +76,30 @@ def resume(campaign: str | None, *, encoder: str | None = None, as_json: bool) -
         from cloudseed.loop.reencoding import change_encoder
 
         change_encoder(workspace, encoder)
-    if go_on(workspace):
+    if not engine:
+        _show_allowed(workspace, *go_on(workspace, by, reason), as_json=as_json)
+    elif not _is_finished(workspace) and all(go_on(workspace, by, reason)):
         _console.print(f"{workspace.campaign}: its engine goes on", markup=False)
+    else:
+        _drive(lambda _: workspace, workspace.campaign, as_json=as_json)
+
+
+def _show_allowed(workspace: Workspace, held: bool, driven: bool, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"run": str(workspace.path), "was_held": held, "engine": driven})
         return
-    _drive(lambda _: workspace, workspace.campaign, as_json=as_json)
+    who = "its engine goes on" if driven else "it may go on; no engine drives it now"
+    _console.print(f"{workspace.campaign}: {who}", markup=False)
+    if not driven:
+        _console.print(f"go on with: cloudseed worker {workspace.path}", markup=False)
+
+
+def _is_finished(workspace: Workspace) -> bool:
+    from cloudseed.loop import campaign_of
+    from cloudseed.loop.workspace import reading
+
+    with reading(workspace) as ledger:
+        return campaign_of(ledger, workspace)[0].status == "finished"
 
 
 def _drive(
@@ -141,21 +170,18 @@ def _show_end(workspace: Workspace, end: Snapshot) -> None:
 def status(campaign: str | None, *, as_json: bool) -> None:
     """Shows where a campaign stands."""
     from cloudseed.cli.tables import status_table
-    from cloudseed.loop import Workspace, campaign_of
     from cloudseed.loop.overview import overview
     from cloudseed.loop.tracking import Tracker
-    from cloudseed.loop.workspace import reading
 
-    workspace = Workspace.find(campaign)
-    with reading(workspace) as ledger:
-        row, spec = campaign_of(ledger, workspace)
-        now = overview(ledger, row, spec)
-        track = Tracker(ledger, row, spec).track(now)
+    with opened(campaign) as asked:
+        now = overview(asked.ledger, asked.row, asked.spec)
+        track = Tracker(asked.ledger, asked.row, asked.spec).track(now)
+    where = str(asked.workspace.path)
     if as_json:
         progress = None if track is None else track.to_json()
-        print_json({"run": str(workspace.path), **now.to_json(), "progress": progress})
+        print_json({"run": where, **now.to_json(), "progress": progress})
     else:
-        _console.print(status_table(now, str(workspace.path), track))
+        _console.print(status_table(now, where, track))
 
 
 def report(campaign: str | None, out: Path | None) -> None:
@@ -214,6 +240,7 @@ def db_upgrade(target: str | None, *, dry_run: bool = False) -> None:
 
 def db_check(target: str | None, *, as_json: bool) -> None:
     """Checks a ledger."""
+    from cloudseed.cli.progress import progress_bar
     from cloudseed.db import SchemaState, check, open_ledger
 
     url = _url(target)
@@ -225,7 +252,8 @@ def db_check(target: str | None, *, as_json: bool) -> None:
         )
     ledger = open_ledger(url, create=False)
     try:
-        found = ledger.verify()
+        with progress_bar() as progress:
+            found = ledger.verify(progress)
         notices = ledger.notices() if not found else []
     finally:
         ledger.close()

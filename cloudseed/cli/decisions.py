@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cloudseed.cli.commands import print_json
+from cloudseed.cli.opening import opened
+from cloudseed.cli.options import AsJson, Experiment, NextBest, Where, example
 from cloudseed.errors import LedgerError, UsageError
 from cloudseed.units import unit_of
 
@@ -25,34 +27,18 @@ decision = typer.Typer(
     no_args_is_help=True, help="Ask a campaign's ledger what was decided, and make it again."
 )
 
-EXPLAIN_EPILOG = "[dim]Example:[/dim]  cloudseed explain 17 runs/stiff-perovskites"
+EXPLAIN_EPILOG = example("cloudseed explain 17 runs/stiff-perovskites")
 
 _console = Console(highlight=False)
 
-Where = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[CAMPAIGN]",
-        help="A run folder, or a campaign's name under ./runs. Default: the newest there.",
-        show_default=False,
-    ),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
-
-@decision.command(
-    "list", epilog="[dim]Example:[/dim]  cloudseed decision list runs/stiff-perovskites"
-)
+@decision.command("list", epilog=example("cloudseed decision list runs/stiff-perovskites"))
 def list_(campaign: Where = None, json: AsJson = False) -> None:
     """List the decisions: when, by which method, on how much, and what was chosen."""
-    from cloudseed.loop import Workspace, campaign_of
     from cloudseed.loop.decided import list_decisions
-    from cloudseed.loop.workspace import reading
 
-    workspace = Workspace.find(campaign)
-    with reading(workspace) as ledger:
-        row, _ = campaign_of(ledger, workspace)
-        found = list_decisions(ledger, row.id)
+    with opened(campaign) as asked:
+        found = list_decisions(asked.ledger, asked.row.id)
     if json:
         print_json(found)
         return
@@ -70,54 +56,44 @@ def list_(campaign: Where = None, json: AsJson = False) -> None:
     _console.print(table)
 
 
-@decision.command(epilog="[dim]Example:[/dim]  cloudseed decision show 3 runs/stiff-perovskites")
+@decision.command(epilog=example("cloudseed decision show 3 runs/stiff-perovskites"))
 def show(
     number: Annotated[int, typer.Argument(metavar="N", help="Its round, from 1.")],
     campaign: Where = None,
-    next_best: Annotated[
-        int, typer.Option(min=0, help="How many of those not chosen to show.")
-    ] = 5,
+    next_best: NextBest = 5,
     json: AsJson = False,
 ) -> None:
     """Show one decision: chosen and nearly chosen with their scores, what it was made on."""
-    from cloudseed.loop import Workspace, campaign_of
     from cloudseed.loop.decided import show_decision
     from cloudseed.loop.replaying import find_decision
-    from cloudseed.loop.workspace import reading
 
-    workspace = Workspace.find(campaign)
-    with reading(workspace) as ledger:
-        row, _ = campaign_of(ledger, workspace)
-        found = find_decision(ledger, row.id, number)
-        decided = show_decision(ledger, row.id, found, next_best=next_best)
+    with opened(campaign) as asked:
+        found = find_decision(asked.ledger, asked.row.id, number)
+        decided = show_decision(asked.ledger, asked.row.id, found, next_best=next_best)
     if json:
         print_json(decided.to_json())
     else:
         _print_decided(decided)
 
 
-@decision.command(epilog="[dim]Example:[/dim]  cloudseed decision replay 3 runs/stiff-perovskites")
+@decision.command(epilog=example("cloudseed decision replay 3 runs/stiff-perovskites"))
 def replay(
     number: Annotated[str, typer.Argument(metavar="N", help='Its round, from 1, or "all".')],
     campaign: Where = None,
     json: AsJson = False,
 ) -> None:
     """Make a decision again from the ledger; say whether it is the same, or what differs."""
-    from cloudseed.loop import Workspace, campaign_of
     from cloudseed.loop.replaying import Replayer, find_decision
-    from cloudseed.loop.workspace import reading
 
     if number != "all" and not number.isdecimal():
         raise UsageError(f"{number!r} is no round.", hint="Give a number from 1, or all.")
-    workspace = Workspace.find(campaign)
-    with reading(workspace) as ledger:
-        row, spec = campaign_of(ledger, workspace)
+    with opened(campaign) as asked:
         wanted = (
-            ledger.decisions(row.id)
+            asked.ledger.decisions(asked.row.id)
             if number == "all"
-            else [find_decision(ledger, row.id, int(number))]
+            else [find_decision(asked.ledger, asked.row.id, int(number))]
         )
-        replayer = Replayer(ledger, row, spec, workspace.embeddings)
+        replayer = Replayer(asked.ledger, asked.row, asked.spec, asked.workspace.embeddings)
         found = []
         for one in wanted:
             found.append(replayer.replay(one))
@@ -136,25 +112,17 @@ def replay(
 
 
 def explain(
-    experiment: Annotated[
-        str, typer.Argument(help="Its number; or a key or formula that only one has.")
-    ],
+    experiment: Experiment,
     campaign: Where = None,
-    next_best: Annotated[
-        int, typer.Option(min=0, help="How many of those not chosen to show.")
-    ] = 5,
+    next_best: NextBest = 5,
     json: AsJson = False,
 ) -> None:
     """Explain one experiment: why this one, what nearly was, what was predicted, what came."""
-    from cloudseed.loop import Workspace, campaign_of
     from cloudseed.loop.explaining import explain_experiment, find_experiment
-    from cloudseed.loop.workspace import reading
 
-    workspace = Workspace.find(campaign)
-    with reading(workspace) as ledger:
-        row, _ = campaign_of(ledger, workspace)
-        found = find_experiment(ledger, row.id, experiment)
-        told = explain_experiment(ledger, row.id, found, next_best=next_best)
+    with opened(campaign) as asked:
+        found = find_experiment(asked.ledger, asked.row.id, experiment)
+        told = explain_experiment(asked.ledger, asked.row.id, found, next_best=next_best)
     if json:
         print_json(told.to_json())
     else:
@@ -231,6 +199,9 @@ def _print_explanation(told: Explanation) -> None:
         _console.print(_picks(told.decided.runners_up))
     if told.verdicts:
         _console.print(_verdicts(told))
+    _say("\nits record")
+    for line in told.told.lines:
+        _say(f"    {line}")
     for row in told.amendments:
         verb = "retracted" if row.replaced_by is None else "corrected"
         _say(f"{verb} on {row.at:%Y-%m-%d %H:%M} UTC: {row.reason}")
@@ -239,7 +210,7 @@ def _print_explanation(told: Explanation) -> None:
         _say(f"decisions made on its result: round {rounds}")
     _say("\nits life (UTC)")
     for event in told.events:
-        facts = ", ".join(f"{k} {v}" for k, v in event.data.items() if v not in {None, ""})
+        facts = ", ".join(f"{k} {v}" for k, v in event.data.items() if v not in (None, ""))
         _say(f"    {event.at:%Y-%m-%d %H:%M:%S}  {event.kind.replace('_', ' ')}: {facts}")
 
 

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.table import Table
 
 from cloudseed.cli.commands import print_json, stop_signal
+from cloudseed.cli.opening import opened
+from cloudseed.cli.options import AsJson, Reason, Where, example, user
 from cloudseed.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,12 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["EPILOGS", "go_on", "list_experiments", "pause", "resolve", "stop", "worker"]
 
 EPILOGS = {
-    "worker": "[dim]Example:[/dim]  cloudseed worker runs/stiff-perovskites --on-stop finish",
-    "pause": '[dim]Example:[/dim]  cloudseed pause runs/stiff-perovskites --reason "inspection"',
-    "stop": "[dim]Example:[/dim]  cloudseed stop runs/stiff-perovskites --finish",
-    "list": "[dim]Example:[/dim]  cloudseed experiments list --state in_doubt",
-    "resolve": "[dim]Example:[/dim]  cloudseed experiments resolve 17 --arrived job-4711"
-    ' --reason "seen in the queue"',
+    "worker": example("cloudseed worker runs/stiff-perovskites --on-stop finish"),
+    "pause": example('cloudseed pause runs/stiff-perovskites --reason "inspection"'),
+    "stop": example("cloudseed stop runs/stiff-perovskites --finish"),
+    "list": example("cloudseed experiments list --state in_doubt"),
+    "resolve": example(
+        'cloudseed experiments resolve 17 --arrived job-4711 --reason "seen in the queue"'
+    ),
 }
 
 HUNG = 75
@@ -36,16 +39,6 @@ HUNG = 75
 _TOLD_TO_END = "the service was told to end"
 
 _console = Console(highlight=False)
-
-Where = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[CAMPAIGN]",
-        help="A run folder, or a campaign's name under ./runs. Default: the newest there.",
-        show_default=False,
-    ),
-]
-Reason = Annotated[str, typer.Option(help="Why; it stays in the ledger.")]
 
 
 def worker(
@@ -95,22 +88,16 @@ def stop(
     _wish(campaign, Wish.DRAIN if finish else Wish.STOP, reason)
 
 
-def go_on(workspace: Workspace) -> bool:
-    """Takes back a pause or a stop; returns whether an engine is there to go on."""
-    from cloudseed.cli.approvals import user
-    from cloudseed.db import Wish
+def go_on(workspace: Workspace, by: str | None, reason: str) -> tuple[bool, bool]:
+    """Allows a campaign to go on; returns whether it was held, and whether an engine is there."""
     from cloudseed.loop import campaign_of
-    from cloudseed.loop.safety.approvals import has_real_labs
+    from cloudseed.loop.allowing import allow
     from cloudseed.loop.workspace import reading
 
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
-        if has_real_labs(row, spec):
-            ledger.record_word(row.id, None, {"word": "resumed", "by": user()})
-        paused = ledger.wished(row.id)[0] is not Wish.RUN
-        if paused:
-            ledger.wish(row.id, Wish.RUN, "resumed")
-        return paused and ledger.lease(row.id).held
+        held = allow(ledger, row, spec, by=by or user(), reason=reason)
+        return held, ledger.lease(row.id).held
 
 
 def list_experiments(
@@ -118,17 +105,18 @@ def list_experiments(
     state: Annotated[
         str | None, typer.Option(help="Only those in this state.", show_default=False)
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    json: AsJson = False,
 ) -> None:
     """List a campaign's experiments: state, lab, handle, and why they ended."""
-    from cloudseed.loop import Workspace, campaign_of
-    from cloudseed.loop.workspace import reading
+    from cloudseed.loop.told import told_by
 
-    workspace = Workspace.find(campaign)
     wanted = None if state is None else [_state(state)]
-    with reading(workspace) as ledger:
-        row, _ = campaign_of(ledger, workspace)
+    with opened(campaign) as asked:
+        ledger, row = asked.ledger, asked.row
         formulas = {c.id: c.formula for c in ledger.candidates(row.id, tried_only=True)}
+        methods: dict[int, dict[str, str]] = {}
+        for m in ledger.measurements(row.id) if json else ():
+            methods.setdefault(m.experiment_id, {})[m.property] = m.method
         rows = [
             {
                 "id": e.id,
@@ -139,6 +127,7 @@ def list_experiments(
                 "handle": e.handle,
                 "reason": e.reason,
             }
+            | ({"record": told_by(ledger, row, e, methods.get(e.id, {})).to_json()} if json else {})
             for e in ledger.experiments(row.id, wanted)
         ]
     if json:
@@ -171,8 +160,6 @@ def resolve(  # noqa: PLR0917  Typer passes options by name
 ) -> None:
     """Say what became of an experiment in doubt, after looking in the lab."""
     from cloudseed.db import ExperimentState
-    from cloudseed.loop import Workspace, campaign_of
-    from cloudseed.loop.workspace import reading
 
     if (arrived is not None) + absent + abandon != 1:
         raise UsageError(
@@ -182,25 +169,18 @@ def resolve(  # noqa: PLR0917  Typer passes options by name
     state = ExperimentState.RUNNING if arrived is not None else ExperimentState.PLANNED
     if abandon:
         state = ExperimentState.CANCELLED
-    workspace = Workspace.find(campaign)
-    with reading(workspace) as ledger:
-        row, _ = campaign_of(ledger, workspace)
-        ledger.resolve(row.id, experiment, state, handle=arrived, reason=reason)
+    with opened(campaign) as asked:
+        asked.ledger.resolve(asked.row.id, experiment, state, handle=arrived, reason=reason)
     _console.print(f"experiment {experiment} is {state.value}", markup=False)
 
 
 def _wish(campaign: str | None, wish: Wish, reason: str) -> None:
-    from cloudseed.loop import Workspace, campaign_of
-    from cloudseed.loop.workspace import reading
-
-    workspace = Workspace.find(campaign)
-    with reading(workspace) as ledger:
-        row, _ = campaign_of(ledger, workspace)
-        ledger.wish(row.id, wish, reason)
-        held = ledger.lease(row.id).held
+    with opened(campaign) as asked:
+        asked.ledger.wish(asked.row.id, wish, reason)
+        held = asked.ledger.lease(asked.row.id).held
     verb = {"pause": "pauses", "drain": "ends once the labs are done", "stop": "ends"}[wish.value]
     who = "its engine" if held else "no engine drives it now; the next one"
-    _console.print(f"{workspace.campaign}: {who} {verb}", markup=False)
+    _console.print(f"{asked.row.name}: {who} {verb}", markup=False)
 
 
 def _finishing(ledger: Ledger, campaign_id: int, asked: Callable[[], bool]) -> Callable[[], bool]:

@@ -10,26 +10,18 @@ from typing import Annotated, Literal
 
 import typer
 
+from cloudseed.cli.options import AsJson, EncoderName, MaterialFiles, example
 from cloudseed.cli.scope import SkipBad, refuse_bad
 
 __all__ = ["EPILOG", "embed"]
 
-EPILOG = "[dim]Example:[/dim]  cloudseed encoder embed structures/ --out embeddings.parquet"
+EPILOG = example("cloudseed encoder embed structures/ --out embeddings.parquet")
 
 
 def embed(  # noqa: PLR0917  Typer passes options by name
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            help="CIF, POSCAR or extended XYZ files, folders of them, or CSVs with a column `cif`"
-            " or `scope`.",
-            show_default=False,
-        ),
-    ],
+    files: MaterialFiles,
     out: Annotated[Path, typer.Option(help="A file that ends in .parquet, .npz or .csv.")],
-    encoder: Annotated[
-        str, typer.Option(help="A shipped name, a folder, or a hub id.")
-    ] = "cloud-small",
+    encoder: EncoderName = "cloud-small",
     revision: Annotated[
         str | None, typer.Option(help="Commit, tag or branch on the hub.", show_default=False)
     ] = None,
@@ -47,7 +39,7 @@ def embed(  # noqa: PLR0917  Typer passes options by name
     ] = "float32",
     jobs: Annotated[int, typer.Option(min=0, help="Cores to use; 0 for all.")] = 0,
     skip_bad: SkipBad = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Turn crystals or SCOPE strings into embeddings."""
     from cloudseed.cli.progress import progress_bar

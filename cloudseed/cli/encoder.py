@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cloudseed.cli import embed, training
+from cloudseed.cli.options import AsJson, example
 
 __all__ = ["encoder"]
 
@@ -15,7 +16,6 @@ encoder = typer.Typer(
     no_args_is_help=True, help="Make an encoder, judge it, describe it, embed with it."
 )
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Tables = Annotated[
     list[Path], typer.Argument(help="CSV or Parquet with a column `scope` or `cif`.")
 ]
@@ -34,12 +34,8 @@ Seed = Annotated[int | None, typer.Option(min=0, help="Seed.", show_default=Fals
 Threads = Annotated[int, typer.Option(min=0, help="Threads that compute; 0 for all cores.")]
 
 
-def _example(text: str) -> str:
-    return f"[dim]Example:[/dim]  {text}"
-
-
 @encoder.command(
-    epilog=_example("cloudseed encoder pretrain strings.parquet --out encoders/mine --steps 5000")
+    epilog=example("cloudseed encoder pretrain strings.parquet --out encoders/mine --steps 5000")
 )
 def pretrain(  # noqa: PLR0917  Typer passes options by name
     tables: Tables,
@@ -92,7 +88,7 @@ def pretrain(  # noqa: PLR0917  Typer passes options by name
 
 
 @encoder.command(
-    epilog=_example(
+    epilog=example(
         "cloudseed encoder finetune cloud-small data.csv --label band_gap=gap --out encoders/gap"
     )
 )
@@ -154,7 +150,7 @@ def finetune(  # noqa: PLR0917  Typer passes options by name
 
 
 @encoder.command(
-    epilog=_example("cloudseed encoder evaluate cloud-small data.csv --label formation_energy")
+    epilog=example("cloudseed encoder evaluate cloud-small data.csv --label formation_energy")
 )
 def evaluate(  # noqa: PLR0917  Typer passes options by name
     name: Annotated[
@@ -172,7 +168,7 @@ def evaluate(  # noqa: PLR0917  Typer passes options by name
     training.evaluate(name, tables, label or [], most=most, seed=seed, as_json=json)
 
 
-@encoder.command(epilog=_example("cloudseed encoder card cloud-small"))
+@encoder.command(epilog=example("cloudseed encoder card cloud-small"))
 def card(
     name: Annotated[str, typer.Argument(metavar="ENCODER", help="A shipped name or a folder.")],
     json: AsJson = False,

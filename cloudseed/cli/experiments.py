@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from cloudseed.cli.commands import print_json
+from cloudseed.cli.opening import opened
+from cloudseed.cli.options import AsJson, By, Experiment, Reason, Where, example, user
 from cloudseed.errors import UsageError
+from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
     from cloudseed.loop.amending import Amended
@@ -18,58 +20,71 @@ __all__ = ["experiments"]
 
 experiments = typer.Typer(
     no_args_is_help=True,
-    help="List a campaign's experiments; settle those in doubt, take back or correct results.",
+    help="List and show experiments; settle those in doubt, take back or correct results.",
 )
 
 _console = Console(highlight=False)
 
-What = Annotated[str, typer.Argument(help="Its number; or a key or formula that only one has.")]
-Where = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="[CAMPAIGN]",
-        help="A run folder, or a campaign's name under ./runs. Default: the newest there.",
-        show_default=False,
-    ),
-]
-Reason = Annotated[str, typer.Option(help="Why; it stays in the ledger.")]
-By = Annotated[
-    str | None, typer.Option(help="Who says so.", show_default="the user of this computer")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+@experiments.command(
+    epilog=example("cloudseed experiments show 17 runs/stiff-perovskites"),
+)
+def show(experiment: Experiment, campaign: Where = None, json: AsJson = False) -> None:
+    """Show one experiment's values and all that its lab told: instrument, recipe, raw data."""
+    from cloudseed.loop.explaining import explain_experiment, find_experiment
+
+    with opened(campaign) as asked:
+        found = find_experiment(asked.ledger, asked.row.id, experiment)
+        told = explain_experiment(asked.ledger, asked.row.id, found, next_best=0)
+    if json:
+        data = told.to_json()
+        keys = ("experiment", "formula", "key", "state", "reason", "verdicts", "record")
+        print_json({key: data[key] for key in keys})
+        return
+    ran = told.experiment
+    reason = f": {ran.reason}" if ran.reason else ""
+    lines = [f"experiment {ran.id}: {told.candidate.formula}, {ran.state.value}{reason}"]
+    for verdict in told.verdicts:
+        if verdict.measured is not None:
+            value, sigma = verdict.measured
+            spread = "" if sigma is None else f" ± {sigma:.3g}"
+            name, unit = verdict.property.replace("_", " "), unit_of(verdict.property) or ""
+            lines.append(f"{name} {value:.6g}{spread} {unit}".rstrip())
+    for line in (*lines, *told.told.lines):
+        _console.print(line, markup=False, soft_wrap=True)
 
 
 @experiments.command(
-    epilog="[dim]Example:[/dim]  cloudseed experiments retract 17 runs/stiff-perovskites"
-    ' --reason "the wrong sample was loaded"'
+    epilog=example(
+        "cloudseed experiments retract 17 runs/stiff-perovskites"
+        ' --reason "the wrong sample was loaded"'
+    )
 )
 def retract(
-    experiment: What,
+    experiment: Experiment,
     reason: Reason,
     campaign: Where = None,
     by: By = None,
     json: AsJson = False,
 ) -> None:
     """Take back a result: it stays in the ledger, teaches no model, and marks decisions."""
-    from cloudseed.loop import Workspace, campaign_of
     from cloudseed.loop.amending import retract as take_back
     from cloudseed.loop.explaining import find_experiment
-    from cloudseed.loop.workspace import reading
 
-    workspace = Workspace.find(campaign)
-    with reading(workspace) as ledger:
-        row, _ = campaign_of(ledger, workspace)
-        found = find_experiment(ledger, row.id, experiment)
-        done = take_back(ledger, row.id, found, _signed(reason, by))
+    with opened(campaign) as asked:
+        found = find_experiment(asked.ledger, asked.row.id, experiment)
+        done = take_back(asked.ledger, asked.row.id, found, _signed(reason, by))
     _show(done, "retracted", as_json=json)
 
 
 @experiments.command(
-    epilog="[dim]Example:[/dim]  cloudseed experiments correct 17 runs/stiff-perovskites"
-    ' --value "band_gap=1.21 eV" --sigma band_gap=0.05 --reason "recalibrated"'
+    epilog=example(
+        "cloudseed experiments correct 17 runs/stiff-perovskites"
+        ' --value "band_gap=1.21 eV" --sigma band_gap=0.05 --reason "recalibrated"'
+    )
 )
 def correct(  # noqa: PLR0917  Typer passes options by name
-    experiment: What,
+    experiment: Experiment,
     value: Annotated[
         list[str], typer.Option(help='PROPERTY=VALUE [UNIT], for instance "band_gap=1.21 eV".')
     ],
@@ -83,17 +98,13 @@ def correct(  # noqa: PLR0917  Typer passes options by name
     json: AsJson = False,
 ) -> None:
     """Replace measured values: the old ones stay in the ledger, and decisions are marked."""
-    from cloudseed.loop import Workspace, campaign_of
     from cloudseed.loop.amending import correct as put_right
     from cloudseed.loop.explaining import find_experiment
-    from cloudseed.loop.workspace import reading
 
     values = _values(value, sigma or [])
-    workspace = Workspace.find(campaign)
-    with reading(workspace) as ledger:
-        row, _ = campaign_of(ledger, workspace)
-        found = find_experiment(ledger, row.id, experiment)
-        done = put_right(ledger, row.id, found, values, _signed(reason, by))
+    with opened(campaign) as asked:
+        found = find_experiment(asked.ledger, asked.row.id, experiment)
+        done = put_right(asked.ledger, asked.row.id, found, values, _signed(reason, by))
     _show(done, "corrected", as_json=json)
 
 
@@ -131,10 +142,7 @@ def _number(text: str) -> float:
 def _signed(reason: str, by: str | None) -> str:
     if not reason.strip():
         return reason
-    try:
-        who = by or getpass.getuser()
-    except (KeyError, OSError):
-        who = ""
+    who = by or user()
     return f"{reason} (by {who})" if who else reason
 
 

@@ -8,12 +8,12 @@ from typing import Annotated, Literal
 import typer
 
 from cloudseed.cli import labs
+from cloudseed.cli.options import AsJson, example
 
 __all__ = ["lab"]
 
 lab = typer.Typer(no_args_is_help=True, help="Connect labs, and prove that they keep the contract.")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 Adapter = Annotated[
     str, typer.Argument(metavar="ADAPTER", help='An adapter\'s name, or "module:Class".')
 ]
@@ -26,23 +26,19 @@ Config = Annotated[
 ]
 
 
-def _example(text: str) -> str:
-    return f"[dim]Example:[/dim]  {text}"
-
-
-@lab.command("list", epilog=_example("cloudseed lab list"))
+@lab.command("list", epilog=example("cloudseed lab list"))
 def list_(json: AsJson = False) -> None:
     """List the installed lab adapters."""
     labs.list_labs(as_json=json)
 
 
-@lab.command(epilog=_example("cloudseed lab describe mlip"))
+@lab.command(epilog=example("cloudseed lab describe mlip"))
 def describe(adapter: Adapter, config: Config = None, json: AsJson = False) -> None:
     """Say what a lab can measure, its limits, and what it promises."""
     labs.describe(adapter, config, as_json=json)
 
 
-@lab.command(epilog=_example("cloudseed lab check our_furnace:FurnaceLab --config furnace.yaml"))
+@lab.command(epilog=example("cloudseed lab check our_furnace:FurnaceLab --config furnace.yaml"))
 def check(
     adapter: Adapter,
     config: Config = None,
@@ -61,7 +57,7 @@ def check(
     labs.check(adapter, config, only or [], badge, as_json=json)
 
 
-@lab.command(epilog=_example("cloudseed lab new furnace"))
+@lab.command(epilog=example("cloudseed lab new furnace"))
 def new(
     name: Annotated[str, typer.Argument(help="A name such as furnace.")],
     out: Annotated[
@@ -72,7 +68,7 @@ def new(
     labs.new(name, out)
 
 
-@lab.command(epilog=_example('cloudseed lab report JOB "bulk_modulus=171.2±3 GPa"'))
+@lab.command(epilog=example('cloudseed lab report JOB "bulk_modulus=171.2±3 GPa"'))
 def report(  # noqa: PLR0917  Typer passes options by name
     job: Annotated[
         str | None, typer.Argument(help="The job, as on its sheet; without it, list the open ones.")
@@ -102,7 +98,7 @@ def report(  # noqa: PLR0917  Typer passes options by name
         labs.report(where, job, values or [], outcome, reason)
 
 
-@lab.command(epilog=_example("cloudseed lab serve mlip --config serve.yaml --folder lab"))
+@lab.command(epilog=example("cloudseed lab serve mlip --config serve.yaml --folder lab"))
 def serve(
     adapter: Adapter,
     config: Annotated[
@@ -116,7 +112,7 @@ def serve(
     labs.serve(adapter, config, folder)
 
 
-@lab.command(epilog=_example("cloudseed lab key agent.key"))
+@lab.command(epilog=example("cloudseed lab key agent.key"))
 def key(file: Annotated[Path, typer.Argument(help="A new file.")]) -> None:
     """Make a secret for the gateway, in a file that only you can read."""
     labs.make_key(file)

@@ -191,7 +191,12 @@ def _lines(can: LabDescription) -> list[tuple[str, str]]:
         lines.append(("temperatures", "{:g} to {:g} K".format(*can.temperatures)))
     if can.shelf is not None:
         lines.append(("shelf", ", ".join(p.formula for p in can.shelf) or "empty"))
+    if can.gases is not None:
+        lines.append(("gases", ", ".join(can.gases) or "none"))
     lines += [("takes", _spread(can.duration)), ("costs", _spread(can.cost))]
+    for name, duration in sorted(can.durations.items()):
+        cost = f"; {_spread(can.costs[name])}" if name in can.costs else ""
+        lines.append((f"adds {name}", _spread(duration) + cost))
     lines.append(("can also", ", ".join(sorted(f.value for f in can.features)) or "nothing"))
     return lines
 

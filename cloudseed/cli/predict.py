@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cloudseed.cli.options import AsJson, EncoderName, MaterialFiles, SkipBad, example
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -15,9 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EPILOG", "predict"]
 
-EPILOG = (
-    "[dim]Example:[/dim]  cloudseed predict heat-capacity SrTiO3.cif --temperature 100:1000:50"
-    " --plot cv.png"
+EPILOG = example(
+    "cloudseed predict heat-capacity SrTiO3.cif --temperature 100:1000:50 --plot cv.png"
 )
 
 
@@ -25,14 +26,7 @@ def predict(  # noqa: PLR0917  Typer passes options by name
     property: Annotated[  # noqa: A002  the argument's name
         str, typer.Argument(help="For instance band-gap, or heat-capacity@500K.")
     ],
-    files: Annotated[
-        list[Path],
-        typer.Argument(
-            help="CIF, POSCAR or extended XYZ files, folders of them, or CSVs with a column `cif`"
-            " or `scope`.",
-            show_default=False,
-        ),
-    ],
+    files: MaterialFiles,
     temperature: Annotated[
         str | None,
         typer.Option(
@@ -44,13 +38,9 @@ def predict(  # noqa: PLR0917  Typer passes options by name
         Path | None,
         typer.Option(help="Draw values against temperature (PNG, SVG).", show_default=False),
     ] = None,
-    encoder: Annotated[
-        str, typer.Option(help="A shipped name, a folder, or a hub id.")
-    ] = "cloud-small",
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out materials that cannot be used.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    encoder: EncoderName = "cloud-small",
+    skip_bad: SkipBad = False,
+    json: AsJson = False,
 ) -> None:
     """Predict a property of crystals, with uncertainty and a flag on what is unlike known ones."""
     from rich.console import Console

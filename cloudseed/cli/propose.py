@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.cli import propose_options as option  # noqa: TC001  Typer reads them
+from cloudseed.cli.options import AsJson  # noqa: TC001
 from cloudseed.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def propose(  # noqa: PLR0917  Typer passes options by name
     explain: option.Explain = None,
     seed: option.Seed = 0,
     workers: option.Workers = None,
-    json: option.AsJson = False,
+    json: AsJson = False,
 ) -> None:
     """Propose new crystals from parents by substitution, likeliest first, each with its papers."""
     if explain is not None and not parents and not listed:

@@ -9,7 +9,6 @@ import typer
 
 __all__ = [
     "Allow",
-    "AsJson",
     "Chemistry",
     "Dialect",
     "Disorder",
@@ -226,4 +225,3 @@ Workers = Annotated[
         min=1, help="Processes that work at the same time.", show_default="as many as pay"
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]

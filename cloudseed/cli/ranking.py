@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cloudseed.cli.options import AsJson, EncoderName, NoHeads, SkipBad, example
 from cloudseed.errors import UsageError
 
 if TYPE_CHECKING:
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EPILOG", "rank"]
 
-EPILOG = (
-    '[dim]Example:[/dim]  cloudseed rank --pool new.csv --measured done.csv --objective "max pugh"'
+EPILOG = example(
+    'cloudseed rank --pool new.csv --measured done.csv --objective "max pugh"'
     ' --derived "pugh=shear_modulus / bulk_modulus"'
     ' --constraint "formation_energy <= -2.0 eV/atom"'
 )
@@ -54,21 +55,14 @@ def rank(  # noqa: PLR0917  Typer passes options by name
     out: Annotated[
         Path | None, typer.Option(help="Write the whole table to this CSV.", show_default=False)
     ] = None,
-    encoder: Annotated[
-        str, typer.Option(help="A shipped name, a folder, or a hub id.")
-    ] = "cloud-small",
+    encoder: EncoderName = "cloud-small",
     features: Annotated[
         str, typer.Option(help="What the models see; the first tells what is near.")
     ] = "embedding,elements",
-    no_heads: Annotated[
-        bool,
-        typer.Option("--no-heads", help="Leave out what the encoder's own heads predict."),
-    ] = False,
+    no_heads: NoHeads = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out structures that cannot be used.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    skip_bad: SkipBad = False,
+    json: AsJson = False,
 ) -> None:
     """Rank candidates by what was measured on others, with uncertainty; needs no campaign."""
     from rich.console import Console

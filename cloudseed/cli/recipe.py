@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - Typer reads it
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from cloudseed.cli.commands import print_json
-from cloudseed.errors import InputError, UnitError
+from cloudseed.cli.options import AsJson, example
+from cloudseed.errors import InputError, UnitError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cloudseed.lab_adapters.recipes import Peak
+    from cloudseed.lab_adapters.recipes import Peak, Rank
 
 __all__ = ["EPILOG", "recipe"]
 
-EPILOG = '[dim]Example:[/dim]  cloudseed recipe SrTiO3 --shelf shelf.yaml --mass "5 g"'
+EPILOG = example('cloudseed recipe SrTiO3 --shelf shelf.yaml --mass "5 g"')
 
 _console = Console(highlight=False)
 
@@ -33,12 +34,16 @@ def recipe(  # noqa: PLR0917  Typer passes options by name
         Path | None,
         typer.Option(help="A structure file, for the expected XRD pattern.", show_default=False),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    rank: Annotated[
+        str, typer.Option(help="The best first by `cost`, or by `supply`: the most driven.")
+    ] = "cost",
+    json: AsJson = False,
 ) -> None:
     """Print solid-state routes: masses, firing, gas, and the hash that an approval is bound to."""
     from cloudseed.lab_adapters.recipes import read_shelf, routes
 
-    found = routes(formula, read_shelf(shelf), _grams(mass), top=top)
+    found = routes(formula, read_shelf(shelf), _grams(mass), top=top, rank=_rank(rank))
+    most = max((r.supply for r in found if r.supply is not None), default=0.0)
     peaks = () if structure is None else _pattern(structure, formula)
     if json:
         pattern = [{"two_theta": p.angle, "height": p.height, "hkl": p.indices} for p in peaks]
@@ -55,12 +60,30 @@ def recipe(  # noqa: PLR0917  Typer passes options by name
             f"   heat to {heat.temperature:g} K under {heat.gas} for {heat.hours:g} h",
             f"   because: {heat.basis}; {heat.gas_basis}",
             *(f"   note: {note}" for note in route.notes),
+            *_driven(route.supply, most),
             f"   sha256 {route.sha256}",
         ]
         for line in lines:
             _console.print(line, markup=False, soft_wrap=True)
     if peaks:
         _console.print(_table(peaks))
+
+
+def _rank(text: str) -> Rank:
+    from cloudseed.lab_adapters.recipes import Rank
+
+    if text not in get_args(Rank):
+        raise UsageError(f"Routes have no {text!r}.", hint=f"Say {' or '.join(get_args(Rank))}.")
+    return cast("Rank", text)
+
+
+def _driven(supply: float | None, most: float) -> list[str]:
+    """Returns how a route stands to the one that is driven most."""
+    if supply is None:
+        return []
+    behind = most - supply
+    words = "" if behind < 0.5 else f"{behind:.0f} kJ/mol less driven than "
+    return [f"   {words}the most driven of these, at 1100 degC and 1 bar of gases"]
 
 
 def _grams(text: str) -> float:

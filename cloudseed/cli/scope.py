@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from cloudseed.cli.options import AsJson, example
 from cloudseed.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EPILOG", "Files", "SkipBad", "refuse_bad", "scope"]
 
-EPILOG = "[dim]Example:[/dim]  cloudseed scope structures/ SrTiO3.cif --dialect canonical"
+EPILOG = example("cloudseed scope structures/ SrTiO3.cif --dialect canonical")
 
 Files = Annotated[
     list[Path],
@@ -50,7 +51,7 @@ def scope(  # noqa: PLR0917  Typer passes options by name
     ] = None,
     jobs: Annotated[int, typer.Option(min=0, help="Cores to use; 0 for all.")] = 0,
     skip_bad: SkipBad = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON for machines.")] = False,
+    json: AsJson = False,
 ) -> None:
     """Write crystals as SCOPE strings: symmetry, Wyckoff positions, composition."""
     from cloudseed.cli.progress import progress_bar

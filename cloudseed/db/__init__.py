@@ -1,8 +1,12 @@
-"""What was known, decided, sent and measured, in SQL; `protocols.py` tells this part."""
+"""What was known, decided, sent and measured, in SQL.
+
+`protocols.py` tells this part; `rows.py` and `states.py` have what goes in and comes out.
+"""
 
 from cloudseed.db.backups import Backup, backup
 from cloudseed.db.ledger import SqlLedger, open_ledger
-from cloudseed.db.protocols import (
+from cloudseed.db.protocols import Ledger
+from cloudseed.db.rows import (
     PERSON,
     AmendmentRow,
     CampaignRow,
@@ -11,10 +15,8 @@ from cloudseed.db.protocols import (
     DecisionRow,
     EventRow,
     ExperimentRow,
-    ExperimentState,
     LabHealthRow,
     LeaseRow,
-    Ledger,
     MeasurementRow,
     NewCandidate,
     NewCharge,
@@ -25,9 +27,9 @@ from cloudseed.db.protocols import (
     Overview,
     ProposalRow,
     Spending,
-    Wish,
 )
 from cloudseed.db.schema import SchemaState, check, rehearse, upgrade
+from cloudseed.db.states import ExperimentState, Wish
 
 __all__ = [
     "PERSON",

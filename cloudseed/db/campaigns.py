@@ -11,7 +11,7 @@ from cloudseed.db import events
 from cloudseed.db.columns import canonical, now
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import Campaign
-from cloudseed.db.protocols import CampaignRow, Claim
+from cloudseed.db.rows import CampaignRow, Claim
 from cloudseed.errors import LedgerError, StaleWorkerError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import Candidate, Embedding, Experiment, Structure
-from cloudseed.db.protocols import CandidateRow
+from cloudseed.db.rows import CandidateRow
 from cloudseed.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim, NewCandidate
+    from cloudseed.db.rows import Claim, NewCandidate
 
 __all__ = ["add", "by_id", "count", "get_embeddings", "papers", "put_embeddings", "root", "rows"]
 

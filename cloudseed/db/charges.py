@@ -14,7 +14,7 @@ from cloudseed.db import events
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import Charge
-from cloudseed.db.protocols import NewCharge, Spending
+from cloudseed.db.rows import NewCharge, Spending
 from cloudseed.errors import LedgerError
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from cloudseed.db.engine import Database
-    from cloudseed.db.protocols import CampaignRow, Claim, LeaseRow
+    from cloudseed.db.rows import CampaignRow, Claim, LeaseRow
 
 __all__ = ["claimed"]
 

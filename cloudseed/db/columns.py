@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import REAL, BigInteger, Boolean, DateTime, Double, Integer, Text
 from sqlalchemy.types import TypeDecorator
 
-from cloudseed.db.protocols import ExperimentState
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError
 
 if TYPE_CHECKING:

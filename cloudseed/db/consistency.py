@@ -32,17 +32,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-__all__ = ["disagreements", "notices"]
-
-
-def disagreements(session: Session) -> Iterator[str]:
-    """Yields one sentence per disagreement; none if all agree."""
-    yield from _campaigns(session)
-    yield from _decisions(session)
-    yield from _choices(session)
-    yield from _values(session)
-    yield from _withdrawals(session)
-    yield from _orphans(session)
+__all__ = ["CHECKS", "notices"]
 
 
 def notices(session: Session) -> Iterator[str]:
@@ -89,9 +79,8 @@ def _campaigns(session: Session) -> Iterator[str]:
 
 def _decisions(session: Session) -> Iterator[str]:
     """Decisions are numbered without gaps, stand in the log, and were made on what is there."""
-    measured = _by_campaign(
-        session, select(Experiment.campaign_id, Measurement.id).join(Measurement)
-    )
+    known = _by_campaign(session, select(Experiment.campaign_id, Measurement.id).join(Measurement))
+    measured = {campaign_id: sorted(ids) for campaign_id, ids in known.items()}
     lines = {
         data["decision_id"]: data
         for data in session.scalars(select(Event.data).where(Event.kind == EventKind.DECIDED.value))
@@ -111,9 +100,10 @@ def _decisions(session: Session) -> Iterator[str]:
         line = lines.pop(row.id, None)
         if line is None or line["experiments"] != asked.get(row.id, []):
             yield f"Decision {row.id} asks for other experiments than its log tells."
-        lost = set(decisions.observed_by(row)) - measured.get(row.campaign_id, set())
-        if lost:
-            yield f"Decision {row.id} was made on {len(lost)} measurements that are not there."
+        observed = decisions.observed_by(row)
+        gone = len(observed) - observed.among(measured.get(row.campaign_id, []))
+        if gone:
+            yield f"Decision {row.id} was made on {gone} measurements that are not there."
         pending.setdefault(row.campaign_id, set()).update(row.pending)
     for decision_id in lines:
         yield f"The log tells of decision {decision_id}, which is not there."
@@ -206,7 +196,8 @@ def _withdrawals(session: Session) -> Iterator[str]:
     if not gone and not marks:
         return
     for row in session.scalars(select(Decision).execution_options(yield_per=100)):
-        if gone.intersection(decisions.observed_by(row)) != marks.get(row.id, set()):
+        observed = decisions.observed_by(row)
+        if {i for i in gone if i in observed} != marks.get(row.id, set()):
             yield f"The marks of decision {row.id} are not what it was made on and was withdrawn."
 
 
@@ -229,3 +220,7 @@ def _orphans(session: Session) -> Iterator[str]:
     for encoder_id, least, most in session.execute(lengths):
         if least != most:
             yield f"Embeddings of the encoder {encoder_id[:16]} have different lengths."
+
+
+CHECKS = (_campaigns, _decisions, _choices, _values, _withdrawals, _orphans)
+"""Each yields one sentence per disagreement; none if all agree."""

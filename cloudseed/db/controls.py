@@ -11,13 +11,15 @@ from cloudseed.db import events
 from cloudseed.db.campaigns import by_id, fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
+from cloudseed.db.listening import hint
 from cloudseed.db.models import Control, LabHealth
-from cloudseed.db.protocols import LabHealthRow, Wish
+from cloudseed.db.rows import LabHealthRow
+from cloudseed.db.states import Wish
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim
+    from cloudseed.db.rows import Claim
 
 __all__ = ["health", "record_health", "wish", "wished"]
 
@@ -35,6 +37,7 @@ def wish(session: Session, campaign_id: int, wanted: Wish, reason: str) -> None:
         return
     found.wish, found.reason, found.asked_at = wanted.value, reason, now()
     events.append(session, campaign_id, EventKind.WISHED, wish=wanted.value, reason=reason)
+    hint(session, campaign_id)
 
 
 def wished(session: Session, campaign_id: int) -> tuple[Wish, str]:

@@ -12,8 +12,10 @@ from cloudseed.db import events, outbox
 from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
+from cloudseed.db.ids import Ids
 from cloudseed.db.models import REPLANNABLE, Candidate, Decision, Experiment, Proposal
-from cloudseed.db.protocols import DecisionRow, ExperimentState, ProposalRow
+from cloudseed.db.rows import DecisionRow, ProposalRow
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim, NewDecision, NewExperiment
+    from cloudseed.db.rows import Claim, NewDecision, NewExperiment
 
 __all__ = ["by_id", "observed_by", "proposals", "record", "rows"]
 
@@ -40,7 +42,7 @@ def record(session: Session, claim: Claim, new: NewDecision) -> DecisionRow:
         seed=new.seed,
         pool_sha=new.pool_sha,
         pending=[int(i) for i in new.pending],
-        observed=_packed(new.observed),
+        observed=Ids.of(new.observed).to_json(),
         encoder_id=new.encoder_id,
         model=dict(new.model),
         notes=list(new.notes),
@@ -211,30 +213,9 @@ def _experiment(decision: Decision, new: NewExperiment, at: datetime) -> Experim
     )
 
 
-def _packed(ids: Sequence[int]) -> Any:
-    """Returns ids as runs where they ascend, else as they are.
-
-    Each decision is made on all measurements so far: written out, a campaign's decisions would take
-    space by the square of its length.
-    """
-    whole = [int(i) for i in ids]
-    runs: list[list[int]] = []
-    for i in whole:
-        if runs and i <= runs[-1][1]:
-            return whole
-        if runs and i == runs[-1][1] + 1:
-            runs[-1][1] = i
-        else:
-            runs.append([i, i])
-    return {"runs": runs} if 2 * len(runs) < len(whole) else whole
-
-
-def observed_by(decision: Decision) -> tuple[int, ...]:
+def observed_by(decision: Decision) -> Ids:
     """Returns the ids of the measurements that a decision was made on."""
-    stored = decision.observed
-    if isinstance(stored, dict):
-        return tuple(i for first, last in stored["runs"] for i in range(first, last + 1))
-    return tuple(stored)
+    return Ids.stored(decision.observed)
 
 
 def _row(d: Decision) -> DecisionRow:

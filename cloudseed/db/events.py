@@ -9,7 +9,7 @@ from sqlalchemy import func, insert, select
 
 from cloudseed.db.columns import now
 from cloudseed.db.models import Event
-from cloudseed.db.protocols import EventRow
+from cloudseed.db.rows import EventRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -10,8 +10,10 @@ from cloudseed.db import charges, events, outbox
 from cloudseed.db.campaigns import fenced, locked
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
+from cloudseed.db.listening import hint
 from cloudseed.db.models import Attempt, Campaign, Experiment, Outbox
-from cloudseed.db.protocols import ExperimentRow, ExperimentState, OutboxItem
+from cloudseed.db.rows import ExperimentRow, OutboxItem
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError, TransitionError
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim, NewCharge
+    from cloudseed.db.rows import Claim, NewCharge
 
 __all__ = [
     "acknowledge",
@@ -77,6 +79,7 @@ def next_to_send(
     *,
     lab: str | None = None,
     reserve: Sequence[NewCharge] = (),
+    request: Mapping[str, Any] | None = None,
 ) -> OutboxItem | None:
     """Takes a waiting outbox row, moves its experiment to `sending`, opens an attempt."""
     campaign = fenced(session, claim)
@@ -99,6 +102,8 @@ def next_to_send(
     experiment.attempt = attempt.n
     if lab is not None:
         intent.lab = experiment.lab = lab
+    if request is not None:
+        experiment.request = dict(request)
     charges.reserve(session, experiment, reserve)
     move(session, experiment, _S.SENDING, lab=experiment.lab)
     return OutboxItem(_row(experiment, attempt), attempt.id, attempt.epoch)
@@ -144,6 +149,7 @@ def resolve(
     if handle is not None and attempt is not None:
         _record_handle(session, experiment, attempt, handle)
     move(session, experiment, state, reason=reason, unsent=state is _S.PLANNED, by="a person")
+    hint(session, campaign_id)
 
 
 def acknowledge(session: Session, claim: Claim, item: OutboxItem, handle: str) -> None:
@@ -182,6 +188,7 @@ def transition(
     *,
     delay: float = 0.0,
     unsent: bool = False,
+    told: Mapping[str, Any] | None = None,
 ) -> None:
     """Moves an experiment to another state."""
     experiment = owned(session, claim, experiment_id)
@@ -191,6 +198,8 @@ def transition(
             hint="Call `next_to_send`.",
             experiment_id=experiment_id,
         )
+    if told is not None:
+        experiment.details = {**experiment.details, **told}
     move(session, experiment, state, reason=reason, delay=delay, unsent=unsent)
 
 

@@ -9,11 +9,12 @@ from sqlalchemy import select
 from cloudseed.db.events import EventKind
 from cloudseed.db.inbox import measurement_rows
 from cloudseed.db.models import Decision, Event, Measurement
-from cloudseed.db.protocols import EventRow, ExperimentState, MeasurementRow
+from cloudseed.db.rows import EventRow, MeasurementRow
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
 
     from sqlalchemy.orm import Session
 
@@ -55,7 +56,7 @@ def pool_before(session: Session, decision_id: int) -> int:
     return sum(int(data["added"]) for data in session.scalars(grown))
 
 
-def measured(session: Session, ids: Sequence[int]) -> list[MeasurementRow]:
+def measured(session: Session, ids: Iterable[int]) -> list[MeasurementRow]:
     """Returns measurements by id, in order of recording, whether or not they still stand."""
     rows: list[MeasurementRow] = []
     ordered = sorted(set(ids))

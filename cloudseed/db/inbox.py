@@ -18,8 +18,10 @@ from cloudseed.db import charges, events, experiments, withdrawals
 from cloudseed.db.campaigns import fenced
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
+from cloudseed.db.listening import hint
 from cloudseed.db.models import Attempt, Experiment, Inbox, InboxConflict, Measurement, Withdrawal
-from cloudseed.db.protocols import PERSON, ExperimentState, MeasurementRow
+from cloudseed.db.rows import PERSON, MeasurementRow
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError, TransitionError, UnitError
 from cloudseed.units import unit_of
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim, NewMeasurement
+    from cloudseed.db.rows import Claim, NewMeasurement
 
 __all__ = [
     "MessageOutcome",
@@ -79,6 +81,7 @@ def receive(
 def tell(session: Session, campaign_id: int, *, message_id: str, key: str, raw: bytes) -> int:
     """Commits what a person says, without a claim; returns its inbox id."""
     message, _ = _take_in(session, campaign_id, lab=PERSON, message_id=message_id, key=key, raw=raw)
+    hint(session, campaign_id)
     return message.id
 
 
@@ -182,17 +185,18 @@ def correct(
         old = [withdrawals.standing(session, experiment.id, m.property)[-1:] for m in measured]
         outcome = MessageOutcome.APPLIED if measured and all(old) else MessageOutcome.NOTED
         if outcome is MessageOutcome.APPLIED:
-            for ordinal, (new, (row,)) in enumerate(zip(measured, old, strict=True)):
-                source = (message.id, ordinal)
-                made = _record(
+            replaced = {
+                row.id: _record(
                     session,
                     experiment,
                     new,
                     attempt_id=row.attempt_id,
-                    source=source,
+                    source=(message.id, ordinal),
                     supersedes=row.id,
                 )
-                withdrawals.withdraw(session, experiment, row, reason=reason, superseded_by=made)
+                for ordinal, (new, (row,)) in enumerate(zip(measured, old, strict=True))
+            }
+            withdrawals.withdraw(session, experiment, replaced, reason)
     _mark_read(session, message, experiment, outcome, state=None, reason=reason)
 
 

@@ -25,7 +25,7 @@ from cloudseed.db.campaigns import fenced, locked
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
 from cloudseed.db.models import Campaign, Lease
-from cloudseed.db.protocols import Claim, LeaseRow
+from cloudseed.db.rows import Claim, LeaseRow
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.db import (
@@ -26,16 +26,17 @@ from cloudseed.db import (
     withdrawals,
 )
 from cloudseed.db.engine import Database, locate
+from cloudseed.db.listening import Listener
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
 
     import numpy as np
     import numpy.typing as npt
 
-    from cloudseed.db.protocols import (
+    from cloudseed.db.rows import (
         AmendmentRow,
         CampaignRow,
         CandidateRow,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
         DecisionRow,
         EventRow,
         ExperimentRow,
-        ExperimentState,
         LabHealthRow,
         LeaseRow,
         MeasurementRow,
@@ -55,8 +55,9 @@ if TYPE_CHECKING:
         Overview,
         ProposalRow,
         Spending,
-        Wish,
     )
+    from cloudseed.db.states import ExperimentState, Wish
+    from cloudseed.db.verify import Progress
 
 __all__ = ["SqlLedger", "open_ledger"]
 
@@ -151,6 +152,12 @@ class SqlLedger:
         """Returns what is wished, and why."""
         with self._database.reading() as session:
             return controls.wished(session, campaign_id)
+
+    @contextmanager
+    def listening(self, campaign_id: int) -> Iterator[Callable[[float], bool]]:
+        """Gives what waits so many seconds, or until people tell the engine something."""
+        with closing(Listener(self._database, campaign_id)) as listener:
+            yield listener.wait
 
     def record_encoder(self, claim: Claim, name: str, encoder_id: str) -> None:
         """Records that the campaign goes on with another encoder."""
@@ -274,10 +281,13 @@ class SqlLedger:
         *,
         lab: str | None = None,
         reserve: Sequence[NewCharge] = (),
+        request: Mapping[str, Any] | None = None,
     ) -> OutboxItem | None:
         """Takes the oldest planned experiment, moves it to `sending`, opens an attempt."""
         with self._database.writing("take") as session:
-            return experiments.next_to_send(session, claim, experiment_id, lab=lab, reserve=reserve)
+            return experiments.next_to_send(
+                session, claim, experiment_id, lab=lab, reserve=reserve, request=request
+            )
 
     def unacknowledged(self, claim: Claim) -> list[OutboxItem]:
         """Returns what is in state `sending`: sent or not, a crash hides which."""
@@ -298,11 +308,12 @@ class SqlLedger:
         *,
         delay: float = 0.0,
         unsent: bool = False,
+        told: Mapping[str, Any] | None = None,
     ) -> None:
         """Moves an experiment to another state; an open attempt closes where it must."""
         with self._database.writing("transition") as session:
             experiments.transition(
-                session, claim, experiment_id, state, reason, delay=delay, unsent=unsent
+                session, claim, experiment_id, state, reason, delay=delay, unsent=unsent, told=told
             )
 
     def resolve(
@@ -417,10 +428,10 @@ class SqlLedger:
         with self._database.writing() as session:
             safety.record_word(session, campaign_id, experiment_id, data)
 
-    def safety_log(self, campaign_id: int) -> list[EventRow]:
+    def safety_log(self, campaign_id: int, after: int = 0) -> list[EventRow]:
         """Returns checks, people's words and wishes, oldest first."""
         with self._database.reading() as session:
-            return safety.log(session, campaign_id)
+            return safety.log(session, campaign_id, after)
 
     def overview(self, campaign_id: int) -> Overview:
         """Returns a campaign in a few numbers, fast however many experiments it has."""
@@ -466,7 +477,7 @@ class SqlLedger:
         with self._database.reading() as session:
             return history.pool_before(session, decision_id)
 
-    def measured(self, ids: Sequence[int]) -> list[MeasurementRow]:
+    def measured(self, ids: Iterable[int]) -> list[MeasurementRow]:
         """Returns measurements by id, in order of recording, whether or not they still stand."""
         with self._database.reading() as session:
             return history.measured(session, ids)
@@ -476,10 +487,10 @@ class SqlLedger:
         with self._database.reading() as session:
             return withdrawals.amendments(session, campaign_id)
 
-    def verify(self) -> list[str]:
+    def verify(self, progress: Progress = lambda *_: None) -> list[str]:
         """Returns what the ledger contradicts itself in, one sentence each; empty if sound."""
         with self._database.reading() as session:
-            return list(verify.contradictions(session))
+            return list(verify.contradictions(session, progress))
 
     def notices(self) -> list[str]:
         """Returns what is no contradiction but may want a look, one sentence each."""

@@ -32,7 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from cloudseed.db.columns import Flag, Id, Json, Moment, Real, Seed, State, Words
-from cloudseed.db.protocols import ExperimentState, Wish
+from cloudseed.db.states import ExperimentState, Wish
 
 __all__ = [
     "Attempt",

@@ -9,15 +9,16 @@ from sqlalchemy import select
 from cloudseed.db import events
 from cloudseed.db.campaigns import by_id, fenced
 from cloudseed.db.events import EventKind
+from cloudseed.db.listening import hint
 from cloudseed.db.models import Event
-from cloudseed.db.protocols import EventRow
+from cloudseed.db.rows import EventRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sqlalchemy.orm import Session
 
-    from cloudseed.db.protocols import Claim
+    from cloudseed.db.rows import Claim
 
 __all__ = ["log", "record_check", "record_word"]
 
@@ -38,13 +39,14 @@ def record_word(
     """Records what a person said."""
     by_id(session, campaign_id)
     events.append(session, campaign_id, EventKind.SAID, experiment_id=experiment_id, **data)
+    hint(session, campaign_id)
 
 
-def log(session: Session, campaign_id: int) -> list[EventRow]:
-    """Returns checks, words and wishes, oldest first."""
+def log(session: Session, campaign_id: int, after: int) -> list[EventRow]:
+    """Returns checks, words and wishes whose id is greater than `after`, oldest first."""
     query = (
         select(Event.id, Event.at, Event.kind, Event.experiment_id, Event.data)
-        .where(Event.campaign_id == campaign_id, Event.kind.in_(_KINDS))
+        .where(Event.campaign_id == campaign_id, Event.id > after, Event.kind.in_(_KINDS))
         .order_by(Event.id)
     )
     return [EventRow(*row) for row in session.execute(query)]

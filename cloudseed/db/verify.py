@@ -8,34 +8,40 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, func, select, text
 from sqlalchemy.exc import DatabaseError
 
-from cloudseed.db.consistency import disagreements
+from cloudseed.db.consistency import CHECKS
 from cloudseed.db.events import EventKind
 from cloudseed.db.experiments import SENT
 from cloudseed.db.models import Attempt, Candidate, Event, Experiment, Inbox, Measurement, Outbox
-from cloudseed.db.protocols import ExperimentState
+from cloudseed.db.states import ExperimentState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sqlalchemy.orm import Session
+
+    Progress = Callable[[str, int, int], None]
 
 __all__ = ["contradictions"]
 
 
-def contradictions(session: Session) -> Iterator[str]:
-    """Yields one sentence per contradiction; none if the ledger is sound."""
-    if session.get_bind().dialect.name == "sqlite":
-        damage = list(_pages(session))
-        yield from damage
-        if damage:
+def contradictions(session: Session, progress: Progress = lambda *_: None) -> Iterator[str]:
+    """Yields one sentence per contradiction; none if the ledger is sound.
+
+    Args:
+        session: A transaction that sees one state.
+        progress: Told a name, how many checks are done, and how many there are.
+    """
+    sqlite = session.get_bind().dialect.name == "sqlite"
+    checks = [*([_pages, _references] if sqlite else []), *_CHECKS, *CHECKS]
+    for done, check in enumerate(checks):
+        progress("checks", done, len(checks))
+        found = False
+        for contradiction in check(session):
+            found = True
+            yield contradiction
+        if found and check is _pages:
             # What stands in damaged pages proves nothing more, and reading it may fail.
             return
-        yield from _references(session)
-    yield from _lives(session)
-    yield from _attempts(session)
-    yield from _messages(session)
-    yield from _pools(session)
-    yield from disagreements(session)
 
 
 def _pages(session: Session) -> Iterator[str]:
@@ -160,3 +166,6 @@ def _pools(session: Session) -> Iterator[str]:
     for campaign_id, count, first, last in session.execute(query):
         if (first, last) != (0, count - 1):
             yield f"The pool of campaign {campaign_id} has gaps: {count} rows, {first} to {last}."
+
+
+_CHECKS = (_lives, _attempts, _messages, _pools)

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import exists, select
 
-from cloudseed.db import decisions, events
+from cloudseed.db import events
 from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
+from cloudseed.db.ids import Ids
 from cloudseed.db.models import Decision, DecisionMark, Event, Experiment, Measurement, Withdrawal
-from cloudseed.db.protocols import AmendmentRow, ExperimentState
+from cloudseed.db.rows import AmendmentRow
+from cloudseed.db.states import ExperimentState
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from sqlalchemy.orm import Session
 
 __all__ = ["amendments", "standing", "withdraw", "withdraw_all"]
@@ -39,35 +43,36 @@ def standing(session: Session, experiment_id: int, name: str | None = None) -> l
 def withdraw_all(session: Session, experiment: Experiment, reason: str) -> None:
     """Withdraws all that an experiment measured."""
     rows = standing(session, experiment.id)
-    for row in rows:
-        _withdraw(session, experiment, row, reason=reason)
-    _mark(session, experiment, {row.id for row in rows}, reason)
+    withdraw(session, experiment, {row.id: None for row in rows}, reason)
 
 
 def withdraw(
-    session: Session,
-    experiment: Experiment,
-    measurement: Measurement,
-    *,
-    reason: str,
-    superseded_by: int | None = None,
+    session: Session, experiment: Experiment, measured: Mapping[int, int | None], reason: str
 ) -> None:
-    """Withdraws one measurement and marks the decisions that were made on it."""
-    _withdraw(session, experiment, measurement, reason=reason, superseded_by=superseded_by)
-    _mark(session, experiment, {measurement.id}, reason)
+    """Withdraws measurements of an experiment and marks the decisions that were made on them.
+
+    Args:
+        session: A writing transaction.
+        experiment: The experiment.
+        measured: Id of a measurement -> id of what stands instead, if anything does.
+        reason: Why.
+    """
+    for number, superseded_by in measured.items():
+        _withdraw(session, experiment, number, reason=reason, superseded_by=superseded_by)
+    _mark(session, experiment, measured, reason)
 
 
 def _withdraw(
     session: Session,
     experiment: Experiment,
-    measurement: Measurement,
+    measurement_id: int,
     *,
     reason: str,
-    superseded_by: int | None = None,
+    superseded_by: int | None,
 ) -> None:
     session.add(
         Withdrawal(
-            measurement_id=measurement.id,
+            measurement_id=measurement_id,
             superseded_by=superseded_by,
             reason=reason,
             retracted_at=now(),
@@ -79,18 +84,25 @@ def _withdraw(
         experiment.campaign_id,
         EventKind.WITHDRAWN,
         experiment_id=experiment.id,
-        measurement_id=measurement.id,
+        measurement_id=measurement_id,
         superseded_by=superseded_by,
         reason=reason,
     )
 
 
-def _mark(session: Session, experiment: Experiment, withdrawn: set[int], reason: str) -> None:
+def _mark(
+    session: Session, experiment: Experiment, withdrawn: Collection[int], reason: str
+) -> None:
     """Marks the decisions that were made on what is withdrawn; they are read once."""
     at = now()
-    made = select(Decision).where(Decision.campaign_id == experiment.campaign_id)
-    for decision in session.scalars(made.execution_options(yield_per=100)):
-        for number in sorted(withdrawn.intersection(decisions.observed_by(decision))):
+    made = (
+        select(Decision.id, Decision.step, Decision.observed)
+        .where(Decision.campaign_id == experiment.campaign_id)
+        .order_by(Decision.id)
+    )
+    for decision in session.execute(made).all():
+        observed = Ids.stored(decision.observed)
+        for number in sorted(i for i in withdrawn if i in observed):
             session.add(
                 DecisionMark(
                     decision_id=decision.id,

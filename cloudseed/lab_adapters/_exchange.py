@@ -23,14 +23,12 @@ from cloudseed.lab_adapters._result_rows import LARGEST, outcome_of, read_rows
 from cloudseed.lab_adapters._settings import LabSettings
 from cloudseed.lab_adapters._store import Job, JobStore, handle_of, write_whole
 from cloudseed.lab_adapters._stored import STORED_FEATURES, StoredLab
-from cloudseed.lab_adapters.base import reasons_against
 from cloudseed.lab_adapters.protocols import (
     DeliveryClass,
     Estimate,
-    FailureKind,
     LabDescription,
-    Validation,
 )
+from cloudseed.lab_adapters.recipes import read_shelf
 from cloudseed.lab_adapters.reporting import UNITS
 
 if TYPE_CHECKING:
@@ -61,6 +59,9 @@ class ExchangeSettings(LabSettings):
         default=None, gt=0, description="Days an experiment usually takes, if known."
     )
     simulated: bool = Field(default=False, description="Whether it only rehearses.")
+    shelf: Path | None = Field(
+        default=None, description="YAML with the `precursors` and `gases` that it has."
+    )
 
 
 class ExchangeLab(StoredLab):
@@ -69,12 +70,16 @@ class ExchangeLab(StoredLab):
     Args:
         settings: What the owner set.
         workdir: Where submissions and results are kept.
+
+    Raises:
+        InputError: If there is a shelf that cannot be read.
     """
 
     def __init__(self, settings: ExchangeSettings, workdir: Path) -> None:
         super().__init__(JobStore(workdir))
         self.settings = settings
         self.folder = settings.path or workdir / "exchange"
+        self._shelf = None if settings.shelf is None else read_shelf(settings.shelf)
         self._stuck: set[Path] = set()
 
     def describe(self) -> LabDescription:
@@ -89,13 +94,9 @@ class ExchangeLab(StoredLab):
             elements=None if elements is None else frozenset(elements),
             duration=None if days is None else Estimate(days, 2 * days, "day"),
             features=STORED_FEATURES,
+            shelf=None if self._shelf is None else self._shelf.told,
+            gases=None if self._shelf is None else self._shelf.gases,
         )
-
-    def validate(self, request: ExperimentRequest) -> Validation:
-        """Refuses unknown properties and elements."""
-        reasons = reasons_against(self.describe(), request)
-        failure = FailureKind.REJECTED_CAPABILITY if reasons else None
-        return Validation(not reasons, reasons, failure=failure)
 
     def submit(self, request: ExperimentRequest) -> str:
         """Puts an order into the folder; the same key again puts none.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -41,7 +42,11 @@ class RemoteSettings(LabSettings):
 
 
 def filled(value: Any, request: ExperimentRequest) -> Any:
-    """Returns plain values with `{formula}`, `{key}`, `{cif}` and `{properties}` filled in."""
+    """Returns plain values with `{formula}`, `{key}`, `{cif}` and the like filled in.
+
+    `{properties}` are joined by commas; `{recipe}` is JSON, and empty where the campaign compiles
+    none.
+    """
     if isinstance(value, dict):
         return {name: filled(part, request) for name, part in value.items()}
     if isinstance(value, list | tuple):
@@ -52,6 +57,7 @@ def filled(value: Any, request: ExperimentRequest) -> Any:
         "formula": request.label,
         "key": request.key,
         "properties": ",".join(request.properties),
+        "recipe": "" if request.recipe is None else json.dumps(request.recipe),
     }
     for name, word in words.items():
         value = value.replace("{" + name + "}", word)

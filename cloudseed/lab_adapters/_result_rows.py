@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +59,14 @@ _KNOWN = (
     "ended",
     "duration",
     "cost",
+    "recipe",
+    "simulated",
 )
+
+AS_ORDERED = "as ordered"
+"""What the cell `recipe` says where the order's recipe was carried out as it stood."""
+
+_FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 
 FINAL = (
@@ -69,12 +78,18 @@ FINAL = (
 """How a job ends that was taken."""
 
 
-def result_columns(properties: Mapping[str, str]) -> list[str]:
-    """Returns the header of a result file for properties and their units."""
+def result_columns(properties: Mapping[str, str], *, recipe: bool = False) -> list[str]:
+    """Returns the header of a result file for properties and their units.
+
+    Args:
+        properties: Property -> unit.
+        recipe: Whether the order carries a recipe, so that the result is asked about it.
+    """
     columns = ["job_id", "formula"]
     for name, unit in properties.items():
         columns += [f"{name} [{unit}]" if unit else name, f"{name}{_SIGMA}"]
-    return [*columns, "outcome", "reason", "instrument", "started", "ended"]
+    columns += ["outcome", "reason", "instrument", "started", "ended"]
+    return [*columns, "recipe"] if recipe else columns
 
 
 def read_rows(raw: bytes) -> list[dict[str, str]]:
@@ -130,6 +145,8 @@ def outcome_of(row: Mapping[str, str], job: Job, units: Mapping[str, str]) -> Ou
             duration=_float(row, "duration"),
             cost=_float(row, "cost"),
             details=_details(row),
+            recipe=_recipe(row, job),
+            simulated=_flag(row, "simulated"),
         )
         outcome = Outcome.from_json(outcome.to_json())
     except InputError:
@@ -231,6 +248,37 @@ def _instrument(row: Mapping[str, str]) -> Instrument | None:
         return None
     age = _float(row, "calibration_age")
     return Instrument(row["instrument"], row.get("firmware", ""), age)
+
+
+def _recipe(row: Mapping[str, str], job: Job) -> dict[str, Any] | None:
+    """Returns the recipe as executed.
+
+    Raises:
+        InputError: If the cell is neither a recipe nor says that the order's was followed.
+    """
+    text = row.get("recipe")
+    if text is None:
+        return None
+    found: Any = None
+    if text.casefold() == AS_ORDERED:
+        found = job.request.get("recipe")
+    else:
+        with suppress(ValueError, RecursionError):
+            found = json.loads(text)
+    if not isinstance(found, dict):
+        raise InputError(
+            f"{text[:80]!r} is no recipe.",
+            hint=f"Write {AS_ORDERED!r} where the order's was followed, or a JSON object.",
+        )
+    return found
+
+
+def _flag(row: Mapping[str, str], name: str) -> bool | None:
+    if name not in row:
+        return None
+    if row[name].casefold() not in _FLAGS:
+        raise InputError(f"{row[name]!r} is no answer to {name}.", hint="Write true or false.")
+    return _FLAGS[row[name].casefold()]
 
 
 def _time(text: str | None) -> datetime | None:

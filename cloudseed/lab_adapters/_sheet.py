@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cloudseed.errors import MissingDependencyError
+from cloudseed.lab_adapters.protocols import recipe_hash
+from cloudseed.lab_adapters.recipes.printing import printed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,6 +44,7 @@ def work_order(
     *,
     lab: str,
     instructions: str,
+    recipe: Mapping[str, Any] | None = None,
 ) -> str:
     """Returns a sheet as one HTML page that needs nothing else.
 
@@ -52,6 +55,7 @@ def work_order(
         properties: What to measure -> its unit.
         lab: Name of the lab.
         instructions: Text for every sheet.
+        recipe: How to make it, as the campaign compiled it; None if it did not.
 
     Raises:
         MissingDependencyError: If segno is not installed.
@@ -81,6 +85,8 @@ def work_order(
         properties=properties,
         lab=lab,
         instructions=instructions,
+        recipe=None if recipe is None else printed(recipe),
+        name="" if recipe is None else recipe_hash(recipe),
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import LabError
 from cloudseed.lab_adapters._store import handle_of
-from cloudseed.lab_adapters.base import BaseLab
+from cloudseed.lab_adapters.base import BaseLab, reasons_against
 from cloudseed.lab_adapters.protocols import (
     FailureKind,
     Feature,
@@ -19,6 +19,7 @@ from cloudseed.lab_adapters.protocols import (
     JobState,
     JobStatus,
     Outcome,
+    Validation,
 )
 from cloudseed.lab_adapters.workers import read_result
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cloudseed.lab_adapters._store import JobStore
-    from cloudseed.lab_adapters.protocols import LabMessage
+    from cloudseed.lab_adapters.protocols import ExperimentRequest, LabMessage
 
 __all__ = ["STORED_FEATURES", "StoredLab"]
 
@@ -42,6 +43,12 @@ class StoredLab(BaseLab):
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
+
+    def validate(self, request: ExperimentRequest) -> Validation:
+        """Refuses what the lab does not declare."""
+        reasons = reasons_against(self.describe(), request)
+        failure = FailureKind.REJECTED_CAPABILITY if reasons else None
+        return Validation(not reasons, reasons, failure=failure)
 
     def lookup(self, key: str) -> str | None:
         """Returns the handle under which a key was submitted, or None."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.crystal import Cell
@@ -49,6 +50,8 @@ class FileDropLab(ExchangeLab):
             "structure": f"{job.handle}.cif",
             "properties": " ".join(job.request["properties"]),
         }
+        if (recipe := job.request.get("recipe")) is not None:
+            row["recipe"] = json.dumps(recipe)
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, list(row))
         writer.writeheader()

@@ -55,7 +55,8 @@ class HumanLab(ExchangeLab):
 
     def _documents(self, job: Job) -> Mapping[str, bytes]:
         wanted = {name: self.settings.properties[name] for name in job.request["properties"]}
-        columns = result_columns(wanted)
+        recipe = job.request.get("recipe")
+        columns = result_columns(wanted, recipe=recipe is not None)
         text = io.StringIO(newline="")
         writer = csv.writer(text)
         writer.writerow(columns)
@@ -67,5 +68,6 @@ class HumanLab(ExchangeLab):
             wanted,
             lab=self.settings.name,
             instructions=self.settings.instructions,
+            recipe=recipe,
         )
         return {".csv": text.getvalue().encode(), ".html": sheet.encode()}

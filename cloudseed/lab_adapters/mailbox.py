@@ -21,15 +21,12 @@ from cloudseed.lab_adapters._result_rows import check_outcome
 from cloudseed.lab_adapters._settings import LabSettings, read_settings
 from cloudseed.lab_adapters._store import JobStore
 from cloudseed.lab_adapters._stored import STORED_FEATURES, StoredLab
-from cloudseed.lab_adapters.base import reasons_against
 from cloudseed.lab_adapters.protocols import (
     DeliveryClass,
     ExperimentRequest,
-    FailureKind,
     JobState,
     LabDescription,
     Lease,
-    Validation,
 )
 
 if TYPE_CHECKING:
@@ -96,12 +93,6 @@ class MailboxLab(StoredLab):
             elements=None if elements is None else frozenset(elements),
             features=STORED_FEATURES,
         )
-
-    def validate(self, request: ExperimentRequest) -> Validation:
-        """Refuses unknown properties and elements."""
-        reasons = reasons_against(self.describe(), request)
-        failure = FailureKind.REJECTED_CAPABILITY if reasons else None
-        return Validation(not reasons, reasons, failure=failure)
 
     def submit(self, request: ExperimentRequest) -> str:
         """Takes a request; the same key always gives the same handle.

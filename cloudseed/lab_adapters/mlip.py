@@ -1,22 +1,27 @@
-"""A simulated lab: CHGNet relaxes each material and measures it.
+"""A computed lab: a potential relaxes each material and measures it.
 
-CHGNet (Deng et al., Nat. Mach. Intell. 5, 1031 (2023), doi:10.1038/s42256-023-00716-3) is run
-through the workflows of matcalc, in processes of its own. Its weights come with the `chgnet` wheel:
-nothing is downloaded.
+By default that is CHGNet (Deng et al., Nat. Mach. Intell. 5, 1031 (2023),
+doi:10.1038/s42256-023-00716-3), whose weights come with the `chgnet` wheel: nothing is downloaded.
+Any ASE calculator can take its place (`cloudseed.lab_adapters.potentials`). The workflows are
+matcalc's, in processes of their own.
 """
 
 from __future__ import annotations
 
-import json
-from functools import lru_cache
-from importlib.resources import files
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from cloudseed.lab_adapters._settings import LabSettings, read_settings
+from cloudseed.lab_adapters._settings import read_settings
 from cloudseed.lab_adapters._stored import STORED_FEATURES, StoredLab
+from cloudseed.lab_adapters.base import reasons_against
+from cloudseed.lab_adapters.potentials.calculators import CHGNET, calculator_point
+from cloudseed.lab_adapters.potentials.offers import durations, total, units
+from cloudseed.lab_adapters.potentials.references import (
+    chgnet_references,
+    element_energies,
+    known_entries,
+)
+from cloudseed.lab_adapters.potentials.settings import MlipSettings
 from cloudseed.lab_adapters.protocols import (
     DeliveryClass,
     Estimate,
@@ -25,7 +30,6 @@ from cloudseed.lab_adapters.protocols import (
     Validation,
 )
 from cloudseed.lab_adapters.workers import JobPool
-from cloudseed.units import PROPERTIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,77 +39,41 @@ if TYPE_CHECKING:
 
 __all__ = ["MlipLab", "MlipSettings", "chgnet_references"]
 
-MEASURED = ("bulk_modulus", "energy", "formation_energy", "volume")
-TYPICAL = 10.0
-"""Seconds an experiment usually takes on one core."""
-
-TASK = "cloudseed.lab_adapters._chgnet:measure"
-
-
-class MlipSettings(LabSettings):
-    """What an owner may set about the simulated lab."""
-
-    concurrency: int = Field(default=2, ge=1, le=256, description="Number of worker processes.")
-    timeout: float = Field(default=900.0, gt=0, description="Seconds one experiment may take.")
-    threads: int = Field(default=1, ge=1, le=256, description="Threads per worker.")
-    device: Literal["cpu", "cuda", "mps"] = Field(
-        default="cpu", description="Where CHGNet runs: cpu, cuda or mps."
-    )
-    optimizer: Literal["BFGS", "FIRE", "LBFGS"] = Field(
-        default="BFGS", description="The ASE optimiser: BFGS, FIRE or LBFGS."
-    )
-    fmax: float = Field(
-        default=0.05, gt=0, le=0.5, description="Largest force left by a relaxation, eV/angstrom."
-    )
-    max_steps: int = Field(default=200, ge=1, description="Steps a relaxation may take.")
-    fix_symmetry: bool = Field(
-        default=True, description="Whether the space group asked for is kept while relaxing."
-    )
-    eos_points: int = Field(
-        default=7, ge=5, le=51, description="Volumes of the equation of state, 5 to 51."
-    )
-    eos_fmax: float = Field(
-        default=0.1,
-        gt=0,
-        le=0.5,
-        description="Largest force left at each volume of the equation of state, eV/angstrom.",
-    )
-    eos_strain: float = Field(
-        default=0.03,
-        gt=0,
-        le=0.1,
-        description="Largest linear strain of the equation of state: 0.03 is 9 % in volume.",
-    )
-    r2_min: float = Field(
-        default=0.98, gt=0, lt=1, description="Worst fit of the equation of state to accept."
-    )
-    max_volume_ratio: float = Field(
-        default=2.0,
-        gt=1,
-        description="A cell that grows or shrinks by more than this factor has broken up.",
-    )
-    max_sites: int = Field(default=64, ge=1, description="Largest cell it takes, in atoms.")
+TASK = "cloudseed.lab_adapters.potentials.task:measure"
 
 
 class MlipLab(StoredLab):
-    """Measures energies, volumes and bulk moduli with CHGNet.
+    """Measures energies, moduli and what vibrations do, with CHGNet or another potential.
 
     Each experiment relaxes atoms and cell from the structure asked for. The formation energy is
-    taken against elements relaxed by the same potential; the bulk modulus comes from a
-    Birch-Murnaghan equation of state through cells whose atoms are relaxed and whose shape is kept.
-    A material whose structure does not survive this is reported infeasible.
+    taken against elements relaxed by the same potential, the energy above the hull against entries
+    that the owner gives; the bulk modulus comes from a Birch-Murnaghan equation of state through
+    cells whose atoms are relaxed and whose shape is kept, the shear modulus from an elastic tensor.
+    With `temperatures`, harmonic and quasi-harmonic properties are offered at each of them.
+    A material whose structure does not survive this is reported infeasible, and
+    `details["breakdown"]` says how it ended (`Breakdown`).
 
     The same request gives the same values, to the last bit on one machine.
 
     Args:
         settings: What the owner set.
         workdir: Where jobs and results are kept.
+
+    Raises:
+        UsageError: If there is no such calculator, or the entries cannot be read (`SpecError`).
+        LabError: If a library is missing that the settings need.
     """
 
     settings_type = MlipSettings
 
     def __init__(self, settings: MlipSettings, workdir: Path) -> None:
         self.settings = settings
+        calculator_point(settings.calculator)
+        known_entries(settings)
+        if settings.conductivity:
+            from cloudseed.lab_adapters.potentials.conductivity import check_installed
+
+            check_installed()
         self._pool = JobPool(
             workdir,
             TASK,
@@ -126,30 +94,43 @@ class MlipLab(StoredLab):
         return cls(read_settings(MlipSettings, config, "mlip"), workdir)
 
     def describe(self) -> LabDescription:
-        """Returns what the lab can do."""
-        return LabDescription(
+        """Returns what the lab can do; its `duration` is that of all it can do."""
+        found = LabDescription(
             name="mlip",
-            properties={name: PROPERTIES[name].unit for name in MEASURED},
+            properties=units(self.settings),
             concurrency=self.settings.concurrency,
             delivery=DeliveryClass.A,
             simulated=True,
-            elements=frozenset(chgnet_references()),
+            elements=self._elements(),
             largest_cell=self.settings.max_sites,
-            duration=Estimate(TYPICAL, self.settings.timeout, "s"),
+            duration=total(units(self.settings), self.settings.timeout),
             features=STORED_FEATURES,
+            durations=durations(self.settings),
         )
+        if self.settings.price is None or found.duration is None:
+            return found
+        return replace(
+            found,
+            cost=self._priced(found.duration),
+            costs={name: self._priced(each) for name, each in found.durations.items()},
+        )
+
+    def _elements(self) -> frozenset[str] | None:
+        """Returns the elements that it takes; None for those of the calculator."""
+        if self.settings.elements is not None:
+            return frozenset(self.settings.elements)
+        return frozenset(element_energies(self.settings)) or None
+
+    def _priced(self, duration: Estimate) -> Estimate:
+        """Returns what a worker's time costs."""
+        rate = (self.settings.price or 0.0) / 3600
+        return Estimate(duration.p50 * rate, duration.p95 * rate, self.settings.currency)
 
     def validate(self, request: ExperimentRequest) -> Validation:
         """Refuses unknown properties, elements without a reference energy, and large cells."""
-        reasons = [
-            f"it cannot measure {name}" for name in request.properties if name not in MEASURED
-        ]
-        missing = sorted(set(request.cell.species) - chgnet_references().keys())
-        if missing:
-            reasons.append(f"CHGNet has no reference energy for {', '.join(missing)}")
-        sites = len(request.cell.species)
-        if sites > self.settings.max_sites:
-            reasons.append(f"{sites} atoms are more than the {self.settings.max_sites} it takes")
+        reasons = list(reasons_against(self.describe(), request))
+        if self.settings.calculator == CHGNET:
+            reasons = [_of_chgnet(reason) for reason in reasons]
         failure = FailureKind.REJECTED_CAPABILITY if reasons else None
         return Validation(not reasons, tuple(reasons), failure=failure)
 
@@ -182,13 +163,6 @@ class MlipLab(StoredLab):
         self._pool.close(stop_jobs=True)
 
 
-@lru_cache(maxsize=1)
-def chgnet_references() -> Mapping[str, float]:
-    """Returns element -> energy in eV/atom of its ground state, relaxed by CHGNet.
-
-    The table was measured by `scripts/make_chgnet_references.py`. An element that is not in it
-    could not be relaxed.
-    """
-    path = files("cloudseed.lab_adapters") / "data" / "chgnet_references.json"
-    table = json.loads(path.read_text(encoding="utf-8"))
-    return MappingProxyType({name: float(e["energy"]) for name, e in table["elements"].items()})
+def _of_chgnet(reason: str) -> str:
+    """Says why CHGNet does not handle an element."""
+    return reason.replace("it cannot handle", "CHGNet has no reference energy for")

@@ -96,11 +96,21 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Precursor:
-    """A substance on the lab's shelf: its formula, grams left (None: not counted), purity."""
+    """A substance on the lab's shelf.
+
+    Attributes:
+        formula: As it is weighed, with its water: "Ba(OH)2·8H2O".
+        grams: What is left; None if it is not counted.
+        assay: Share of it that is the formula.
+        price: Per gram, in one currency; None if unknown.
+        melting: Where it melts or decomposes, K; None if unknown.
+    """
 
     formula: str
     grams: float | None = None
     assay: float = 1.0
+    price: float | None = None
+    melting: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +127,12 @@ class LabDescription:
         temperatures: Lowest and highest temperature it reaches, K; None if it heats nothing.
         largest_cell: Most atoms in a cell that it takes; None for no limit.
         shelf: The precursors it has; None if it does not tell.
+        gases: The atmospheres that its furnace can have; None if it does not tell.
         duration: Time an experiment takes; None if unknown.
         cost: What an experiment costs; None if unknown.
         features: What it can do beyond the six methods.
+        durations: Property -> time that measuring it adds, where the lab tells.
+        costs: Property -> what measuring it adds to the cost, where the lab tells.
     """
 
     name: str
@@ -134,6 +147,9 @@ class LabDescription:
     duration: Estimate | None = None
     cost: Estimate | None = None
     features: frozenset[Feature] = frozenset()
+    gases: tuple[str, ...] | None = None
+    durations: Mapping[str, Estimate] = field(default_factory=dict)
+    costs: Mapping[str, Estimate] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +162,7 @@ class ExperimentRequest:
         candidate: The candidate's key.
         cell: The structure as predicted.
         properties: What to measure.
+        recipe: How to make it, where the campaign compiles that; plain JSON values.
     """
 
     key: str
@@ -153,16 +170,18 @@ class ExperimentRequest:
     candidate: str
     cell: Cell
     properties: tuple[str, ...]
+    recipe: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Returns plain values."""
-        return {
+        """Returns plain values, without a recipe where there is none."""
+        data: dict[str, Any] = {
             "key": self.key,
             "label": self.label,
             "candidate": self.candidate,
             "cell": self.cell.to_json(),
             "properties": list(self.properties),
         }
+        return data if self.recipe is None else data | {"recipe": dict(self.recipe)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ExperimentRequest:
@@ -173,6 +192,7 @@ class ExperimentRequest:
             candidate=str(data["candidate"]),
             cell=Cell.from_json(data["cell"]),
             properties=tuple(str(p) for p in data["properties"]),
+            recipe=None if data.get("recipe") is None else dict(data["recipe"]),
         )
 
 

@@ -1,10 +1,17 @@
 """The campaign: the only part that knows the other four."""
 
-from cloudseed.loop.campaign import Campaign, campaign_of, create_campaign, open_campaign
-from cloudseed.loop.results import Result, best, load_results, ranked
-from cloudseed.loop.snapshot import Snapshot, take_snapshot
-from cloudseed.loop.spec import CampaignSpec, load_spec
-from cloudseed.loop.workspace import RUNS, Workspace
+from typing import TYPE_CHECKING
+
+from cloudseed._lazily import lazily
+
+if TYPE_CHECKING:
+    from cloudseed.loop.campaign import Campaign, create_campaign, open_campaign
+    from cloudseed.loop.results import Result, best, load_results, ranked
+    from cloudseed.loop.snapshot import Snapshot, take_snapshot
+    from cloudseed.loop.spec import CampaignSpec, load_spec
+    from cloudseed.loop.workspace import RUNS, Workspace, campaign_of
+else:
+    __getattr__ = lazily(__name__)
 
 __all__ = [
     "RUNS",

@@ -19,14 +19,18 @@ from cloudseed.lab_adapters import Outcome, OutcomeKind
 from cloudseed.units import convert, unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
     from cloudseed.db import AmendmentRow, DecisionRow, ExperimentRow, Ledger
 
-__all__ = ["Amended", "Correction", "correct", "doubts", "retract"]
+__all__ = ["CORRECTED", "Amended", "Correction", "correct", "doubts", "ends", "retract"]
 
 _MARK = "cloudseed correction 1"
 _LONGEST = 1_000
+
+CORRECTED = "corrected by a person"
+"""The method of a value that a person put in another's place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,26 +164,25 @@ def correct(
     return _tell(ledger, campaign_id, experiment, correction)
 
 
+def ends(experiments: Iterable[ExperimentRow]) -> dict[int, datetime]:
+    """Returns when each experiment that has ended did, UTC, by id."""
+    return {e.id: e.finished_at for e in experiments if e.finished_at is not None}
+
+
 def doubts(
-    decision: DecisionRow,
-    amendments: Sequence[AmendmentRow],
-    experiments: Sequence[ExperimentRow],
+    decision: DecisionRow, amendments: Sequence[AmendmentRow], ended: Mapping[int, datetime]
 ) -> Iterator[str]:
     """Yields what a decision was made on and does not stand any more, one sentence each.
 
     Args:
         decision: The decision.
         amendments: What was retracted or corrected.
-        experiments: Every experiment; tells when what was never measured had ended.
+        ended: When experiments ended, of which nothing was ever measured.
     """
-    if not amendments:
-        return
-    observed = set(decision.observed)
-    ended = {e.id: e.finished_at for e in experiments}
     told: set[tuple[int, bool]] = set()
     for row in amendments:
         if row.measurement_id is not None:
-            used = row.measurement_id in observed
+            used = row.measurement_id in decision.observed
         else:
             end = ended.get(row.experiment_id)
             used = end is not None and end < decision.created_at < row.at
@@ -213,7 +216,7 @@ def _tell(
         if row.experiment_id == experiment.id and (changed is None or row.property in changed)
     }
     decisions = ledger.decisions(campaign_id)
-    rounds = tuple(d.step + 1 for d in decisions if gone.intersection(d.observed))
+    rounds = tuple(d.step + 1 for d in decisions if any(i in d.observed for i in gone))
     inbox_id = ledger.tell(campaign_id, uuid.uuid4().hex, experiment.idem_key, message.to_json())
     try:
         with ledger.claim(campaign_id) as claim:
@@ -239,7 +242,7 @@ def _measurement(name: str, value: float, unit: str | None, sigma: float | None)
             f"{value} with uncertainty {sigma} is no measurement of {name}.",
             hint="Give finite numbers, and an uncertainty that is not negative.",
         )
-    return NewMeasurement(name, value, target, sigma, "corrected by a person")
+    return NewMeasurement(name, value, target, sigma, CORRECTED)
 
 
 def _can_be_kept(row: NewMeasurement) -> bool:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import UsageError
-from cloudseed.loop.campaign import campaign_of
 from cloudseed.loop.crates import write_crate
-from cloudseed.loop.exporting import final_cell, heading, record_of
+from cloudseed.loop.exporting import final_cell, heading, reading_heads, record_of
 from cloudseed.loop.results import load_results, ranked
-from cloudseed.loop.workspace import fresh, reading
+from cloudseed.loop.told import COLUMNS, READING_COLUMNS, told_of
+from cloudseed.loop.workspace import campaign_of, fresh, reading
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from cloudseed.db import Ledger
+    from cloudseed.db import CampaignRow, Ledger
     from cloudseed.loop.results import Result
+    from cloudseed.loop.told import Told
     from cloudseed.loop.workspace import Workspace
     from cloudseed.surrogate import Problem
 
@@ -56,31 +59,42 @@ def archive(
             if form == "ro-crate":
                 write_crate(ledger, row, spec, results, folder=partial, progress=progress)
                 return len(results)
-            return _WRITERS[form](ledger, results, spec.problem, partial, progress)
+            source = _Source(ledger, row, results, spec.problem)
+            return _WRITERS[form](source, partial, progress)
 
 
-def _jsonl(
-    ledger: Ledger, results: Sequence[Result], _: Problem, path: Path, progress: Progress
-) -> int:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is written."""
+
+    ledger: Ledger
+    campaign: CampaignRow
+    results: Sequence[Result]
+    problem: Problem
+
+    def told(self, result: Result) -> Told:
+        return told_of(self.ledger, self.campaign, result)
+
+
+def _jsonl(source: _Source, path: Path, progress: Progress) -> int:
     """Writes an object per line and experiment, with structure and provenance."""
     with path.open("w", encoding="utf-8") as stream:
-        for done, result in enumerate(results, 1):
-            stream.write(json.dumps(record_of(ledger, result), allow_nan=False) + "\n")
-            progress("writing experiments", done, len(results))
-    return len(results)
+        for done, result in enumerate(source.results, 1):
+            record = record_of(source.ledger, source.campaign, result)
+            stream.write(json.dumps(record, allow_nan=False) + "\n")
+            progress("writing experiments", done, len(source.results))
+    return len(source.results)
 
 
-def _parquet(
-    _: Ledger, results: Sequence[Result], problem: Problem, path: Path, progress: Progress
-) -> int:
+def _parquet(source: _Source, path: Path, progress: Progress) -> int:
     """Writes the table of the CSV with typed columns; units are in the headings."""
     import pyarrow as pa
     from pyarrow import parquet
 
-    schema = _schema(problem)
+    results, schema = source.results, _schema(source.problem)
     with parquet.ParquetWriter(path, schema) as writer:
         for start in range(0, len(results), _ROWS):
-            rows = [_row(result, problem) for result in results[start : start + _ROWS]]
+            rows = [_row(source, result) for result in results[start : start + _ROWS]]
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
             progress("writing experiments", start + len(rows), len(results))
         if not results:
@@ -103,10 +117,16 @@ def _schema(problem: Problem) -> Any:
     for name in problem.columns:
         about = {"property": name, "unit": unit_of(name) or ""}
         fields += [pa.field(head, pa.float64(), metadata=about) for head in _heads(name)]
-    return pa.schema([*fields, pa.field("reason", pa.string())])
+    kinds = {"text": pa.string(), "whole": pa.int64(), "number": pa.float64(), "flag": pa.bool_()}
+    fields.append(pa.field("reason", pa.string()))
+    fields += [pa.field(head, kinds[kind]) for head, kind in COLUMNS.items()]
+    for name in problem.columns:
+        found = zip(reading_heads(name), READING_COLUMNS.values(), strict=True)
+        fields += [pa.field(head, kinds[kind], metadata={"property": name}) for head, kind in found]
+    return pa.schema(fields)
 
 
-def _row(result: Result, problem: Problem) -> dict[str, Any]:
+def _row(source: _Source, result: Result) -> dict[str, Any]:
     row: dict[str, Any] = {
         "experiment": result.experiment.id,
         "formula": result.candidate.formula,
@@ -117,10 +137,13 @@ def _row(result: Result, problem: Problem) -> dict[str, Any]:
         "feasible": result.feasible,
         "reason": result.experiment.reason,
     }
-    for name in problem.columns:
+    told = source.told(result)
+    row |= dict(zip(COLUMNS, told.cells, strict=True))
+    for name in source.problem.columns:
         measured = result.measured.get(name, (None, None))
         predicted = result.predicted.get(name, (None, None))
         row |= dict(zip(_heads(name), (*measured, *predicted), strict=True))
+        row |= dict(zip(reading_heads(name), told.reading(name).cells, strict=True))
     return row
 
 
@@ -129,23 +152,21 @@ def _heads(name: str) -> tuple[str, str, str, str]:
     return head, f"sigma {head}", f"predicted {head}", f"predicted sd {head}"
 
 
-def _extxyz(
-    ledger: Ledger, results: Sequence[Result], problem: Problem, path: Path, progress: Progress
-) -> int:
+def _extxyz(source: _Source, path: Path, progress: Progress) -> int:
     """Writes the measured structures, best first; `units` in each header tells its values'."""
     from ase.io import write
 
-    found = ranked(results, problem)
+    found = ranked(source.results, source.problem)
     with path.open("w", encoding="utf-8") as stream:
-        for done, atoms in enumerate(_atoms(ledger, found), 1):
+        for done, atoms in enumerate(_atoms(source, found), 1):
             write(stream, atoms, format="extxyz")
             progress("writing structures", done, len(found))
     return len(found)
 
 
-def _atoms(ledger: Ledger, results: Sequence[Result]) -> Iterator[Any]:
+def _atoms(source: _Source, results: Sequence[Result]) -> Iterator[Any]:
     for result in results:
-        atoms = final_cell(ledger, result).to_atoms()
+        atoms = final_cell(source.ledger, result).to_atoms()
         units = {name: unit_of(name) or "" for name in result.measured}
         atoms.info = {
             "experiment": result.experiment.id,
@@ -160,10 +181,20 @@ def _atoms(ledger: Ledger, results: Sequence[Result]) -> Iterator[Any]:
             atoms.info[name] = value
             if sigma is not None:
                 atoms.info[f"{name}_sigma"] = sigma
+        atoms.info |= _record(source.told(result))
         yield atoms
 
 
-_WRITERS: dict[str, Callable[[Ledger, Sequence[Result], Problem, Path, Progress], int]] = {
+def _record(told: Told) -> dict[str, Any]:
+    """Returns what is known of a result as keys that the format can hold."""
+    found = dict(zip(COLUMNS, told.cells, strict=True))
+    for name, each in told.readings.items():
+        found |= dict(zip([f"{name} {h}" for h in READING_COLUMNS], each.cells, strict=True))
+    keys = {head: re.sub(r"[^\w.]+", "_", head).strip("_") for head in found}
+    return {keys[head]: value for head, value in found.items() if value is not None}
+
+
+_WRITERS: dict[str, Callable[[_Source, Path, Progress], int]] = {
     "parquet": _parquet,
     "jsonl": _jsonl,
     "extxyz": _extxyz,

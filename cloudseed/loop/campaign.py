@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from cloudseed import __version__
 from cloudseed.db import ExperimentState, Wish, open_ledger
-from cloudseed.errors import LabError, UsageError
+from cloudseed.errors import LabError
 from cloudseed.loop.collecting import collect
 from cloudseed.loop.context import Context
 from cloudseed.loop.descriptions import look
@@ -39,20 +39,20 @@ from cloudseed.loop.regrowing import observers_of, regrown
 from cloudseed.loop.review import Review, Shown
 from cloudseed.loop.safety.gate import rest_if_unattended, too_many_refusals
 from cloudseed.loop.snapshot import Snapshot, take_snapshot
-from cloudseed.loop.spec import CampaignSpec, validate_spec
 from cloudseed.loop.stopping import room, stop_reason, wants_more
-from cloudseed.loop.workspace import Workspace
+from cloudseed.loop.workspace import Workspace, campaign_of
 from cloudseed.proposers import read_parents
 from cloudseed.surrogate import CloudEncoder, check_heads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from cloudseed.db import CampaignRow, Ledger
+    from cloudseed.db import Ledger
     from cloudseed.loop.proposing import Proposed
+    from cloudseed.loop.spec import CampaignSpec
     from cloudseed.proposers import Parent
 
-__all__ = ["Campaign", "campaign_of", "create_campaign", "open_campaign"]
+__all__ = ["Campaign", "create_campaign", "open_campaign"]
 
 log = logging.getLogger(__name__)
 
@@ -147,6 +147,7 @@ class Campaign:
         with ExitStack() as stack:
             pulse = self._pulse or stack.enter_context(Pulse(self._ledger, self._claim))
             pulse.limit(self.spec.step_deadline, on_overdue)
+            wait = stack.enter_context(self._ledger.listening(self._id))
             while not stopping():
                 self._stage = pulse.stage
                 pulse.stage("looking around")
@@ -166,7 +167,7 @@ class Campaign:
                         raise
                     on_trouble(f"the lab cannot be reached, trying again: {error.message}")
                     pulse.stage("waiting to try the lab again")
-                    _wait(pause(failures, longest=_LONGEST_WAIT), stopping)
+                    _wait(pause(failures, longest=_LONGEST_WAIT), stopping, wait)
                     continue
                 if moved:
                     shown.perhaps()
@@ -175,7 +176,7 @@ class Campaign:
                     self._ledger.set_status(self._claim, status, why)
                     return shown.now()
                 else:
-                    time.sleep(POLL_INTERVAL)
+                    wait(POLL_INTERVAL)
         self._ledger.set_status(self._claim, "stopped", "asked by the user")
         return self.snapshot()
 
@@ -261,11 +262,12 @@ class Campaign:
             self._ledger.heartbeat(self._claim)
 
 
-def _wait(seconds: float, stopping: Callable[[], bool]) -> None:
-    """Waits, but not past a wish to stop."""
+def _wait(seconds: float, stopping: Callable[[], bool], wait: Callable[[float], bool]) -> None:
+    """Waits, but not past a wish to stop, nor past what people say."""
     end = time.monotonic() + seconds
     while not stopping() and (left := end - time.monotonic()) > 0:
-        time.sleep(min(left, POLL_INTERVAL))
+        if wait(min(left, POLL_INTERVAL)):
+            return
 
 
 def create_campaign(
@@ -318,21 +320,6 @@ def create_campaign(
     finally:
         ledger.close()
     return workspace
-
-
-def campaign_of(ledger: Ledger, workspace: Workspace) -> tuple[CampaignRow, CampaignSpec]:
-    """Returns a run folder's campaign and its spec.
-
-    Raises:
-        UsageError: If the ledger does not hold it.
-    """
-    row = ledger.campaign(workspace.campaign)
-    if row is None:
-        raise UsageError(
-            f"The ledger of {workspace.path} holds no campaign {workspace.campaign!r}.",
-            hint="Was the database replaced? Restore it, or start again with `--out`.",
-        )
-    return row, validate_spec(row.config["spec"], f"the ledger of {workspace.path}")
 
 
 @contextmanager

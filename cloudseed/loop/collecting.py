@@ -97,7 +97,8 @@ def _settle(
     try:
         if b"\\u0000" in raw:
             raise LabError("The lab's message has a null character, which databases do not keep.")
-        outcome = judged(Outcome.from_json(raw), experiment.request["properties"])
+        whole = Outcome.from_json(raw)
+        outcome = judged(whole, experiment.request["properties"])
         measurements = _measurements(outcome, experiment)
     except Exception as error:
         log.warning("unreadable message", extra={"inbox": inbox_id, "why": repr(error)})
@@ -120,7 +121,7 @@ def _settle(
         state,
         measurements=measurements,
         reason=reason,
-        details=record(outcome, earlier) | doubt,
+        details=record(outcome, earlier, whole.measurements) | doubt,
         costs=costs,
         delay=pause(experiment.attempt, first=RETRY_PAUSE) if again else 0.0,
     )

@@ -17,9 +17,11 @@ from urllib.parse import quote
 
 from cloudseed import __version__
 from cloudseed.db import ExperimentState
+from cloudseed.lab_adapters import recipe_hash
 from cloudseed.loop.decided import show_decision
 from cloudseed.loop.exporting import cif_name, final_cell, record_of, table_of
 from cloudseed.loop.results import ranked
+from cloudseed.loop.told import told_of
 from cloudseed.loop.workspace import write_text
 from cloudseed.surrogate import describe
 from cloudseed.units import unit_of
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from cloudseed.db import CampaignRow, DecisionRow, Ledger
     from cloudseed.loop.results import Result
     from cloudseed.loop.spec import CampaignSpec
+    from cloudseed.loop.told import Told
 
     Node = dict[str, Any]
 
@@ -74,8 +77,9 @@ def write_crate(
     """
     decisions = ledger.decisions(campaign.id)
     write_text(folder / "campaign.json", _json(campaign.config))
-    write_text(folder / "experiments.csv", table_of(results, spec.problem.columns))
-    _write_lines(folder / "experiments.jsonl", (record_of(ledger, r) for r in results))
+    told = [told_of(ledger, campaign, result) for result in results]
+    write_text(folder / "experiments.csv", table_of(results, spec.problem.columns, told))
+    _write_lines(folder / "experiments.jsonl", (record_of(ledger, campaign, r) for r in results))
     _write_lines(
         folder / "decisions.jsonl",
         (show_decision(ledger, campaign.id, d).to_json() for d in decisions),
@@ -102,10 +106,11 @@ def write_crate(
         *_root(campaign, spec, decisions, results, files),
         *(_file(folder, name, _ABOUT.get(name, "")) for name in files),
         *_instruments(campaign, results),
+        *_devices(told),
         *(_decision(d, asked.get(d.id, [])) for d in decisions),
     ]
-    for result in results:
-        graph.extend(_experiment(result, structures.get(result.experiment.id)))
+    for result, known in zip(results, told, strict=True):
+        graph.extend(_experiment(result, known, structures.get(result.experiment.id)))
     crate = {"@context": _CONTEXT, "@graph": graph}
     write_text(folder / "ro-crate-metadata.json", _json(crate))
 
@@ -178,6 +183,17 @@ def _instruments(campaign: CampaignRow, results: Sequence[Result]) -> Iterator[N
         }
 
 
+def _devices(told: Sequence[Told]) -> Iterator[Node]:
+    """Yields each instrument that a lab named, by firmware."""
+    for name, firmware in dict.fromkeys((t.instrument, t.firmware) for t in told if t.instrument):
+        yield {
+            "@id": _device(str(name), firmware),
+            "@type": "IndividualProduct",
+            "name": str(name),
+            **({} if firmware is None else {"description": f"With firmware {firmware}"}),
+        }
+
+
 def _decision(decision: DecisionRow, asked: Sequence[int]) -> Node:
     return {
         "@id": f"#decision-{decision.step + 1}",
@@ -200,7 +216,7 @@ def _acted(result: Result) -> bool:
     return state.terminal and state is not ExperimentState.CANCELLED
 
 
-def _experiment(result: Result, structure: str | None) -> Iterator[Node]:
+def _experiment(result: Result, told: Told, structure: str | None) -> Iterator[Node]:
     """Yields what was proposed, what was done, and what came of it."""
     ran = result.experiment
     candidate = f"#candidate-of-{ran.id}"
@@ -214,33 +230,93 @@ def _experiment(result: Result, structure: str | None) -> Iterator[Node]:
     }
     if not _acted(result):
         return
+    recipes = list(_recipes(ran.id, told))
     values = [f"#experiment-{ran.id}-{name}" for name in result.measured]
     done = ran.state is ExperimentState.MEASURED
     made = [_path(structure)] if structure else []
+    device = [_device(told.instrument, told.firmware)] if told.instrument else []
     action = {
         "@id": f"#experiment-{ran.id}",
         "@type": "CreateAction",
         "name": f"Experiment {ran.id} on {result.candidate.formula}: {ran.state.value}",
-        "instrument": _to(_lab(ran.lab)),
-        "object": _to(candidate),
+        "instrument": [_to(node) for node in (_lab(ran.lab), *device)],
+        "object": [_to(node) for node in (candidate, *(recipe["@id"] for recipe in recipes))],
         "result": [_to(name) for name in (*made, *values)],
-        "startTime": ran.created_at.isoformat(),
+        "startTime": told.started or ran.created_at.isoformat(),
         "actionStatus": _to(f"http://schema.org/{'Completed' if done else 'Failed'}ActionStatus"),
     }
-    if ran.finished_at is not None:
-        action["endTime"] = ran.finished_at.isoformat()
+    if told.ended or ran.finished_at is not None:
+        action["endTime"] = told.ended or ran.finished_at.isoformat()  # type: ignore[union-attr]
     if ran.reason:
         action["error"] = ran.reason
+    if facts := "; ".join(_facts(told)):
+        action["description"] = facts
     yield action
-    for name, (value, sigma) in result.measured.items():
-        yield {
-            "@id": f"#experiment-{ran.id}-{name}",
-            "@type": "PropertyValue",
-            "name": name,
-            "value": value,
-            "unitText": unit_of(name) or "",
-            **({} if sigma is None else {"description": f"standard uncertainty {sigma:g}"}),
-        }
+    yield from recipes
+    for name in result.measured:
+        yield from _value(result, told, name)
+
+
+def _recipes(experiment: int, told: Told) -> Iterator[Node]:
+    """Yields the recipe that was asked for and the one that was executed."""
+    for which, recipe in {"asked for": told.asked, "executed": told.recipe}.items():
+        if recipe is not None:
+            yield {
+                "@id": f"#experiment-{experiment}-recipe-{which.replace(' ', '-')}",
+                "@type": "HowTo",
+                "name": f"Recipe as {which}",
+                "text": json.dumps(recipe, sort_keys=True),
+                "sha256": recipe_hash(recipe),
+            }
+
+
+def _facts(told: Told) -> Iterator[str]:
+    """Yields what a lab told that schema.org has no word for."""
+    if told.simulated is not None:
+        yield "simulated" if told.simulated else "measured, not simulated"
+    if told.calibration_age is not None:
+        yield f"calibrated {told.calibration_age:g} s before"
+    if told.duration is not None:
+        yield f"took {told.duration:g} s"
+    if told.cost is not None:
+        yield f"cost {told.cost:g}"
+    if told.failures:
+        yield f"failures: {', '.join(told.failures)}"
+
+
+def _value(result: Result, told: Told, name: str) -> Iterator[Node]:
+    """Yields a measured value, and where its raw data is."""
+    (value, sigma), reading = result.measured[name], told.reading(name)
+    facts = [] if sigma is None else [f"standard uncertainty {sigma:g}"]
+    if sigma is not None and reading.sigma_method:
+        facts[0] += f" by {reading.sigma_method}"
+    if reading.n is not None:
+        facts.append(f"{reading.n} readings")
+    if reading.quality is not None:
+        facts.append(f"quality {reading.quality}")
+    node: Node = {
+        "@id": f"#experiment-{result.experiment.id}-{name}",
+        "@type": "PropertyValue",
+        "name": name,
+        "value": value,
+        "unitText": unit_of(name) or "",
+    }
+    if facts:
+        node["description"] = "; ".join(facts)
+    if reading.method:
+        node["measurementTechnique"] = reading.method
+    if reading.raw is None:
+        yield node
+        return
+    raw = f"{node['@id']}-raw"
+    yield node | {"isBasedOn": _to(raw)}
+    yield {
+        "@id": raw,
+        "@type": "MediaObject",
+        "name": f"The instrument's own data of {name}",
+        "contentUrl": reading.raw,
+        "sha256": reading.raw_sha256,
+    }
 
 
 def _write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
@@ -262,3 +338,7 @@ def _path(name: str) -> str:
 
 def _lab(name: str) -> str:
     return f"#lab-{quote(name, safe='')}"
+
+
+def _device(name: str, firmware: str | None) -> str:
+    return f"#instrument-{quote(f'{name} {firmware}' if firmware else name, safe='')}"

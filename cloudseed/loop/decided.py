@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from cloudseed.loop.amending import doubts
+from cloudseed.loop.amending import doubts, ends
 
 if TYPE_CHECKING:
     from cloudseed.db import CandidateRow, DecisionRow, ExperimentRow, Ledger, ProposalRow
@@ -88,7 +88,7 @@ def list_decisions(ledger: Ledger, campaign_id: int) -> list[dict[str, Any]]:
     """Returns every decision in a few plain values, first to last."""
     experiments = ledger.experiments(campaign_id)
     candidates = {c.id: c for c in ledger.candidates(campaign_id, tried_only=True)}
-    amended = ledger.amendments(campaign_id)
+    amended, ended = ledger.amendments(campaign_id), ends(experiments)
     chosen: dict[int, list[str]] = {}
     for experiment in experiments:
         formula = candidates[experiment.candidate_id].formula
@@ -101,7 +101,7 @@ def list_decisions(ledger: Ledger, campaign_id: int) -> list[dict[str, Any]]:
             "known": len(decision.observed),
             "pending": len(decision.pending),
             "chosen": chosen.get(decision.id, []),
-            "doubts": list(doubts(decision, amended, experiments)),
+            "doubts": list(doubts(decision, amended, ended)),
         }
         for decision in ledger.decisions(campaign_id)
     ]
@@ -132,5 +132,5 @@ def show_decision(
         ),
         runners_up=tuple(Pick(rows[p.candidate_id], p, None) for p in missed),
         ranks=len(proposals),
-        doubts=tuple(doubts(decision, ledger.amendments(campaign_id), experiments)),
+        doubts=tuple(doubts(decision, ledger.amendments(campaign_id), ends(experiments))),
     )

@@ -6,14 +6,15 @@ import logging
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cloudseed._failpoints import passing
 from cloudseed.db import ExperimentState
 from cloudseed.errors import LabError
-from cloudseed.lab_adapters import DeliveryClass, ExperimentRequest
+from cloudseed.lab_adapters import DeliveryClass, ExperimentRequest, FailureKind, Outcome
 from cloudseed.loop.collecting import attempt_key
 from cloudseed.loop.descriptions import described
+from cloudseed.loop.effects import record
 from cloudseed.loop.patience import asking, is_closed
 from cloudseed.loop.routing import choose, traffic
 from cloudseed.loop.safety.checks import Verdict
@@ -54,16 +55,21 @@ def dispatch(context: Context) -> int:
         request = _request(experiment, experiment.attempt + 1)
         route = choose(context, request, now)
         if route.refused:
-            ledger.transition(context.claim, experiment.id, ExperimentState.REFUSED, route.refused)
+            _refuse(context, experiment, route.refused, route.failure)
             done += 1
         elif route.lab:
-            verdict = _checked(context, experiment, request, route)
+            assert route.request is not None
+            verdict = _checked(context, experiment, route.request, route)
             if verdict is not Verdict.ALLOWED:
                 done += verdict is Verdict.REFUSED
                 continue
             began = _clock()
             item = ledger.next_to_send(
-                context.claim, experiment.id, lab=route.lab, reserve=route.charges
+                context.claim,
+                experiment.id,
+                lab=route.lab,
+                reserve=route.charges,
+                request=_kept(experiment, route.request),
             )
             if item is not None:
                 _send(context, item, began)
@@ -82,8 +88,24 @@ def _checked(
     found = check(context, experiment, route.lab, request, route.validation)
     if found.verdict is Verdict.REFUSED:
         why = f"safety: {'; '.join(found.reasons)}"
-        context.ledger.transition(context.claim, experiment.id, ExperimentState.REFUSED, why)
+        _refuse(context, experiment, why, FailureKind.REJECTED_SAFETY)
     return found.verdict
+
+
+def _refuse(
+    context: Context, experiment: ExperimentRow, why: str, failure: FailureKind | None
+) -> None:
+    """Ends an experiment that no lab gets, with the kind of rejection where it is known."""
+    told = None
+    if failure is not None:
+        told = record(Outcome.failed(failure, why), context.ledger.details(experiment.id))
+    context.ledger.transition(context.claim, experiment.id, ExperimentState.REFUSED, why, told=told)
+
+
+def _kept(experiment: ExperimentRow, request: ExperimentRequest) -> dict[str, Any] | None:
+    """Returns what the ledger keeps of a request that is sent, or None where it has that."""
+    found = replace(request, key=experiment.idem_key).to_json()
+    return None if found == experiment.request else found
 
 
 def recover(context: Context) -> None:

@@ -11,7 +11,14 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.db import ExperimentState
-from cloudseed.lab_adapters import EFFECTS, FailureKind, Outcome, OutcomeKind, Quality
+from cloudseed.lab_adapters import (
+    EFFECTS,
+    FailureKind,
+    Measurement,
+    Outcome,
+    OutcomeKind,
+    Quality,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -72,12 +79,15 @@ def next_state(outcome: Outcome, tried: int, attempts: int) -> tuple[ExperimentS
     return _STATES[outcome.kind], outcome.reason
 
 
-def record(outcome: Outcome, earlier: Mapping[str, Any]) -> dict[str, Any]:
+def record(
+    outcome: Outcome, earlier: Mapping[str, Any], readings: Sequence[Measurement] | None = None
+) -> dict[str, Any]:
     """Returns what an outcome tells besides its values, as JSON values for the ledger.
 
     Args:
         outcome: What the lab said.
         earlier: What the ledger holds of earlier attempts, whose failures are kept.
+        readings: All that was read, where the outcome has lost what is bad.
     """
     told = {
         "cell": None if outcome.cell is None else outcome.cell.to_json(),
@@ -88,7 +98,7 @@ def record(outcome: Outcome, earlier: Mapping[str, Any]) -> dict[str, Any]:
         "simulated": outcome.simulated,
         "started": None if outcome.started is None else outcome.started.isoformat(),
         "ended": None if outcome.ended is None else outcome.ended.isoformat(),
-        "readings": _readings(outcome),
+        "readings": _readings(outcome.measurements if readings is None else readings),
         _KEPT: [*earlier.get(_KEPT, ()), *([outcome.failure.value] if outcome.failure else ())],
     }
     # No lab writes where the loop does.
@@ -96,13 +106,14 @@ def record(outcome: Outcome, earlier: Mapping[str, Any]) -> dict[str, Any]:
     return free | {k: v for k, v in told.items() if v is not None and v != []}
 
 
-def _readings(outcome: Outcome) -> list[dict[str, Any]]:
-    """Returns what the measurements tell that has no column of its own."""
+def _readings(measurements: Sequence[Measurement]) -> list[dict[str, Any]]:
+    """Returns what measurements tell that has no column of its own; of bad ones all there is."""
     found = []
-    for m in outcome.measurements:
+    for m in measurements:
         more = m.to_json()
-        for name in ("value", "unit", "sigma", "method"):
-            more.pop(name, None)
+        if m.quality is not Quality.BAD:
+            for name in ("value", "unit", "sigma", "method"):
+                more.pop(name, None)
         if len(more) > 1:
             found.append(more)
     return found

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cloudseed.errors import EmptyPoolError, StorageError, UsageError
+from cloudseed.errors import EmptyPoolError, UsageError
 from cloudseed.loop.scoping import BadEntry, make_strings
+from cloudseed.loop.workspace import whole
 from cloudseed.surrogate import CloudEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -75,7 +75,7 @@ class Embedded:
             StorageError: If the folder cannot be written.
         """
         write = _writer(path)
-        with _whole(path) as partial:
+        with whole(path) as partial:
             write(self, partial)
 
 
@@ -133,25 +133,6 @@ def _writer(path: Path) -> Callable[[Embedded, Path], None]:
             path=str(path),
         )
     return known[path.suffix.lower()]
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[Path]:
-    """Gives a path to write to, and moves what was written to its place."""
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise StorageError(
-            f"{path} cannot be written: {error.strerror or error}.",
-            hint="Check the folder and the free space.",
-            path=str(path),
-        ) from error
-    finally:
-        with suppress(OSError):  # moved away, or never made
-            partial.unlink()
 
 
 def _write_parquet(made: Embedded, path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cloudseed.errors import UsageError
 from cloudseed.loop.decided import Decided, show_decision
 from cloudseed.loop.pool_files import explain as papers_lines
+from cloudseed.loop.told import told_by
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         MeasurementRow,
         ProposalRow,
     )
+    from cloudseed.loop.told import Told
 
 __all__ = ["Explanation", "Verdict", "explain_experiment", "find_experiment"]
 
@@ -68,6 +70,7 @@ class Explanation:
         events: Its life, oldest first.
         amendments: What of it was retracted or corrected.
         later: Rounds that were made on its result.
+        told: What is known of its result besides the values.
     """
 
     experiment: ExperimentRow
@@ -79,6 +82,7 @@ class Explanation:
     events: tuple[EventRow, ...]
     amendments: tuple[AmendmentRow, ...]
     later: tuple[int, ...]
+    told: Told
 
     @property
     def role(self) -> str:
@@ -147,6 +151,7 @@ class Explanation:
                 for row in self.amendments
             ],
             "rounds_made_on_it": list(self.later),
+            "record": self.told.to_json(),
         }
 
 
@@ -193,6 +198,8 @@ def explain_experiment(
         experiment: The experiment.
         next_best: How many of those that were not chosen beside it to tell.
     """
+    campaign = next(row for row in ledger.campaigns() if row.id == campaign_id)
+    (experiment,) = ledger.experiments_by_id([experiment.id])
     decisions = ledger.decisions(campaign_id)
     decision = next(d for d in decisions if d.id == experiment.decision_id)
     decided = show_decision(ledger, campaign_id, decision, next_best=next_best)
@@ -212,7 +219,8 @@ def explain_experiment(
         verdicts=_verdicts(rows, pick.proposal),
         events=tuple(events),
         amendments=tuple(amended),
-        later=tuple(d.step + 1 for d in decisions if used.intersection(d.observed)),
+        later=tuple(d.step + 1 for d in decisions if any(i in d.observed for i in used)),
+        told=told_by(ledger, campaign, experiment, {row.property: row.method for row in rows}),
     )
 
 

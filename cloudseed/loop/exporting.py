@@ -12,18 +12,19 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.crystal import Cell
-from cloudseed.loop.campaign import campaign_of
 from cloudseed.loop.pool import CrystalShelf
 from cloudseed.loop.results import load_results, ranked
-from cloudseed.loop.workspace import fresh, reading, write_text
+from cloudseed.loop.told import COLUMNS, READING_COLUMNS, told_of
+from cloudseed.loop.workspace import campaign_of, fresh, reading, write_text
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from cloudseed.db import Ledger
+    from cloudseed.db import CampaignRow, Ledger
     from cloudseed.loop.results import Result
+    from cloudseed.loop.told import Told
     from cloudseed.loop.workspace import Workspace
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "export_json",
     "final_cell",
     "heading",
+    "reading_heads",
     "record_of",
     "table_of",
 ]
@@ -45,7 +47,8 @@ def export_csv(workspace: Workspace) -> str:
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
         results = load_results(ledger, row.id, spec.problem)
-    return table_of(results, spec.problem.columns)
+        told = [told_of(ledger, row, result) for result in results]
+    return table_of(results, spec.problem.columns, told)
 
 
 def export_json(workspace: Workspace) -> str:
@@ -53,7 +56,7 @@ def export_json(workspace: Workspace) -> str:
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
         results = load_results(ledger, row.id, spec.problem)
-        experiments = [record_of(ledger, result) for result in results]
+        experiments = [record_of(ledger, row, result) for result in results]
     data = {
         "campaign": row.name,
         "status": row.status,
@@ -106,16 +109,27 @@ def final_cell(ledger: Ledger, result: Result) -> Cell:
     return Cell.from_json(asked.request["cell"])
 
 
-def table_of(results: Sequence[Result], properties: Sequence[str]) -> str:
-    """Returns experiments as CSV, with the unit of each value in its heading."""
+def table_of(
+    results: Sequence[Result], properties: Sequence[str], told: Sequence[Told] | None = None
+) -> str:
+    """Returns experiments as CSV, with the unit of each value in its heading.
+
+    Args:
+        results: The experiments.
+        properties: What has columns.
+        told: What is known of each besides its values; None leaves those columns out.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     heads = [heading(p) for p in properties]
     columns = ["experiment", "formula", "space_group", "key", "round", "state", "feasible"]
     for head in heads:
         columns += [head, f"sigma {head}", f"predicted {head}", f"predicted sd {head}"]
-    writer.writerow([*columns, "reason"])
-    for result in results:
+    columns.append("reason")
+    if told is not None:
+        columns += [*COLUMNS, *(head for name in properties for head in reading_heads(name))]
+    writer.writerow(columns)
+    for number, result in enumerate(results):
         row: list[Any] = [
             result.experiment.id,
             _text(result.candidate.formula),
@@ -127,8 +141,19 @@ def table_of(results: Sequence[Result], properties: Sequence[str]) -> str:
         ]
         for name in properties:
             row += [*result.measured.get(name, ("", "")), *result.predicted.get(name, ("", ""))]
-        writer.writerow([*row, _text(result.experiment.reason)])
+        row.append(_text(result.experiment.reason))
+        if told is not None:
+            known = told[number]
+            row += map(_cell, known.cells)
+            for name in properties:
+                row += map(_cell, known.reading(name).cells)
+        writer.writerow(row)
     return out.getvalue()
+
+
+def reading_heads(name: str) -> list[str]:
+    """Returns the headings of what is known of a property besides its value."""
+    return [_text(f"{what} {name}") for what in READING_COLUMNS]
 
 
 def heading(name: str) -> str:
@@ -137,12 +162,19 @@ def heading(name: str) -> str:
     return _text(f"{name} ({unit})" if unit else name)
 
 
+def _cell(value: Any) -> Any:
+    """Returns a cell as a spreadsheet reads it: text that is no formula, true or false, blank."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _text(value) if isinstance(value, str) else "" if value is None else value
+
+
 def _text(value: str) -> str:
     return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
 
 
-def record_of(ledger: Ledger, result: Result) -> dict[str, Any]:
-    """Returns one experiment with structure and provenance; JSON values."""
+def record_of(ledger: Ledger, campaign: CampaignRow, result: Result) -> dict[str, Any]:
+    """Returns one experiment with structure, provenance and what its lab told; JSON values."""
     crystal = CrystalShelf(ledger).crystal(result.candidate)
     return {
         "experiment": result.experiment.id,
@@ -164,4 +196,5 @@ def record_of(ledger: Ledger, result: Result) -> dict[str, Any]:
         "feasible": result.feasible,
         "cell": final_cell(ledger, result).to_json(),
         "papers": dict(ledger.papers(result.candidate.id)),
+        "record": told_of(ledger, campaign, result).to_json(),
     }

@@ -10,6 +10,7 @@ from cloudseed.db import PERSON
 from cloudseed.errors import ObjectiveError, SpecError
 from cloudseed.lab_adapters import load_lab
 from cloudseed.loop.budgets import check_budget
+from cloudseed.loop.synthesis import shelf_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,7 +62,8 @@ def check_labs(spec: CampaignSpec, labs: Mapping[str, LabAdapter]) -> None:
 
     Raises:
         ObjectiveError: If no lab measures all that is asked for.
-        SpecError: If more is to be in flight than the labs take, or a budget lacks a price.
+        SpecError: If more is to be in flight than the labs take, a budget lacks a price, or nothing
+            says what recipes are made from.
     """
     able = {name: lab.describe() for name, lab in labs.items()}
     offered = {p for can in able.values() for p in can.properties}
@@ -90,4 +92,7 @@ def check_labs(spec: CampaignSpec, labs: Mapping[str, LabAdapter]) -> None:
             " once.",
             hint="Lower in_flight, or raise the lab's concurrency.",
         )
+    for name, can in able.items():
+        if (recipes := spec.lab_of(name).recipes) is not None:
+            shelf_of(recipes, can)
     check_budget(spec, labs)

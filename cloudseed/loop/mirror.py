@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cloudseed.db import (
         CandidateRow,
         DecisionRow,
+        EventRow,
         ExperimentRow,
         ExperimentState,
         Ledger,
@@ -30,6 +31,12 @@ if TYPE_CHECKING:
     from cloudseed.surrogate import Problem
 
 __all__ = ["Mirror"]
+
+AGAIN = 200
+"""Newest lines of the safety log that are read again each time.
+
+What a person says may get its number before lines of the engine that are committed first.
+"""
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -57,6 +64,7 @@ class Mirror:
         self._candidates: dict[int, CandidateRow] = {}
         self._results: dict[int, Result] = {}
         self._judged_by: Problem | None = None
+        self._safety: list[EventRow] = []
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._ledger, name)
@@ -83,6 +91,15 @@ class Mirror:
             return self._ledger.decisions(campaign_id)
         self._refresh()
         return list(self._decisions.values())
+
+    def safety_log(self, campaign_id: int, after: int = 0) -> list[EventRow]:
+        """Returns checks, people's words and wishes whose id is greater than `after`, in order."""
+        if campaign_id != self._id or after:
+            return self._ledger.safety_log(campaign_id, after)
+        del self._safety[-AGAIN:]
+        last = self._safety[-1].id if self._safety else 0
+        self._safety += self._ledger.safety_log(campaign_id, last)
+        return list(self._safety)
 
     def results(self, problem: Problem) -> list[Result]:
         """Returns what `load_results` does; only what has changed is joined anew."""

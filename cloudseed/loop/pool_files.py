@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import InputError, UsageError
-from cloudseed.loop.workspace import unwritable, write_text
+from cloudseed.loop.workspace import whole, write_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -135,15 +135,12 @@ def _write_parquet(path: Path, rows: Iterator[dict[str, Any]]) -> None:
     kinds = {"rank": pa.int64(), "space_group": pa.int16()}
     kinds |= {"log_probability": pa.float64(), "volume": pa.float64()}
     schema = pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-            while some := [row for row, _ in zip(rows, range(_TOGETHER), strict=False)]:
-                writer.write_table(pa.Table.from_pylist(some, schema))
-        partial.replace(path)
-    except OSError as error:
-        raise unwritable(path, error) from error
+    with (
+        whole(path) as partial,
+        pq.ParquetWriter(partial, schema, compression="zstd") as writer,
+    ):
+        while some := [row for row, _ in zip(rows, range(_TOGETHER), strict=False)]:
+            writer.write_table(pa.Table.from_pylist(some, schema))
 
 
 def _write_folder(path: Path, rows: Iterator[dict[str, Any]], count: int) -> None:
@@ -162,16 +159,10 @@ def _write_csv(
     path: Path, rows: Iterator[dict[str, Any]], columns: Sequence[str] = COLUMNS
 ) -> None:
     """Writes rows as they come, whole or not at all."""
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.DictWriter(stream, columns, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-        partial.replace(path)
-    except OSError as error:
-        raise unwritable(path, error) from error
+    with whole(path) as partial, partial.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def read_papers(path: Path, what: str) -> dict[str, Any]:

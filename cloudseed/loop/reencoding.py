@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING
 
 from cloudseed.db import open_ledger
 from cloudseed.errors import EmptyPoolError, EncoderError
-from cloudseed.loop.campaign import campaign_of
 from cloudseed.loop.encoders import in_force
 from cloudseed.loop.results import in_order_of_arrival, load_results
-from cloudseed.loop.workspace import reading, write_text
+from cloudseed.loop.workspace import campaign_of, reading, write_text
 from cloudseed.surrogate import CloudEncoder, check_heads
 
 if TYPE_CHECKING:

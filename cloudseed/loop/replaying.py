@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cloudseed.errors import EncoderError, UsageError
-from cloudseed.loop.amending import doubts
+from cloudseed.loop.amending import doubts, ends
 from cloudseed.loop.effects import failures_of
 from cloudseed.loop.encoders import in_force
 from cloudseed.loop.fingerprints import Arguments, scores_sha, sigma_sha, training_sha, versions
@@ -127,6 +127,7 @@ class Replayer:
         self._folder = folder
         self._candidates = ledger.candidates(campaign.id)
         self._experiments = ledger.experiments(campaign.id)
+        self._ended = ends(self._experiments)
         self._amendments = ledger.amendments(campaign.id)
         self._failures = failures_of(ledger, campaign.id)
         self._pools: dict[str, Pool] = {}
@@ -172,7 +173,7 @@ class Replayer:
             bit_equal=bit_equal,
             differences=tuple(differences),
             assumed=tuple(assumed),
-            doubts=tuple(doubts(decision, self._amendments, self._experiments)),
+            doubts=tuple(doubts(decision, self._amendments, self._ended)),
         )
 
     def _pool(self, decision: DecisionRow) -> Pool:

@@ -13,9 +13,8 @@ from cloudseed import __version__
 from cloudseed.db import ExperimentState
 from cloudseed.errors import CloudseedError
 from cloudseed.loop import figures
-from cloudseed.loop.amending import doubts
+from cloudseed.loop.amending import doubts, ends
 from cloudseed.loop.calibrating import prospective
-from cloudseed.loop.campaign import campaign_of
 from cloudseed.loop.encoders import in_force
 from cloudseed.loop.exporting import final_cell, table_of
 from cloudseed.loop.front_figures import front_figures
@@ -23,7 +22,7 @@ from cloudseed.loop.planning import situation
 from cloudseed.loop.pool import Pool
 from cloudseed.loop.results import improvements, in_order_of_arrival, load_results, ranked
 from cloudseed.loop.snapshot import take_snapshot
-from cloudseed.loop.workspace import reading, write_text
+from cloudseed.loop.workspace import campaign_of, reading, write_text
 from cloudseed.surrogate import decision_seed, describe, expected_random_best, rank, with_reference
 
 if TYPE_CHECKING:
@@ -342,10 +341,9 @@ def _decisions(material: _Material) -> list[dict[str, Any]]:
     chosen: dict[int, list[str]] = {}
     for r in material.results:
         chosen.setdefault(r.experiment.decision_id, []).append(r.candidate.formula)
-    experiments = [r.experiment for r in material.results]
+    ended = ends(r.experiment for r in material.results)
     return [
-        _decision(d, chosen.get(d.id, []), doubts(d, amended, experiments))
-        for d in material.decisions
+        _decision(d, chosen.get(d.id, []), doubts(d, amended, ended)) for d in material.decisions
     ]
 
 

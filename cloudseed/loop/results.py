@@ -67,6 +67,8 @@ class Result:
         feasible: Whether every constraint holds; None where that was not measured.
         at: When the result was recorded, UTC; None while it is open.
         failures: What the lab told of failures, attempt by attempt.
+        methods: Property -> how its value was obtained, "" where the lab did not say; what was
+            computed from values has none.
     """
 
     experiment: ExperimentRow
@@ -78,6 +80,7 @@ class Result:
     feasible: bool | None = None
     at: datetime | None = None
     failures: Sequence[FailureKind] = ()
+    methods: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def space_group(self) -> int:
@@ -158,6 +161,7 @@ def joined(  # noqa: PLR0917  one argument per table
         feasible=_feasible(measured, problem),
         at=max((row.created_at for row in rows), default=None),
         failures=failures,
+        methods={row.property: row.method for row in rows},
     )
 
 

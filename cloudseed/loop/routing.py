@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudseed.db import ExperimentState
+from cloudseed.lab_adapters import FailureKind
 from cloudseed.loop.budgets import charges, exceeds
 from cloudseed.loop.descriptions import capacity, described, room
 from cloudseed.loop.patience import asking, is_closed
+from cloudseed.loop.synthesis import NoRoute, compiled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,13 +32,17 @@ class Route:
         lab: Name of the lab; "" if it cannot go anywhere now.
         charges: What it may cost there.
         refused: Why no lab will ever take it; "" if one would.
+        failure: Which kind of rejection, where it can be told.
         validation: What the lab says it would do.
+        request: What it is asked for, with a recipe where the campaign compiles them.
     """
 
     lab: str = ""
     charges: Sequence[NewCharge] = ()
     refused: str = ""
+    failure: FailureKind | None = None
     validation: Validation | None = None
+    request: ExperimentRequest | None = None
 
 
 @dataclass(slots=True)
@@ -81,9 +87,10 @@ def choose(context: Context, request: ExperimentRequest, now: Traffic) -> Route:
     """Returns the cheapest, then the emptiest lab that takes the request.
 
     Raises:
-        LabError: If a lab cannot be reached.
+        LabError: If a lab cannot be reached, or tells of a shelf that cannot be one.
     """
     reasons: list[str] = []
+    failures: list[FailureKind | None] = []
     waiting = False
     for name in _in_order(context, request, now):
         price = charges(context.spec, name)
@@ -91,14 +98,27 @@ def choose(context: Context, request: ExperimentRequest, now: Traffic) -> Route:
         if name in now.closed or busy or exceeds(context.spec, now.spending, price):
             waiting = True
             continue
+        asked = compiled(context, name, request)
+        if isinstance(asked, NoRoute):
+            reasons.append(asked.reason)
+            failures.append(asked.failure)
+            continue
         with asking(context, name):
-            verdict = context.labs[name].validate(request)
+            verdict = context.labs[name].validate(asked)
         if verdict.accepted:
-            return Route(name, price, validation=verdict)
+            return Route(name, price, validation=verdict, request=asked)
         reasons.extend(verdict.reasons)
+        failures.append(verdict.failure)
     if waiting:
         return Route()
-    return Route(refused="; ".join(reasons) or "no lab can do it")
+    return Route(refused="; ".join(reasons) or "no lab can do it", failure=_kind_of(failures))
+
+
+def _kind_of(failures: Sequence[FailureKind | None]) -> FailureKind | None:
+    """Returns the kind of a rejection by several labs: stock where more of something would do."""
+    if FailureKind.REJECTED_STOCK in failures:
+        return FailureKind.REJECTED_STOCK
+    return next(iter(failures), None)
 
 
 def _in_order(context: Context, request: ExperimentRequest, now: Traffic) -> list[str]:

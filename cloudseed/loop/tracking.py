@@ -14,12 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cloudseed.loop.results import improvements, in_order_of_arrival, that_count
-from cloudseed.surrogate import (
-    Scores,
-    decision_seed,
-    expected_random_best,
-    with_reference,
-)
+from cloudseed.surrogate import Scores, with_reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -135,6 +130,8 @@ class Tracker:
         return next((d for d in reversed(made) if d.model.get("surrogates")), None)
 
     def _drawn(self, scores: Scores | None, problem: Problem) -> RandomCurve | None:
+        from cloudseed.surrogate import decision_seed, expected_random_best  # they load scipy
+
         whole = scores is not None and all(
             o.property in scores.properties for o in problem.objectives
         )

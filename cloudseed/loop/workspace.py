@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.db import open_ledger
 from cloudseed.errors import StorageError, UsageError
+from cloudseed.loop.spec import validate_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cloudseed.db import Ledger
+    from cloudseed.db import CampaignRow, Ledger
+    from cloudseed.loop.spec import CampaignSpec
 
 __all__ = [
     "RUNS",
     "Workspace",
+    "campaign_of",
     "fresh",
     "reading",
     "unwritable",
+    "whole",
     "write_bytes",
     "write_text",
 ]
@@ -148,6 +152,21 @@ def reading(workspace: Workspace) -> Iterator[Ledger]:
         ledger.close()
 
 
+def campaign_of(ledger: Ledger, workspace: Workspace) -> tuple[CampaignRow, CampaignSpec]:
+    """Returns a run folder's campaign and its spec.
+
+    Raises:
+        UsageError: If the ledger does not hold it.
+    """
+    row = ledger.campaign(workspace.campaign)
+    if row is None:
+        raise UsageError(
+            f"The ledger of {workspace.path} holds no campaign {workspace.campaign!r}.",
+            hint="Was the database replaced? Restore it, or start again with `--out`.",
+        )
+    return row, validate_spec(row.config["spec"], f"the ledger of {workspace.path}")
+
+
 def write_text(path: Path, text: str) -> None:
     """Writes a file whole or not at all.
 
@@ -163,16 +182,32 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         StorageError: If the folder is read-only or the disk is full.
     """
+    with whole(path) as partial:
+        partial.write_bytes(data)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Gives a path to write a file to, and puts it in its place, whole or not at all.
+
+    A file that stands there is replaced; the folder is made where it is missing.
+
+    Raises:
+        StorageError: If it cannot be written.
+    """
     partial = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
+        yield partial
+        with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
-        raise unwritable(path, error) from error
+    except BaseException as error:
+        with suppress(OSError):
+            partial.unlink()
+        if isinstance(error, OSError):
+            raise unwritable(path, error) from error
+        raise
 
 
 @contextmanager
@@ -194,24 +229,20 @@ def fresh(path: Path, *, folder: bool = False) -> Iterator[Path]:
             hint="Name another, or move it away: an export overwrites nothing.",
             path=str(path),
         )
+    if not folder:
+        with whole(path) as partial:
+            yield partial
+        return
     partial = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if folder:
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
         yield partial
-        if not folder:
-            with partial.open("rb+") as file:
-                os.fsync(file.fileno())
         partial.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
-        if folder:
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _read_marker(path: Path) -> dict[str, Any]:

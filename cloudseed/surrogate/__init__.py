@@ -3,59 +3,76 @@
 torch, transformers and BoTorch load when an encoder or a model is first used.
 """
 
-from cloudseed.surrogate.calibration import (
-    ALARM_LEAST,
-    RECALIBRATION_LEAST,
-    coverage90,
-    noise_sds,
-    ranks_worse_than_random,
-    recalibration,
-)
-from cloudseed.surrogate.costs import experiment_costs
-from cloudseed.surrogate.deciding import decide, decision_seed, space_fill, start
-from cloudseed.surrogate.descriptors import element_descriptors
-from cloudseed.surrogate.embedding_store import EmbeddingStore
-from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
-from cloudseed.surrogate.features import BLOCKS, Features
-from cloudseed.surrogate.fidelities import fit_fidelities
-from cloudseed.surrogate.formulas import with_derived
-from cloudseed.surrogate.judging import (
-    as_optimum,
-    best_so_far,
-    bounded,
-    fronts_away,
-    is_feasible,
-    merit,
-    on_front,
-    shown,
-    with_reference,
-)
-from cloudseed.surrogate.kernels import Kernel
-from cloudseed.surrogate.memory import Memory
-from cloudseed.surrogate.modelling import wants_hints
-from cloudseed.surrogate.objectives import describe
-from cloudseed.surrogate.objectives import problem as parse_problem
-from cloudseed.surrogate.outlook import Looked, expected_hits, mended_hits, probability_of_best
-from cloudseed.surrogate.prediction import NEEDS_ATOMS, Prediction, Predictor, check_heads, guess
-from cloudseed.surrogate.prediction import resolve as resolve_property
-from cloudseed.surrogate.protocols import (
-    Choice,
-    Constraint,
-    Encoder,
-    Guess,
-    ModelKind,
-    ModelSettings,
-    Objective,
-    Observations,
-    Problem,
-    Scores,
-)
-from cloudseed.surrogate.random_search import RandomCurve, exact_random_best, expected_random_best
-from cloudseed.surrogate.ranking import OrderBy, Ranking, rank
-from cloudseed.surrogate.scope import Scope, full_string, scope_string
-from cloudseed.surrogate.scope import parse as parse_scope
-from cloudseed.surrogate.strategy import EXPLORED, AcquisitionName, Strategy
-from cloudseed.surrogate.valence import shell_penalties
+from typing import TYPE_CHECKING
+
+from cloudseed._lazily import lazily
+
+if TYPE_CHECKING:
+    from cloudseed.surrogate.calibration import (
+        ALARM_LEAST,
+        RECALIBRATION_LEAST,
+        coverage90,
+        noise_sds,
+        ranks_worse_than_random,
+        recalibration,
+    )
+    from cloudseed.surrogate.costs import experiment_costs
+    from cloudseed.surrogate.deciding import decide, decision_seed, space_fill, start
+    from cloudseed.surrogate.descriptors import element_descriptors
+    from cloudseed.surrogate.embedding_store import EmbeddingStore
+    from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
+    from cloudseed.surrogate.features import BLOCKS, Features
+    from cloudseed.surrogate.fidelities import fit_fidelities
+    from cloudseed.surrogate.formulas import with_derived
+    from cloudseed.surrogate.judging import (
+        as_optimum,
+        best_so_far,
+        bounded,
+        fronts_away,
+        is_feasible,
+        merit,
+        on_front,
+        shown,
+        with_reference,
+    )
+    from cloudseed.surrogate.kernels import Kernel
+    from cloudseed.surrogate.memory import Memory
+    from cloudseed.surrogate.modelling import wants_hints
+    from cloudseed.surrogate.objectives import describe
+    from cloudseed.surrogate.objectives import problem as parse_problem
+    from cloudseed.surrogate.outlook import Looked, expected_hits, mended_hits, probability_of_best
+    from cloudseed.surrogate.prediction import (
+        NEEDS_ATOMS,
+        Prediction,
+        Predictor,
+        check_heads,
+        guess,
+    )
+    from cloudseed.surrogate.prediction import resolve as resolve_property
+    from cloudseed.surrogate.protocols import (
+        Choice,
+        Constraint,
+        Encoder,
+        Guess,
+        ModelKind,
+        ModelSettings,
+        Objective,
+        Observations,
+        Problem,
+        Scores,
+    )
+    from cloudseed.surrogate.random_search import (
+        RandomCurve,
+        exact_random_best,
+        expected_random_best,
+    )
+    from cloudseed.surrogate.ranking import OrderBy, Ranking, rank
+    from cloudseed.surrogate.scope import Scope, full_string, scope_string
+    from cloudseed.surrogate.scope import parse as parse_scope
+    from cloudseed.surrogate.strategy import EXPLORED, AcquisitionName, Strategy
+    from cloudseed.surrogate.valence import shell_penalties
+else:
+    __getattr__ = lazily(__name__)
 
 __all__ = [
     "ALARM_LEAST",

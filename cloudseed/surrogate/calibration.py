@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cloudseed.errors import ObjectiveError
-from cloudseed.surrogate import gp
 from cloudseed.surrogate.space import Space, column
 
 if TYPE_CHECKING:
@@ -179,6 +178,8 @@ def calibrate(
         InputError: If a value is infinite.
         FitError: If the measurements cannot be modelled.
     """
+    from cloudseed.surrogate import gp  # scipy, which others who ask this module need not load
+
     values = column(observations, name)
     known = np.isfinite(values)
     if known.sum() < 2:

@@ -87,7 +87,7 @@ def doubts(criterion: Criterion, x: Array, found: Evaluation) -> list[Doubt]:
         dimension = model.above.dimension
         answer.append(_of_classes(model.above, x, dimension, others, hinted=model.hinted))
         if model.height is not None:
-            mean, sd = model.height.posterior_moments(x[:, :dimension])
+            mean, sd = model.height.posterior_moments(x)
             likely = others + model.log_above(x)
             answer.append(_of_property(model.height, mean, sd, limits[name], likely))
     if criterion.makeable is not None:

@@ -113,6 +113,11 @@ class Covariance:
         return tuple(term.width for term in self.terms)
 
     @property
+    def blocks(self) -> tuple[tuple[slice, Covariance], ...]:
+        """Coordinates of each block, and its covariance alone."""
+        return tuple((place, replace(self, terms=(term,))) for term, place in self._places())
+
+    @property
     def finite(self) -> bool:
         """Whether all its numbers are finite."""
         numbers = [n for term in self.terms for n in (*term.lengthscales, term.outputscale)]

@@ -140,5 +140,5 @@ class _Draw:
             above = np.log(self.levels[name])[:, None] < model.log_above(x)
         heights = np.full(above.shape, model.usual[0])
         if name in self.functions:
-            heights = self.functions[name](x[:, : model.above.dimension])
+            heights = self.functions[name](x)
         return np.where(above, heights, model.floor)

@@ -12,7 +12,8 @@ from cloudseed.db import open_ledger
 from cloudseed.errors import UsageError
 from cloudseed.loop import Workspace
 from cloudseed.loop.pool import record_pool
-from tests.loop.conftest import generation, spec_of
+from tests.loop.conftest import generation
+from tests.loop.small import spec_of
 
 __all__ = ["generation"]
 

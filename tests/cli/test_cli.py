@@ -67,6 +67,21 @@ def test_parts_load_nothing_heavy(part):
     assert not loaded_after(f"import cloudseed.{part}") & HEAVY
 
 
+def test_status_loads_no_model():
+    code = (
+        "import cloudseed.cli.tables\n"
+        "from cloudseed.loop import Workspace, campaign_of\n"
+        "from cloudseed.loop.overview import overview\n"
+        "from cloudseed.loop.spec import validate_spec\n"
+        "from cloudseed.loop.tracking import Tracker\n"
+        "asked = {'parents': ['b'], 'objective': 'max band_gap', 'budget': {'experiments': 9}}\n"
+        "validate_spec({'name': 'a', **asked}, 'a test')"
+    )
+    modules = loaded_after(code)
+    assert "cloudseed.loop.snapshot" in modules
+    assert not modules & (HEAVY | {"scipy", "pandas", "alembic", "cloudseed.loop.campaign"})
+
+
 def test_help_loads_no_part():
     code = (
         "import sys; sys.argv = ['cloudseed', '--help']\n"

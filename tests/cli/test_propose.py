@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cloudseed.cli import propose as command
 from cloudseed.cli.app import app
 from cloudseed.errors import CloudseedError, UsageError
-from tests.loop.conftest import PARENTS
+from tests.loop.small import PARENTS
 from tests.proposers.sources.test_files import cif
 
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from cloudseed.cli.app import app
 from cloudseed.errors import InputError
-from tests.loop.conftest import PARENTS
+from tests.loop.small import PARENTS
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -25,7 +25,7 @@ from .kit import Lab
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cloudseed.db.protocols import CampaignRow, Claim
+    from cloudseed.db.rows import CampaignRow, Claim
 
 SERVER = os.environ.get(
     "CLOUDSEED_TEST_POSTGRESQL", "postgresql://postgres@127.0.0.1:5432/postgres"

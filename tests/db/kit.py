@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from cloudseed.db.protocols import (
+from cloudseed.db.rows import (
     Claim,
     ExperimentRow,
     NewCandidate,

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from cloudseed.db.ledger import SqlLedger, open_ledger
-from cloudseed.db.protocols import CampaignRow, Claim, ExperimentState, NewMeasurement
+from cloudseed.db.rows import CampaignRow, Claim, NewMeasurement
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import CampaignRunningError, LedgerError, StaleWorkerError
 
 from .kit import Lab, candidate, decision

@@ -14,7 +14,7 @@ from .kit import candidate
 
 if TYPE_CHECKING:
     from cloudseed.db.ledger import SqlLedger
-    from cloudseed.db.protocols import CampaignRow, Claim
+    from cloudseed.db.rows import CampaignRow, Claim
 
     from .kit import Lab
 

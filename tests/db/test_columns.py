@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql, sqlite
 
 from cloudseed.db.columns import Json, Moment, Seed, State, Words, canonical
-from cloudseed.db.protocols import ExperimentState
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError
 
 DIALECTS = [sqlite.dialect(), postgresql.dialect()]

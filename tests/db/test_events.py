@@ -12,7 +12,7 @@ from .kit import Lab, sql
 
 if TYPE_CHECKING:
     from cloudseed.db.ledger import SqlLedger
-    from cloudseed.db.protocols import CampaignRow
+    from cloudseed.db.rows import CampaignRow
 
 
 @pytest.mark.parametrize(

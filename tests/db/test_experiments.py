@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from sqlalchemy import text
 
 from cloudseed.db.ledger import SqlLedger, open_ledger
-from cloudseed.db.protocols import CampaignRow, Claim, ExperimentState
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError, TransitionError
 
 from .kit import Lab, sql
+
+if TYPE_CHECKING:
+    from cloudseed.db.rows import CampaignRow, Claim
 
 S = ExperimentState
 

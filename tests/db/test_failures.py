@@ -12,8 +12,9 @@ from sqlalchemy import event, text
 from cloudseed.db import leases
 from cloudseed.db.failures import translated
 from cloudseed.db.ledger import SqlLedger, open_ledger
-from cloudseed.db.protocols import ExperimentState, NewMeasurement
+from cloudseed.db.rows import NewMeasurement
 from cloudseed.db.schema import check, upgrade
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError, SchemaError, StorageError
 
 from .kit import Lab, candidate, sql

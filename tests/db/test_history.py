@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from cloudseed.db.protocols import Claim, ExperimentState, NewMeasurement
+from cloudseed.db.rows import Claim, NewMeasurement
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError
 
 from .kit import Lab, candidate

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from cloudseed.db.protocols import CampaignRow, Claim, ExperimentState, NewMeasurement
+from cloudseed.db.rows import CampaignRow, Claim, NewMeasurement
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError, TransitionError, UnitError
 
 from .kit import Lab, sql

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudseed.db.ledger import SqlLedger, open_ledger
-from cloudseed.db.protocols import ExperimentState
+from cloudseed.db.states import ExperimentState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,9 +26,8 @@ ENGINE = """
 import contextlib, os, sys
 from cloudseed.db import locks
 from cloudseed.db.ledger import open_ledger
-from cloudseed.db.protocols import (
-    ExperimentState, NewCandidate, NewDecision, NewExperiment, NewMeasurement
-)
+from cloudseed.db.rows import NewCandidate, NewDecision, NewExperiment, NewMeasurement
+from cloudseed.db.states import ExperimentState
 with contextlib.suppress(ImportError):
     import psycopg
 S = ExperimentState
@@ -113,6 +112,7 @@ def _check(ledger: SqlLedger) -> None:
     assert all(r.attempt <= 1 for r in rows), "nothing failed, so nothing is sent twice"
 
 
+@pytest.mark.timeout(2 * 3600)
 @pytest.mark.parametrize("kills", [20, pytest.param(500, marks=pytest.mark.nightly)])
 def test_an_engine_may_be_killed_at_any_instant(
     url: str, nursery: subprocess.Popen[str], tmp_path: Path, kills: int

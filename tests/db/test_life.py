@@ -17,7 +17,8 @@ from hypothesis.stateful import (
 )
 
 from cloudseed.db.ledger import SqlLedger, open_ledger
-from cloudseed.db.protocols import ExperimentState, NewMeasurement
+from cloudseed.db.rows import NewMeasurement
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import TransitionError
 
 from .kit import Lab

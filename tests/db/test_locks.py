@@ -23,7 +23,7 @@ from .kit import Lab, candidate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cloudseed.db.protocols import CampaignRow, Claim
+    from cloudseed.db.rows import CampaignRow, Claim
 
 ENGINE = """
 import sys, time

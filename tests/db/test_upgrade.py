@@ -15,8 +15,8 @@ from cloudseed.cli.app import app
 from cloudseed.db import schema
 from cloudseed.db.engine import Database, locate
 from cloudseed.db.ledger import open_ledger
-from cloudseed.db.protocols import ExperimentState
 from cloudseed.db.schema import SchemaState, check, upgrade
+from cloudseed.db.states import ExperimentState
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

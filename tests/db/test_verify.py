@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 
 from cloudseed.db.ledger import SqlLedger, open_ledger
-from cloudseed.db.protocols import Claim, ExperimentState, NewMeasurement
+from cloudseed.db.rows import Claim, NewMeasurement
+from cloudseed.db.states import ExperimentState
 from cloudseed.errors import StorageError
 
 from .kit import Lab, sql
@@ -32,6 +33,13 @@ def busy(ledger: SqlLedger, claim: Claim, lab: Lab) -> SqlLedger:
     ledger.next_to_send(claim)
     assert ledger.verify() == []
     return ledger
+
+
+def test_every_check_is_told_of_as_it_begins(busy: SqlLedger) -> None:
+    told: list[tuple[str, int, int]] = []
+    busy.verify(lambda *what: told.append(what))
+    assert told == [("checks", done, len(told)) for done in range(len(told))]
+    assert len(told) > 8
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from cloudseed.lab_adapters.gateway.mqtt import BrokerSettings, MqttLab, MqttLine, MqttSettings
+from cloudseed.lab_adapters.gateway.broker import BrokerSettings
+from cloudseed.lab_adapters.gateway.mqtt import MqttLab, MqttLine, MqttSettings
 from cloudseed.lab_adapters.gateway.mqtt_server import MqttServer
 from tests.lab_adapters.gateways import VARIABLE, keys
 from tests.lab_adapters.labs import open_lab
@@ -29,15 +30,21 @@ needs_mosquitto = pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not
 
 
 class Broker:
-    """Mosquitto with persistence, which may be killed and started again."""
+    """Mosquitto with persistence, which may be killed and started again.
 
-    def __init__(self, folder: Path, port: int) -> None:
+    Args:
+        folder: Where it keeps what it has.
+        port: Where it listens on this machine.
+        more: More lines of its settings.
+    """
+
+    def __init__(self, folder: Path, port: int, more: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = port
         self._config = folder / "mosquitto.conf"
         self._config.write_text(
             f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\npersistence true\n"
-            f"persistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\n"
+            f"persistence_location {folder}/\nautosave_on_changes true\nautosave_interval 1\n{more}"
         )
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -48,14 +55,8 @@ class Broker:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        deadline = time.monotonic() + 10
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
-                    return
-            assert self._process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_for(self.port)
+        assert self._process.poll() is None
 
     def kill(self) -> None:
         if self._process is not None:
@@ -64,10 +65,21 @@ class Broker:
             self._process = None
 
 
+def wait_for(port: int) -> None:
+    """Waits until somebody listens there on this machine."""
+    deadline = time.monotonic() + 10
+    while True:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 @contextmanager
-def behind(lab: LabAdapter, port: int, folder: Path) -> Iterator[MqttServer]:
+def behind(lab: LabAdapter, port: int, folder: Path, **more: Any) -> Iterator[MqttServer]:
     """Puts a lab behind a broker."""
-    server = MqttServer(lab, BrokerSettings(port=port, lab="bench"), keys(), folder)
+    server = MqttServer(lab, BrokerSettings(port=port, lab="bench", **more), keys(), folder)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     assert server.ready.wait(10)

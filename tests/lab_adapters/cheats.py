@@ -214,6 +214,22 @@ class Deaf(HonestLab):
         return JobState.FINISHED if finished else JobState.CANCELLED
 
 
+class Unmoved(HonestLab):
+    """Never cancels, and says so."""
+
+    def cancel(self, handle: str) -> JobState:
+        return JobState.RUNNING
+
+
+class Brisk(HonestLab):
+    """Has begun with a job before it can be taken back, unless others stand before it."""
+
+    def cancel(self, handle: str) -> JobState:
+        alone = len(self._store.unfinished()) < 4
+        begun = alone and not self._store.is_finished(handle)
+        return JobState.RUNNING if begun else super().cancel(handle)
+
+
 class Restless(HonestLab):
     """Takes work although it was stopped."""
 

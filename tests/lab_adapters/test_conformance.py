@@ -59,6 +59,7 @@ def test_an_honest_lab_passes_every_check(tmp_path: Path) -> None:
         ("InMemory", "restart", "does not know a key"),
         ("Postponing", "crash", "lost it"),
         ("Deaf", "cancelling", "cancelled, and the outcome is measured"),
+        ("Unmoved", "cancelling", "what is cancelled is running, also behind 5 others"),
         ("Restless", "stopping", "takes a request"),
     ],
 )
@@ -71,6 +72,10 @@ def test_a_broken_promise_is_noticed(tmp_path: Path, lab: str, check: str, words
 def test_every_check_is_seen_to_fail() -> None:
     (mark,) = test_a_broken_promise_is_noticed.pytestmark  # type: ignore[attr-defined]
     assert {check for _, check, _ in mark.args[1]} == set(NAMES)
+
+
+def test_a_lab_too_quick_to_be_cancelled_is_asked_again_behind_others(tmp_path: Path) -> None:
+    assert verdicts("Brisk", tmp_path, "cancelling")["cancelling"] == (Verdict.PASS, "")
 
 
 def test_what_a_class_does_not_promise_is_not_asked(tmp_path: Path) -> None:

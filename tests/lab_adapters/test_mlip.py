@@ -18,11 +18,10 @@ EVERYTHING = ("formation_energy", "bulk_modulus", "volume", "energy")
 
 def measure(cell: Cell, *properties: str, **settings: object) -> Outcome:
     """Runs the worker's task in this process."""
-    from cloudseed.lab_adapters import _chgnet
+    from cloudseed.lab_adapters.potentials import task
 
     options = MlipSettings.model_validate(settings).model_dump(mode="json")
-    _chgnet._calculator("cpu")
-    return _chgnet.measure(request(cell=cell, properties=properties).to_json(), options)
+    return task.measure(request(cell=cell, properties=properties).to_json(), options)
 
 
 @pytest.fixture(scope="module")

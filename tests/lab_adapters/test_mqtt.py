@@ -11,7 +11,7 @@ import pytest
 
 from cloudseed.errors import LabError, MissingDependencyError, SpecError
 from cloudseed.lab_adapters import Feature, LabAdapter, Outcome, load_lab
-from cloudseed.lab_adapters.gateway.mqtt import BrokerSettings, connect, start, topic
+from cloudseed.lab_adapters.gateway.broker import BrokerSettings, connect, start, topic
 from cloudseed.lab_adapters.gateway.mqtt_server import MqttServer
 from tests.faults.counting import CountingLab
 from tests.lab_adapters.brokers import Broker, behind, client, needs_mosquitto

@@ -4,43 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import zlib
-from contextlib import contextmanager
-from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from cloudseed.lab_adapters import Outcome, OutcomeKind
-from cloudseed.loop import Campaign, CampaignSpec, collecting
 from cloudseed.loop import campaign as module
-from cloudseed.loop.context import Context
-from cloudseed.loop.pool import CrystalShelf, Pool, record_pool
+from cloudseed.loop import collecting
+from tests.loop import small
 from tests.loop.labs import InstantLab, modulus
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
-ENCODER = "test-encoder"
-PARENTS = Path(str(files("cloudseed.loop"))) / "templates" / "starter" / "parents"
+    from cloudseed.loop import Campaign, CampaignSpec
 
 
 def spec_of(**changes: object) -> CampaignSpec:
     """A campaign of fifteen measurements, the first six to cover the pool."""
     values: dict[str, object] = {
-        "name": "small",
-        "parents": [str(PARENTS)],
-        "objective": "max bulk_modulus",
-        "constraints": ["formation_energy <= -2.0 eV/atom"],
-        "proposer": {"per_parent": 60},
         "budget": {"experiments": 15, "unsuccessful": 1000},
         "initial": 6,
         "batch": 2,
         "decide": {"exploration": 0.3},
-        "seed": 3,
     }
-    return CampaignSpec.model_validate(values | changes)
+    return small.spec_of(**(values | changes))
 
 
 SPEC = spec_of()
@@ -78,23 +68,13 @@ def embeddings_of(strings: Sequence[str]) -> np.ndarray:
     return np.array(rows, dtype=np.float32)
 
 
-@contextmanager
-def opened(ledger, spec, lab, generation) -> Iterator[Campaign]:
+def opened(ledger, spec, lab, generation) -> AbstractContextManager[Campaign]:
     """A campaign on a ledger, ready to step; opened again, it resumes."""
-    row = ledger.campaign(spec.name)
-    if row is None:
-        can = lab.describe()
-        config = {
-            "spec": spec.model_dump(mode="json"),
-            "parents": [],
-            "lab": {"name": can.name, "simulated": can.simulated},
-        }
-        row = ledger.create_campaign(spec.name, config)
-    with ledger.claim(row.id) as claim:
-        if not ledger.count_candidates(row.id):
-            record_pool(ledger, claim, generation)
-        rows = ledger.candidates(row.id)
-        strings = [r.scope for r in rows]
-        ledger.put_embeddings(ENCODER, strings, embeddings_of(strings))
-        pool = Pool(rows, embeddings_of(strings), ENCODER)
-        yield Campaign(Context(ledger, claim, row, spec, lab, pool, CrystalShelf(ledger)))
+
+    def kept(rows):
+        strings = [row.scope for row in rows]
+        vectors = embeddings_of(strings)
+        ledger.put_embeddings(small.ENCODER, strings, vectors)
+        return vectors
+
+    return small.opened(ledger, spec, lab, generation, kept)

@@ -9,8 +9,8 @@ from cloudseed.db import ExperimentState
 from cloudseed.loop import planning
 from cloudseed.loop.alarm import misled
 from cloudseed.surrogate import EXPLORED, parse_problem, ranks_worse_than_random
-from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab
+from tests.loop.small import spec_of
 
 RNG = np.random.default_rng(2)
 

@@ -12,8 +12,8 @@ from cloudseed.db import ExperimentState
 from cloudseed.loop import planning
 from cloudseed.loop.calibrating import prospective, widths
 from cloudseed.surrogate import recalibration
-from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab
+from tests.loop.small import spec_of
 
 Z = ndtri((np.arange(40) + 0.5) / 40)
 

@@ -13,8 +13,8 @@ from cloudseed.lab_adapters import DeliveryClass, Measurement, Outcome, OutcomeK
 from cloudseed.loop import campaign as module
 from cloudseed.loop import collecting, patience
 from cloudseed.loop.results import load_results
-from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab, modulus
+from tests.loop.small import spec_of
 
 
 @pytest.fixture(autouse=True)

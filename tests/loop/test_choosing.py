@@ -1,7 +1,7 @@
 """A campaign chooses by what its file asks for, and records it."""
 
-from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab
+from tests.loop.small import spec_of
 
 
 def test_a_campaign_chooses_by_the_acquisition_and_the_costs_of_its_file(campaign_on, ledger):

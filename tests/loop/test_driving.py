@@ -13,12 +13,13 @@ from typer.testing import CliRunner
 from cloudseed import loop
 from cloudseed.cli.app import app
 from cloudseed.db import ExperimentState, Wish
+from cloudseed.errors import UsageError
 from cloudseed.lab_adapters import DeliveryClass
 from cloudseed.loop import campaign as module
 from cloudseed.loop import collecting, patience
 from cloudseed.loop.workspace import Workspace
-from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab
+from tests.loop.small import spec_of
 
 
 @pytest.fixture
@@ -97,6 +98,44 @@ def test_pause_is_recorded_and_resume_takes_it_back(run, ledger):
     assert ledger.wished(1)[0] is Wish.DRAIN
     kinds = [e.data["wish"] for e in ledger.events(1) if e.kind == "wish_recorded"]
     assert kinds == ["pause", "run", "drain"]
+
+
+def words_of(ledger) -> list[dict]:
+    return [e.data for e in ledger.events(1) if e.kind == "person_said"]
+
+
+@pytest.mark.parametrize("manner", [["pause"], ["stop"], ["stop", "--finish"]])
+def test_a_person_allows_what_a_worker_then_drives(run, ledger, manner):
+    folder, lab = run
+    call(manner[0], folder, *manner[1:], "--reason", "painting")
+    said = call("resume", folder, "--no-engine", "--reason", "dry", "--by", "Ada")
+    assert "it may go on; no engine drives it now" in said
+    assert f"cloudseed worker {folder}" in said.replace("\n", "")
+    assert words_of(ledger) == [{"word": "resumed", "by": "Ada", "reason": "dry"}]
+    assert ledger.wished(1)[0] is Wish.RUN
+    assert lab.submissions == 0
+    assert "finished" in call("worker", folder)
+
+
+def test_an_engine_that_is_there_is_only_told(run, ledger):
+    folder, _ = run
+    call("pause", folder)
+    with ledger.claim(1):
+        told = json.loads(call("resume", folder, "--no-engine", "--json"))
+        assert (told["was_held"], told["engine"]) == (True, True)
+        told = json.loads(call("resume", folder, "--no-engine", "--json"))
+        assert (told["was_held"], told["engine"]) == (False, True)
+    assert ledger.wished(1)[0] is Wish.RUN
+
+
+def test_what_is_finished_needs_no_leave(run, ledger):
+    folder, _ = run
+    call("worker", folder)
+    asked = CliRunner().invoke(app, ["resume", str(folder), "--no-engine"])
+    assert isinstance(asked.exception, UsageError)
+    assert "is finished: the budget of 10" in asked.exception.message
+    assert "cloudseed run" in asked.exception.hint
+    assert words_of(ledger) == []
 
 
 def doubt(campaign_on, ledger) -> int:

@@ -22,8 +22,8 @@ from cloudseed.loop import collecting
 from cloudseed.loop.budgets import check_budget
 from cloudseed.loop.effects import failures_of
 from cloudseed.loop.planning import idempotency_key, situation
-from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab, modulus
+from tests.loop.small import spec_of
 
 F = FailureKind
 

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
-from cloudseed.db import ExperimentState, Spending, Wish, leases
+from cloudseed.db import ExperimentState, Spending, Wish, leases, listening, open_ledger
 from cloudseed.errors import LabError, ObjectiveError, SpecError
 from cloudseed.lab_adapters import DeliveryClass, Outcome, OutcomeKind, Validation
 from cloudseed.loop import campaign as module
@@ -19,8 +20,8 @@ from cloudseed.loop.budgets import affordable, check_budget
 from cloudseed.loop.laboratories import check_labs
 from cloudseed.loop.patience import pause
 from cloudseed.loop.pulse import Pulse
-from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab, modulus
+from tests.loop.small import opened, spec_of
 
 
 @pytest.fixture(autouse=True)
@@ -243,6 +244,71 @@ def test_a_wish_to_stop_leaves_or_finishes_what_is_in_the_labs(campaign_on, ledg
     with campaign_on(lab) as campaign:
         assert campaign.run().measured == 10
     assert set(lab.runs.values()) == {1}
+
+
+class Spoken(InstantLab):
+    """A lab that says nothing, and in which a person ends the campaign through another door."""
+
+    def __init__(self, ledger):
+        super().__init__()
+        self.ledger = ledger
+
+    def poll(self, handles):
+        if len(handles) == 2:
+            with open_ledger(self.ledger._database.location.url.render_as_string(False)) as other:
+                other.wish(1, Wish.STOP, "holidays")
+        return []
+
+
+@contextmanager
+def waits_of(ledger, monkeypatch):
+    """Yields what each wait of an engine returns."""
+    heard, listen = [], ledger.listening
+
+    @contextmanager
+    def listening_too(campaign):
+        with listen(campaign) as wait:
+            yield lambda seconds: heard.append(wait(seconds)) or heard[-1]
+
+    monkeypatch.setattr(ledger, "listening", listening_too)
+    yield heard
+
+
+def test_an_engine_wakes_when_a_person_speaks(on_postgresql, generation, monkeypatch):
+    monkeypatch.setattr(module, "POLL_INTERVAL", 30.0)
+    lab = Spoken(on_postgresql)
+    with (
+        opened(on_postgresql, spec_of(), lab, generation) as campaign,
+        waits_of(on_postgresql, monkeypatch) as heard,
+    ):
+        assert "holidays" in campaign.run().stop_reason
+    assert heard
+    assert all(heard)
+
+
+def test_an_engine_finds_what_a_person_said_without_a_hint(either, generation, monkeypatch):
+    monkeypatch.setattr(listening, "_NOTIFY", text("SELECT :channel"))
+    lab = Spoken(either)
+    with (
+        opened(either, spec_of(), lab, generation) as campaign,
+        waits_of(either, monkeypatch) as heard,
+    ):
+        assert "holidays" in campaign.run().stop_reason
+    assert heard
+    assert not any(heard)
+
+
+@pytest.mark.parametrize(("answers", "waited"), [([False, True, False], 2), ([False] * 3, 3)])
+def test_a_pause_for_a_lab_ends_when_somebody_speaks(answers, waited):
+    left = iter(answers)
+    asked = []
+
+    def wait(seconds):
+        asked.append(seconds)
+        return next(left)
+
+    module._wait(60.0, lambda: len(asked) == len(answers), wait)
+    assert len(asked) == waited
 
 
 def test_a_lab_of_class_b_is_not_trusted_while_an_older_engine_may_live(campaign_on, ledger):

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import pytest
 
 from cloudseed.lab_adapters import Outcome, OutcomeKind
-from cloudseed.loop import Workspace, campaign, exporting, reporting
-from tests.loop.conftest import features_of, spec_of
+from cloudseed.loop import Workspace, campaign, campaign_of, exporting, reporting
 from tests.loop.labs import InstantLab, modulus
+from tests.loop.small import features_of, spec_of
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_report_shows_curve_random_table_and_winners(finished):
 
 def test_report_escapes_what_labs_say(finished, ledger, monkeypatch):
     name = "<script>alert(1)</script>"
-    row, spec = campaign.campaign_of(ledger, finished)
+    row, spec = campaign_of(ledger, finished)
     monkeypatch.setattr(
         reporting,
         "campaign_of",

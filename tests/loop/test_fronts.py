@@ -6,18 +6,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from cloudseed.cli.tables import ranked_table, status_table
 from cloudseed.db import open_ledger
 from cloudseed.errors import ObjectiveError, SpecError, UnitError
-from cloudseed.loop import campaign as module
-from cloudseed.loop import create_campaign, load_spec, open_campaign
+from cloudseed.loop import load_spec
 from cloudseed.loop.exporting import export_csv
 from cloudseed.loop.reporting import write_results
 from cloudseed.loop.results import front_of, improvements, last_gain, ranked
 from cloudseed.surrogate import on_front
-from tests.loop.conftest import PARENTS
+from tests.loop.tables import ended, write_table_campaign
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,37 +24,21 @@ if TYPE_CHECKING:
 @pytest.fixture
 def written(tmp_path: Path, generation):
     """Returns a function that writes a campaign file with two properties of every candidate."""
-    keys = [proposal.kept.candidate.key for proposal in generation.proposals]
-    rows = [f"{k},{sum(map(ord, k)) % 41},{sum(map(ord, k)) % 17 / 10}" for k in keys]
-    (tmp_path / "values.csv").write_text("\n".join(["key,bulk_modulus,formation_energy", *rows]))
 
     def write(**changes: object) -> Path:
-        lab = {"path": "values.csv", "column": "key", "match": "candidate"}
-        lab["units"] = {"bulk_modulus": "GPa", "formation_energy": "eV/atom"}
+        values = {
+            "bulk_modulus": lambda key: sum(map(ord, key)) % 41,
+            "formation_energy": lambda key: sum(map(ord, key)) % 17 / 10,
+        }
         spec = {
             "name": "front",
-            "parents": [str(PARENTS)],
-            "proposer": {"per_parent": 60},
-            "lab": {"adapter": "table", "config": lab},
             "objective": ["max bulk_modulus", "min formation_energy"],
             "budget": {"experiments": 12},
-            "initial": 6,
             "batch": 2,
-            "seed": 3,
         }
-        path = tmp_path / "campaign.yaml"
-        path.write_text(yaml.safe_dump(spec | changes))
-        return path
+        return write_table_campaign(tmp_path, generation, values, **(spec | changes))
 
     return write
-
-
-def ended(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "POLL_INTERVAL", 0.001)
-    workspace = create_campaign(load_spec(path), folder, lambda _: None)
-    with open_campaign(workspace, lambda _: None) as campaign:
-        end = campaign.run()
-    return end, workspace
 
 
 def test_a_campaign_finds_and_shows_a_front(written, tmp_path, monkeypatch):

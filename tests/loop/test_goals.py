@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from cloudseed.errors import InputError, SpecError
-from cloudseed.loop import campaign as module
-from cloudseed.loop import create_campaign, load_spec, open_campaign
+from cloudseed.loop import create_campaign, load_spec
 from cloudseed.loop.reporting import write_results
-from tests.loop.conftest import PARENTS
+from tests.loop.tables import ended, write_table_campaign
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,40 +23,23 @@ def gap(key: str) -> float:
 @pytest.fixture
 def written(tmp_path: Path, generation):
     """Returns a function that writes a campaign file with a table for all of its candidates."""
-    keys = [proposal.kept.candidate.key for proposal in generation.proposals]
-    lines = ["key,band_gap", *(f"{key},{gap(key)}" for key in keys)]
-    (tmp_path / "values.csv").write_text("\n".join(lines))
 
     def write(**changes: object) -> Path:
-        lab = {"path": "values.csv", "column": "key", "match": "candidate"}
-        lab["units"] = {"band_gap": "eV"}
-        spec = {
-            "name": "gaps",
-            "parents": [str(PARENTS)],
-            "proposer": {"per_parent": 60},
-            "lab": {"adapter": "table", "config": lab},
-            "budget": {"experiments": 16},
-            "initial": 6,
-            "seed": 3,
-        }
-        path = tmp_path / "campaign.yaml"
-        path.write_text(yaml.safe_dump(spec | changes))
-        return path
+        spec = {"name": "gaps", "budget": {"experiments": 16}}
+        return write_table_campaign(tmp_path, generation, {"band_gap": gap}, **(spec | changes))
 
     return write
 
 
-def ended(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "POLL_INTERVAL", 0.001)
-    workspace = create_campaign(load_spec(path), folder, lambda _: None)
-    with open_campaign(workspace, lambda _: None) as campaign:
-        end = campaign.run()
+def reported(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Runs a campaign to its end; returns how it stands then, and its report."""
+    end, workspace = ended(path, folder, monkeypatch)
     write_results(workspace)
     return end, (workspace.path / "report.html").read_text()
 
 
 def test_a_window_counts_what_is_found(written, tmp_path, monkeypatch):
-    end, report = ended(
+    end, report = reported(
         written(objective="band_gap in [500, 1500] meV"), tmp_path / "run", monkeypatch
     )
     measured = [r.value("band_gap") for r in end.results]
@@ -72,7 +53,7 @@ def test_a_number_of_finds_can_end_a_campaign(written, tmp_path, monkeypatch):
     path = written(
         objective="find all", constraints=["band_gap >= 0.5 eV"], stop={"target": 2}, batch=1
     )
-    end, _ = ended(path, tmp_path / "run", monkeypatch)
+    end, _ = reported(path, tmp_path / "run", monkeypatch)
     assert end.hits >= 2
     assert end.stop_reason == "the target 2 is reached"
 
@@ -84,7 +65,7 @@ def test_nothing_further_expected_ends_a_campaign(written, tmp_path, monkeypatch
         budget={"experiments": 24},
         stop={"expected_hits": {"below": 100, "next": 4}},
     )
-    end, _ = ended(path, tmp_path / "run", monkeypatch)
+    end, _ = reported(path, tmp_path / "run", monkeypatch)
     assert "further hits are expected in the next 4" in end.stop_reason
     assert end.measured < 24
     assert all(0 <= found["expected_hits"] <= 4 for found in end.outlooks.values())
@@ -93,14 +74,14 @@ def test_nothing_further_expected_ends_a_campaign(written, tmp_path, monkeypatch
 
 def test_a_target_is_come_near(written, tmp_path, monkeypatch):
     path = written(objective="band_gap = 1.0 eV", stop={"target": 0.15})
-    end, report = ended(path, tmp_path / "run", monkeypatch)
+    end, report = reported(path, tmp_path / "run", monkeypatch)
     assert abs(end.best.value("band_gap") - 1.0) <= 0.15 or end.measured == 16
     assert "distance from 1" in report
 
 
 def test_the_best_being_likely_ends_a_campaign(written, tmp_path, monkeypatch):
     path = written(objective="max band_gap", stop={"regret": {"epsilon": 50, "probability": 0.9}})
-    end, _ = ended(path, tmp_path / "run", monkeypatch)
+    end, _ = reported(path, tmp_path / "run", monkeypatch)
     assert "nothing left is better by more than 50" in end.stop_reason
 
 
@@ -119,7 +100,7 @@ def test_rules_that_do_not_fit_the_objective_are_refused(written, objective, sto
 
 def test_the_best_share_of_the_pool_is_found(written, tmp_path, monkeypatch):
     path = written(objective="find highest 10 % band_gap", stop={"target": 1}, batch=2)
-    end, report = ended(path, tmp_path / "run", monkeypatch)
+    end, report = reported(path, tmp_path / "run", monkeypatch)
     assert end.hits >= 1
     assert end.stop_reason == "the target 1 is reached"
     assert end.best.value("band_gap") == max(r.value("band_gap") or 0 for r in end.results)

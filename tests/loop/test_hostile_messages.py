@@ -14,8 +14,8 @@ from cloudseed.loop import campaign as module
 from cloudseed.loop import collecting
 from cloudseed.loop.amending import Correction
 from cloudseed.loop.effects import failures_of
-from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab, modulus
+from tests.loop.small import spec_of
 
 S = ExperimentState
 

@@ -10,8 +10,8 @@ from cloudseed.db import ExperimentState
 from cloudseed.lab_adapters import Outcome, OutcomeKind
 from cloudseed.loop import campaign as module
 from cloudseed.loop.planning import situation
-from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab, modulus
+from tests.loop.small import spec_of
 
 
 @pytest.fixture(autouse=True)

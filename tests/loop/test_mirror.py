@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from cloudseed.db import ExperimentState
+from cloudseed.db import EventRow, ExperimentState
 from cloudseed.loop import campaign as module
-from cloudseed.loop import collecting
+from cloudseed.loop import collecting, mirror
 from cloudseed.loop.amending import correct, retract
 from cloudseed.loop.mirror import Mirror
 from cloudseed.loop.results import load_results
@@ -53,6 +54,48 @@ def test_it_follows_a_campaign_and_what_people_amend(ledger, generation):
         campaign.run()
     same(old, ledger, spec.problem)
     assert ledger.experiments(1, [ExperimentState.RETRACTED])
+
+
+class Log:
+    """The safety log of a ledger, in which a line may appear late."""
+
+    def __init__(self):
+        self.lines, self.read = [], 0
+
+    def say(self, *numbers):
+        now = datetime.now(UTC)
+        self.lines += [EventRow(n, now, "person_said", None, {"n": n}) for n in numbers]
+        self.lines.sort(key=lambda line: line.id)
+
+    def safety_log(self, campaign_id, after=0):
+        found = [line for line in self.lines if line.id > after]
+        self.read += len(found)
+        return found
+
+
+def test_of_the_safety_log_only_the_newest_lines_are_read_again(monkeypatch):
+    monkeypatch.setattr(mirror, "AGAIN", 3)
+    log = Log()
+    kept = Mirror(log, 1)
+    assert kept.safety_log(1) == []
+    log.say(*range(1, 40, 2))
+    assert kept.safety_log(1) == log.lines
+    log.read = 0
+    log.say(36, 41)
+    assert kept.safety_log(1) == log.lines
+    assert log.read == 5
+    assert kept.safety_log(1, 38) == log.lines[-2:]
+    assert kept.safety_log(2) == log.lines
+
+
+def test_its_safety_log_is_the_ledgers(ledger, generation):
+    with opened(ledger, spec_of(initial=4), InstantLab(answer), generation) as campaign:
+        kept = campaign.context.ledger
+        for n in range(3):
+            ledger.record_word(1, None, {"word": "attended", "by": str(n), "reason": "here"})
+            ledger.record_check(campaign.context.claim, None, {"verdict": "refused", "n": n})
+            assert kept.safety_log(1) == ledger.safety_log(1)
+            assert len(ledger.safety_log(1, kept.safety_log(1)[0].id)) == 2 * n + 1
 
 
 def test_it_reads_again_only_what_has_changed(ledger, generation, monkeypatch):

@@ -10,8 +10,8 @@ import pytest
 from cloudseed.db import ExperimentState
 from cloudseed.errors import LabError
 from cloudseed.loop import campaign as module
-from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab
+from tests.loop.small import spec_of
 
 
 @pytest.fixture(autouse=True)

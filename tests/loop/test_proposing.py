@@ -24,7 +24,7 @@ from cloudseed.loop.proposing import propose_from
 from cloudseed.loop.recipe import Choice, Recipe
 from cloudseed.proposers import FilterResult, Quotas, Verdict, load_parents
 from cloudseed.surrogate import scope_string
-from tests.loop.conftest import PARENTS
+from tests.loop.small import PARENTS
 from tests.proposers.sources.test_files import cif
 
 CHEMISTRY = tuple(Choice(n) for n in ("charge_neutrality", "ion_size", "perovskite_tolerance"))

@@ -19,8 +19,8 @@ from cloudseed.loop.proposing import propose_from
 from cloudseed.loop.recipe import Recipe
 from cloudseed.loop.regrowing import observers_of
 from cloudseed.proposers import load_parents
-from tests.loop.conftest import PARENTS, spec_of
 from tests.loop.labs import InstantLab
+from tests.loop.small import PARENTS, spec_of
 
 GROWING = {
     "proposers": ["ionic_substitution", {"name": "evolution", "options": {"depth": 2}}],

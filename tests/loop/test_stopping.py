@@ -8,7 +8,7 @@ import pytest
 
 from cloudseed.db import ExperimentState
 from cloudseed.loop.stopping import stop_reason
-from tests.loop.conftest import spec_of
+from tests.loop.small import spec_of
 
 SPEC = spec_of(
     objective="find all",

@@ -19,7 +19,7 @@ from cloudseed.loop import (
 )
 from cloudseed.loop.reporting import write_results
 from cloudseed.loop.workspace import reading
-from tests.loop.conftest import PARENTS
+from tests.loop.small import PARENTS
 
 if TYPE_CHECKING:
     from pathlib import Path

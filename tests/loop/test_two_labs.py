@@ -21,7 +21,7 @@ from cloudseed.lab_adapters import load_lab
 from cloudseed.loop import campaign as module
 from cloudseed.loop import create_campaign, open_campaign
 from tests.lab_adapters.gateways import SECRET, VARIABLE, client, free_port, serving
-from tests.loop.conftest import PARENTS, spec_of
+from tests.loop.small import PARENTS, spec_of
 
 ROOT = Path(__file__).parents[2]
 

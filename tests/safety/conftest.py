@@ -7,7 +7,8 @@ import pytest
 from cloudseed.loop.proposing import propose_from
 from cloudseed.loop.recipe import Recipe
 from cloudseed.proposers import load_parents
-from tests.loop.conftest import PARENTS, campaign_on, ledger, spec_of  # noqa: F401
+from tests.loop.conftest import campaign_on, ledger  # noqa: F401
+from tests.loop.small import PARENTS, spec_of
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.lab_adapters import Validation
-from tests.loop.conftest import spec_of
 from tests.loop.labs import InstantLab
+from tests.loop.small import spec_of
 
 if TYPE_CHECKING:
     from cloudseed.db import EventRow, ExperimentRow, ExperimentState, SqlLedger

@@ -8,11 +8,12 @@ import pytest
 from cloudseed.db import ExperimentState, Wish
 from cloudseed.errors import SpecError, UsageError
 from cloudseed.loop.safety.approvals import answer, attend, open_questions
-from cloudseed.loop.safety.facts import read_facts
+from cloudseed.loop.safety.facts import read_facts, substance
+from cloudseed.loop.safety.limits import HAZARDOUS, PAIRS
 from cloudseed.loop.spec import validate_spec
 from cloudseed.loop.waiting import why_waiting
-from tests.loop.conftest import PARENTS, spec_of
 from tests.loop.labs import InstantLab
+from tests.loop.small import PARENTS, spec_of
 from tests.safety.kit import (
     RECIPE,
     RealLab,
@@ -29,6 +30,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cloudseed.db import SqlLedger
+
+
+@pytest.mark.parametrize(
+    "formula", sorted({*HAZARDOUS, *(each for pair in PAIRS for each in pair)})
+)
+def test_what_is_dangerous_by_default_is_a_formula(formula: str) -> None:
+    """The defaults are not read when a campaign is, so that `status` need not load pymatgen."""
+    assert substance(formula)[1]
 
 
 def test_a_simulated_lab_needs_no_person(campaign_on: Callable, ledger: SqlLedger) -> None:

@@ -8,8 +8,9 @@ import pytest
 from cloudseed.errors import InputError, ObjectiveError
 from cloudseed.surrogate import deciding, gp
 from cloudseed.surrogate.deciding import decide
+from cloudseed.surrogate.features import Features
 from cloudseed.surrogate.objectives import problem
-from cloudseed.surrogate.protocols import Observations
+from cloudseed.surrogate.protocols import Guess, Observations
 from cloudseed.surrogate.strategy import ACQUISITIONS, Strategy
 
 RNG = np.random.default_rng(0)
@@ -40,7 +41,7 @@ CASES = [
 @pytest.fixture(autouse=True, scope="module")
 def _equal_fits_once():
     """Fits are the same for the same data: each is made once for all tests here."""
-    found, fit = {}, gp._optimise
+    found, fit = {}, gp.optimising._optimise
 
     def once(x, targets, blocks, seed, noise=None):
         key = (x.tobytes(), targets.tobytes(), blocks, None if noise is None else noise.tobytes())
@@ -49,7 +50,7 @@ def _equal_fits_once():
         return found[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gp, "_optimise", once)
+        patch.setattr(gp.optimising, "_optimise", once)
         yield
 
 
@@ -82,6 +83,26 @@ def test_a_batch_with_pending_and_infeasible_candidates(goal, name):
     assert not np.isnan(choice.scores.acquisition).any()
     assert (np.diff(choice.scores.acquisition) <= 0).all()
     assert json.loads(json.dumps(choice.model))["acquisition"] != "auto"
+
+
+@pytest.mark.parametrize(("goal", "name"), [c for c in CASES if c[0] in {"bounded", "hurdle"}])
+def test_a_hurdle_over_several_blocks_with_heads_and_hints(goal, name):
+    blocks = Features({"embedding": FEATURES[:, :2], "elements": FEATURES[:, 1:]})
+    guess = Guess(GAP.astype(np.float64), np.full(160, 0.5))
+    choice = decide(
+        blocks,
+        observed(range(40)),
+        available=EVERY,
+        problem=GOALS[goal],
+        batch=4,
+        seed=0,
+        strategy=Strategy(name),
+        hints=FEATURES[:, 2] * 1.0,
+        guesses={"band_gap": guess},
+    )
+    assert choice.model["surrogates"]["band_gap"]["kernel"].startswith("hurdle")
+    assert len(set(choice.picks)) == 4
+    assert not np.isnan(choice.scores.acquisition).any()
 
 
 @pytest.mark.parametrize("name", ["thompson", "information", "upper_confidence_bound"])
@@ -157,9 +178,10 @@ def test_a_batch_finds_better_than_chance(name):
     assert A[list(picks)].mean() > np.quantile(A[60:], 0.75)
 
 
-def test_drawn_functions_have_the_posterior_s_moments():
+@pytest.mark.parametrize("widths", [None, (1, 3)])
+def test_drawn_functions_have_the_posterior_s_moments(widths):
     x = RNG.normal(size=(30, 4)) / 4
-    model = gp.fit(x, np.sin(4 * x[:, 0]) + x[:, 1], seed=0)
+    model = gp.fit(x, np.sin(4 * x[:, 0]) + x[:, 1], seed=0, widths=widths)
     points = np.concatenate([RNG.normal(size=(12, 4)) / 4, x[:2]])
     values = gp.draw_functions(model, 1500, seed=3)(points)
     mean, sd = model.posterior_moments(points)

@@ -6,6 +6,7 @@ import torch
 
 from cloudseed.errors import FitError, InputError
 from cloudseed.surrogate import gp
+from cloudseed.surrogate.gp import optimising, process
 
 
 def data(n=40, d=3, seed=0):
@@ -58,7 +59,7 @@ def test_chunks_change_nothing(monkeypatch):
     x, y = data()
     found = gp.fit(x, y, seed=0)
     whole = found.posterior_moments(x)
-    monkeypatch.setattr(gp, "_CHUNK_ENTRIES", 100)
+    monkeypatch.setattr(process, "_CHUNK_ENTRIES", 100)
     np.testing.assert_allclose(found.posterior_moments(x), whole, atol=1e-12)
 
 
@@ -68,7 +69,7 @@ def test_leave_one_out_is_what_leaving_out_gives():
     mean, sd = found.leave_one_out()
     for i in (0, 7):
         rest = np.delete(np.arange(15), i)
-        factor = gp._factor(found.hyper, x[rest], "y")
+        factor = process._factor(found.hyper, x[rest], "y")
         cross = found.hyper.kernel(x[rest], x[i : i + 1])[:, 0]
         half = np.linalg.solve(factor, cross)
         residual = np.linalg.solve(factor, found.targets[rest] - found.hyper.mean)
@@ -114,7 +115,7 @@ def test_outlier_is_drawn_in_with_a_note():
 
 
 def test_large_data_fits_on_some_and_conditions_on_all(monkeypatch):
-    monkeypatch.setattr(gp, "MAX_FIT_ROWS", 30)
+    monkeypatch.setattr(optimising, "MAX_FIT_ROWS", 30)
     x, y = data(n=90)
     found = gp.fit(x, y, seed=0)
     assert len(found.targets) == 90
@@ -127,7 +128,7 @@ def test_failed_fit_falls_back_to_the_priors_with_a_note(monkeypatch):
     def fail(*_):
         raise FitError("nothing converged")
 
-    monkeypatch.setattr(gp, "_optimise", fail)
+    monkeypatch.setattr(optimising, "_optimise", fail)
     x, y = data()
     found = gp.fit(x, y, seed=0)
     assert any("nothing converged" in note for note in found.notes)
@@ -136,7 +137,7 @@ def test_failed_fit_falls_back_to_the_priors_with_a_note(monkeypatch):
 
 
 def test_a_fit_that_takes_too_long_is_stopped_with_a_note(monkeypatch):
-    monkeypatch.setattr(gp, "_FIT_SECONDS", 1e-9)
+    monkeypatch.setattr(optimising, "_FIT_SECONDS", 1e-9)
     x, y = data(n=20)
     found = gp.fit(x, y, seed=0)
     assert any("was stopped after" in note for note in found.notes)

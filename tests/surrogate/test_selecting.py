@@ -7,6 +7,7 @@ import pytest
 
 from cloudseed.errors import FitError
 from cloudseed.surrogate import gp, robust, selecting, variational
+from cloudseed.surrogate.gp import optimising
 from cloudseed.surrogate.robust import fit_robust
 from cloudseed.surrogate.selecting import Measured, fit_property
 from cloudseed.surrogate.variational import fit_variational
@@ -181,7 +182,7 @@ def test_a_variational_model_with_every_point_is_exact():
 def test_many_values_are_summed_up(monkeypatch):
     monkeypatch.setattr(selecting, "MANY", 200)
     monkeypatch.setattr(variational, "POINTS", 80)
-    monkeypatch.setattr(gp, "MAX_FIT_ROWS", 60)
+    monkeypatch.setattr(optimising, "MAX_FIT_ROWS", 60)
     x, y = data(250)
     found = fit_property(Measured("a", x, y), 0)
     assert found.summary["kind"] == "variational"

@@ -13,60 +13,22 @@ from __future__ import annotations
 
 import json
 import secrets
-import ssl
 import threading
 from pathlib import Path  # noqa: TC003 - pydantic reads it
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from cloudseed.errors import LabError, MissingDependencyError
-from cloudseed.lab_adapters._settings import LabSettings, read_settings
+from cloudseed.errors import LabError
+from cloudseed.lab_adapters._settings import read_settings
+from cloudseed.lab_adapters.gateway.broker import BrokerSettings, connect, start, topic
 from cloudseed.lab_adapters.gateway.client import GatewayLab, read_answer
 from cloudseed.lab_adapters.gateway.signing import HEADERS, Signer, read_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Self
 
-__all__ = ["BrokerSettings", "MqttLab", "MqttLine", "MqttSettings", "connect", "topic"]
-
-
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
-"""What this machine calls itself."""
-
-
-class BrokerSettings(LabSettings):
-    """Where the broker is."""
-
-    host: str = Field(default="127.0.0.1", description="Address of the broker.")
-    port: int = Field(default=1883, ge=1, le=65535, description="Its port; 8883 with TLS.")
-    lab: str = Field(pattern=r"[A-Za-z0-9._-]{1,64}", description="Name of the lab in its topics.")
-    username: str | None = Field(default=None, description="Who we are to the broker.")
-    password_env: str | None = Field(default=None, description="Variable with the password.")
-    tls: bool | None = Field(
-        default=None, description="Whether to use TLS; by default beyond this machine, or with ca."
-    )
-    ca: Path | None = Field(
-        default=None, description="Authority of the broker (PEM); by default the system's."
-    )
-    insecure: bool = Field(
-        default=False, description="Whether `tls: false` is meant, beyond this machine."
-    )
-
-    @property
-    def with_tls(self) -> bool:
-        """Whether TLS is used."""
-        near = self.host in LOOPBACK
-        return (self.ca is not None or not near) if self.tls is None else self.tls
-
-    @model_validator(mode="after")
-    def _check_tls(self) -> Self:
-        if self.tls is False and self.ca is not None:
-            raise ValueError("`ca` is for TLS, and `tls` is false")
-        if not (self.with_tls or self.host in LOOPBACK or self.insecure):
-            raise ValueError("without TLS no broker beyond this machine is used")
-        return self
+__all__ = ["MqttLab", "MqttLine", "MqttSettings"]
 
 
 class MqttSettings(BrokerSettings):
@@ -78,69 +40,6 @@ class MqttSettings(BrokerSettings):
     timeout: float = Field(default=30.0, gt=0, description="Seconds an answer may take.")
 
 
-def topic(lab: str, name: str) -> str:
-    """Returns a topic of a lab."""
-    return f"cloudseed/{lab}/{name}"
-
-
-def connect(settings: BrokerSettings, client_id: str, *, durable: bool) -> Any:
-    """Returns a client of MQTT 5 that is not connected yet.
-
-    Args:
-        settings: Where the broker is.
-        client_id: Its name there.
-        durable: Whether the broker keeps what comes while it is away.
-
-    Raises:
-        MissingDependencyError: If the extra `mqtt` is not installed.
-    """
-    try:
-        from paho.mqtt.client import Client
-        from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
-    except ImportError as error:
-        raise MissingDependencyError(
-            "A lab behind a broker needs paho-mqtt.", hint="pip install 'cloudseed[mqtt]'"
-        ) from error
-    import os
-
-    client = Client(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTProtocolVersion.MQTTv5)
-    if settings.username is not None:
-        client.username_pw_set(settings.username, os.environ.get(settings.password_env or ""))
-    if settings.with_tls:
-        client.tls_set_context(ssl.create_default_context(cafile=settings.ca))
-    client.reconnect_delay_set(min_delay=1, max_delay=10)
-    client.user_data_set({"durable": durable})
-    return client
-
-
-def start(client: Any, settings: BrokerSettings) -> None:
-    """Connects a client and keeps it connected, in a thread of its own.
-
-    Raises:
-        LabError: If the broker cannot be reached now.
-    """
-    from paho.mqtt.packettypes import PacketTypes
-    from paho.mqtt.properties import Properties
-
-    durable = client.user_data_get()["durable"]
-    properties = Properties(PacketTypes.CONNECT)
-    properties.SessionExpiryInterval = 86_400 if durable else 0
-    try:
-        client.connect(
-            settings.host,
-            settings.port,
-            keepalive=20,
-            clean_start=not durable,
-            properties=properties,
-        )
-    except OSError as error:
-        raise LabError(
-            f"The broker at {settings.host}:{settings.port} cannot be reached: {error}.",
-            hint="Is it running, is the address right, and does it speak TLS where we do?",
-        ) from error
-    client.loop_start()
-
-
 class MqttLine:
     """Requests over a broker; connects at the first one.
 
@@ -148,7 +47,7 @@ class MqttLine:
         settings: Where the broker is and who asks.
 
     Raises:
-        UsageError: If the secret cannot be used.
+        UsageError: If the secret or a certificate cannot be used.
         MissingDependencyError: If the extra `mqtt` is not installed.
     """
 
@@ -163,11 +62,7 @@ class MqttLine:
         self._changed = threading.Condition()
         self._subscribed = False
         self._online: bool | None = None
-        self._client = connect(settings, f"agent-{self._name}", durable=False)
-        self._client.on_connect = self._on_connect
-        self._client.on_subscribe = self._on_subscribe
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
+        self._client = self._new_client()
         self._started = False
 
     def ask(self, method: str, target: str, data: Any = None) -> Any:
@@ -201,9 +96,21 @@ class MqttLine:
             self._client.loop_stop()
             self._started = False
 
+    def _new_client(self) -> Any:
+        client = connect(self._settings, f"agent-{self._name}", durable=False)
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        return client
+
     def _connect(self) -> None:
         if not self._started:
-            start(self._client, self._settings)
+            try:
+                start(self._client, self._settings, patience=self._settings.timeout)
+            except LabError:
+                self._client = self._new_client()
+                raise
             self._started = True
         with self._changed:
             self._wait(lambda: self._subscribed, "cannot be heard: the broker is away")
@@ -276,7 +183,7 @@ class MqttLab(GatewayLab):
 
         Raises:
             SpecError: If a setting is unknown or wrong.
-            UsageError: If the secret cannot be used.
+            UsageError: If the secret or a certificate cannot be used.
             MissingDependencyError: If the extra `mqtt` is not installed.
         """
         del workdir

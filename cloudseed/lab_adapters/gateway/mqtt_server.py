@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import LabError
 from cloudseed.lab_adapters.base import operable
+from cloudseed.lab_adapters.gateway.broker import connect, start, topic
 from cloudseed.lab_adapters.gateway.desk import Desk
 from cloudseed.lab_adapters.gateway.guard import Guard, SignedApp
 from cloudseed.lab_adapters.gateway.journal import Journal
-from cloudseed.lab_adapters.gateway.mqtt import connect, start, topic
 from cloudseed.lab_adapters.gateway.server import make_app
 from cloudseed.lab_adapters.gateway.signing import HEADERS
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from cloudseed.lab_adapters.gateway.mqtt import BrokerSettings
+    from cloudseed.lab_adapters.gateway.broker import BrokerSettings
     from cloudseed.lab_adapters.gateway.signing import KeySettings
     from cloudseed.lab_adapters.protocols import LabAdapter
 
@@ -43,7 +43,7 @@ class MqttServer:
         window: Seconds that a request's time may be off.
 
     Raises:
-        UsageError: If a secret cannot be used.
+        UsageError: If a secret or a certificate cannot be used.
         MissingDependencyError: If the extra `mqtt` is not installed.
     """
 
@@ -72,7 +72,7 @@ class MqttServer:
         """Serves until `stop`.
 
         Raises:
-            LabError: If the broker cannot be reached at first.
+            LabError: If the broker cannot be reached at first, or refuses.
         """
         try:
             start(self._client, self._settings)

@@ -20,10 +20,10 @@ from cloudseed import __version__
 from cloudseed.errors import CloudseedError, LabError, UsageError
 from cloudseed.lab_adapters._settings import LabSettings
 from cloudseed.lab_adapters.base import operable
+from cloudseed.lab_adapters.gateway.broker import LOOPBACK, BrokerSettings
 from cloudseed.lab_adapters.gateway.desk import Desk
 from cloudseed.lab_adapters.gateway.guard import Guard, SignedApp
 from cloudseed.lab_adapters.gateway.journal import Journal
-from cloudseed.lab_adapters.gateway.mqtt import LOOPBACK, BrokerSettings
 from cloudseed.lab_adapters.gateway.signing import KeySettings  # noqa: TC001
 from cloudseed.lab_adapters.gateway.wire import (
     Completion,

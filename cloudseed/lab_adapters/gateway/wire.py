@@ -61,6 +61,7 @@ class Request(_Wire):
     candidate: Text
     cell: dict[str, Any]
     properties: Annotated[list[Text], Field(max_length=100)]
+    recipe: dict[str, Any] | None = None
 
 
 class Handle(_Wire):

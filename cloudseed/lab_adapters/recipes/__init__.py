@@ -1,17 +1,22 @@
 """Recipes for solid-state synthesis: from a target and a shelf to routes to weigh out."""
 
 from cloudseed.lab_adapters.recipes.diffraction import Peak, expected_pattern
-from cloudseed.lab_adapters.recipes.routes import Heating, Route, Weighed, routes
-from cloudseed.lab_adapters.recipes.shelf import Shelf, Substance, read_shelf
+from cloudseed.lab_adapters.recipes.printing import Printed, printed
+from cloudseed.lab_adapters.recipes.routes import Heating, Rank, Route, Weighed, routes
+from cloudseed.lab_adapters.recipes.shelf import Shelf, Substance, described_shelf, read_shelf
 
 __all__ = [
     "Heating",
     "Peak",
+    "Printed",
+    "Rank",
     "Route",
     "Shelf",
     "Substance",
     "Weighed",
+    "described_shelf",
     "expected_pattern",
+    "printed",
     "read_shelf",
     "routes",
 ]

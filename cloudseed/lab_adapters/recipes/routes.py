@@ -9,10 +9,11 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from cloudseed.errors import InputError
 from cloudseed.lab_adapters.protocols import recipe_hash
+from cloudseed.lab_adapters.recipes.driving import supply
 from cloudseed.lab_adapters.recipes.redox import atmosphere, states
 from cloudseed.lab_adapters.recipes.shelf import composition
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 
     from cloudseed.lab_adapters.recipes.shelf import Shelf, Substance
 
-__all__ = ["Heating", "Route", "Weighed", "routes"]
+__all__ = ["Heating", "Rank", "Route", "Weighed", "routes"]
+
+Rank = Literal["cost", "supply"]
 
 _LEAVES = {"C": "CO2", "H": "H2O", "N": "NO2"}
 _SMALL = 1e-6
@@ -69,6 +72,8 @@ class Route:
         states: Likely oxidation states in the target.
         cost: Of the precursors, in the shelf's currency; None if a price is missing.
         notes: What a person should think about.
+        supply: What drives it, kJ per mole of target, to be compared with other routes of the same
+            target; None if the shelf does not say enough.
     """
 
     target: str
@@ -80,6 +85,7 @@ class Route:
     states: dict[str, float]
     cost: float | None
     notes: tuple[str, ...]
+    supply: float | None = None
 
     def recipe(self) -> dict[str, Any]:
         """Returns what a lab would carry out, as safety checks read it."""
@@ -105,14 +111,20 @@ class Route:
         return asdict(self) | {"recipe": self.recipe(), "sha256": self.sha256}
 
 
-def routes(target: str, shelf: Shelf, grams: float = 1.0, *, top: int = 10) -> list[Route]:
-    """Returns routes to a target, the cheapest first, then by precursors and gas released.
+def routes(
+    target: str, shelf: Shelf, grams: float = 1.0, *, top: int = 10, rank: Rank = "cost"
+) -> list[Route]:
+    """Returns routes to a target, the best first.
+
+    Routes that `rank` tells nothing of come last; ties go by cost, the number of precursors, and
+    the gas released.
 
     Args:
         target: Its formula; without carbon, hydrogen or nitrogen.
         shelf: What there is.
         grams: How much of the target is wanted.
         top: How many routes at most.
+        rank: "cost" for the cheapest first, "supply" for the one that is driven most.
 
     Raises:
         InputError: If the target is no formula or of another kind, the mass is not positive, or
@@ -137,6 +149,7 @@ def routes(target: str, shelf: Shelf, grams: float = 1.0, *, top: int = 10) -> l
     ]
     found.sort(
         key=lambda r: (
+            math.inf if rank == "cost" or r.supply is None else -r.supply,
             math.inf if r.cost is None else r.cost,
             len(r.precursors),
             sum(r.released.values()),
@@ -200,6 +213,7 @@ def _route(
         states=likely,
         cost=round(sum(known), 4) if len(known) == len(prices) else None,
         notes=() if likely else ("no charge-neutral oxidation states are known for the target",),
+        supply=supply(zip(chosen, used, strict=True), gases),
     )
 
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import re
 import warnings
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Literal
 
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
-from cloudseed.errors import InputError
+from cloudseed.errors import InputError, LabError
 from cloudseed.lab_adapters._settings import LabSettings
+from cloudseed.lab_adapters.protocols import Precursor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pymatgen.core import Composition
 
-__all__ = ["GASES", "Gas", "Shelf", "Substance", "composition", "read_shelf"]
+    from cloudseed.lab_adapters.protocols import LabDescription
+
+__all__ = ["GASES", "Gas", "Shelf", "Substance", "composition", "described_shelf", "read_shelf"]
 
 Gas = Literal["O2", "air", "N2", "Ar", "H2/Ar"]
 GASES = ("O2", "air", "N2", "Ar", "H2/Ar")
@@ -60,6 +64,12 @@ class Substance(LabSettings):
     melting: float | None = Field(
         default=None, gt=0, description="Where it melts or decomposes, K, if known."
     )
+    enthalpy: float | None = Field(
+        default=None, description="Of formation at 298 K, kJ per mole of the formula, if known."
+    )
+    entropy: float | None = Field(
+        default=None, ge=0, description="At 298 K, J/K per mole of the formula, if known."
+    )
 
     @field_validator("formula")
     @classmethod
@@ -73,6 +83,35 @@ class Shelf(LabSettings):
 
     precursors: tuple[Substance, ...] = Field(min_length=1, max_length=_MOST)
     gases: tuple[Gas, ...] = Field(default=("air",), min_length=1)
+
+    @property
+    def told(self) -> tuple[Precursor, ...]:
+        """The precursors as a lab describes them."""
+        known = {f.name for f in fields(Precursor)}
+        return tuple(Precursor(**s.model_dump(include=known)) for s in self.precursors)
+
+
+def described_shelf(lab: LabDescription) -> Shelf | None:
+    """Returns the shelf that a lab tells of, with air where it tells no gases; None without one.
+
+    Gases that recipes do not know are left out.
+
+    Raises:
+        LabError: If what it tells cannot be a shelf.
+    """
+    if not lab.shelf:
+        return None
+    known = None if lab.gases is None else [gas for gas in lab.gases if gas in GASES]
+    gases = {} if known is None else {"gases": known}
+    try:
+        return Shelf.model_validate({"precursors": [asdict(p) for p in lab.shelf], **gases})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise LabError(
+            f"The lab {lab.name!r} tells of a shelf that cannot be one: {where}: {first['msg']}.",
+            hint=f"Formulas are as they are weighed; some gas is among {', '.join(GASES)}.",
+        ) from error
 
 
 def read_shelf(path: Path) -> Shelf:

@@ -14,7 +14,7 @@ from cloudseed import __version__
 from cloudseed.errors import InputError
 from cloudseed.loop.listing import read_listing, read_values
 from cloudseed.loop.pool import embed_all
-from cloudseed.loop.workspace import unwritable
+from cloudseed.loop.workspace import whole
 from cloudseed.surrogate import CloudEncoder, element_descriptors, shell_penalties
 
 if TYPE_CHECKING:
@@ -175,11 +175,9 @@ def _read(path: Path, key: str) -> KnownPool | None:
 
 
 def _write(path: Path, key: str, pool: KnownPool) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.stem}.part.npz")
+    with whole(path) as partial, partial.open("wb") as file:
         np.savez(
-            partial,
+            file,
             key=np.array(key),
             names=np.array(pool.names, dtype=str),
             notes=np.array(pool.notes, dtype=str),
@@ -190,6 +188,3 @@ def _write(path: Path, key: str, pool: KnownPool) -> None:
             properties=np.array(list(pool.values), dtype=str),
             values=np.stack(list(pool.values.values()), axis=1),
         )
-        partial.replace(path)
-    except OSError as error:
-        raise unwritable(path, error) from error

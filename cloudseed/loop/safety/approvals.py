@@ -34,6 +34,7 @@ __all__ = [
     "said_of",
     "subject",
     "system_of",
+    "unattended_refusals",
 ]
 
 _CHECKED, _SAID, _WISHED = "safety_checked", "person_said", "wish_recorded"
@@ -51,7 +52,7 @@ class Asked:
         label: The material.
         lab: Where it would be made.
         reasons: Why a person is asked.
-        recipe: What the lab would do; None if it does not say.
+        recipe: What the lab would do, or what it is asked to; None if neither is known.
         at: When it was asked first, UTC.
     """
 
@@ -103,6 +104,8 @@ def subject(
         "lab": lab,
         "recipe": None if recipe is None else dict(recipe),
     }
+    if request.recipe is not None:
+        what["carried"] = dict(request.recipe)
     return recipe_hash(what)
 
 
@@ -137,6 +140,14 @@ def refused_since_seen(log: Sequence[EventRow]) -> int:
     return sum(
         e.kind == _CHECKED and e.id > after and e.data.get("verdict") == "refused" for e in log
     )
+
+
+def unattended_refusals(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> int:
+    """Returns how many refused checks keep a campaign from going on; 0 if it may."""
+    if not has_real_labs(campaign, spec):
+        return 0
+    count = refused_since_seen(ledger.safety_log(campaign.id))
+    return count if count >= spec.safety.refusals else 0
 
 
 def open_questions(ledger: Ledger, campaign_id: int) -> list[Asked]:

@@ -57,15 +57,26 @@ def breaches(
     request: ExperimentRequest,
     recipe: Mapping[str, Any] | None,
 ) -> tuple[list[str], Facts]:
-    """Returns which limits of owner and lab a request breaks, and what its recipe says."""
+    """Returns which limits of owner and lab a request breaks, and what its recipe says.
+
+    Args:
+        limits: The owner's.
+        lab: What the lab says of itself.
+        request: What it is asked for; a recipe that it carries is held against the limits too.
+        recipe: What the lab compiled; None if nothing, and then the request's recipe counts.
+    """
     broken = list(_material(limits, lab, request))
     facts = Facts()
-    try:
-        facts = read_facts(recipe or {})
-        broken.extend(_recipe(limits, lab, request, facts))
-    except ValueError as error:
-        broken.append(f"the lab's recipe cannot be checked: {error}")
-    return broken, facts
+    told = {"the request's": request.recipe, "the lab's": recipe}
+    for whose, each in told.items():
+        if each is None:
+            continue
+        try:
+            facts = read_facts(each)
+            broken.extend(_recipe(limits, lab, request, facts))
+        except ValueError as error:
+            broken.append(f"{whose} recipe cannot be checked: {error}")
+    return list(dict.fromkeys(broken)), facts
 
 
 def _material(limits: SafetySpec, lab: LabDescription, request: ExperimentRequest) -> Iterator[str]:

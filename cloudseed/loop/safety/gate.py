@@ -19,6 +19,7 @@ from cloudseed.loop.safety.approvals import (
     said_of,
     subject,
     system_of,
+    unattended_refusals,
 )
 from cloudseed.loop.safety.checks import Checked, Verdict, breaches
 
@@ -101,7 +102,7 @@ def check(
         "reasons": list(found.reasons),
         "asks": found.asks,
         "grams": found.grams,
-        "recipe": _plain(validation.recipe),
+        "recipe": _plain(request.recipe if validation.recipe is None else validation.recipe),
     }
     if found.by_person:
         data["verdict"] = "declined"
@@ -283,10 +284,8 @@ def refuse_changed(context: Context, experiment: ExperimentRow, why: str) -> Non
 
 def too_many_refusals(context: Context) -> str | None:
     """Returns why a campaign has to stop until a person has looked, or None."""
-    if not has_real_labs(context.campaign, context.spec):
-        return None
-    count = refused_since_seen(context.ledger.safety_log(context.campaign.id))
-    if count < context.spec.safety.refusals:
+    count = unattended_refusals(context.ledger, context.campaign, context.spec)
+    if not count:
         return None
     return f"{count} safety checks were refused; `cloudseed approvals attend` lets it go on"
 

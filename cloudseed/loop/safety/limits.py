@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable  # noqa: TC003 - pydantic reads the types
+from itertools import chain
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
@@ -11,7 +12,7 @@ from cloudseed._elements import NUMBERS, VACANCY
 from cloudseed.errors import UnitError
 from cloudseed.loop.amounts import parse_amount
 
-__all__ = ["FORBIDDEN", "HAZARDOUS", "PAIRS", "SafetySpec"]
+__all__ = ["FORBIDDEN", "HAZARDOUS", "PAIRS", "Grams", "SafetySpec"]
 
 FORBIDDEN = (
     "Be", "As", "Tc", "Cd", "Os", "Hg", "Tl", "Pb", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Th",
@@ -38,6 +39,8 @@ PAIRS = (
 )
 """Substances that may not meet in one recipe; air counts as O2."""
 
+_KNOWN = frozenset([*HAZARDOUS, *chain.from_iterable(PAIRS)])
+
 
 def _in(unit: str) -> Callable[[object], object]:
     """Returns what turns a text with a unit into a number in `unit`; numbers are in it already."""
@@ -56,7 +59,8 @@ def _in(unit: str) -> Callable[[object], object]:
 
 _Kelvin = Annotated[float, BeforeValidator(_in("K")), Field(gt=0)]
 _Ramp = Annotated[float, BeforeValidator(_in("K/min")), Field(gt=0)]
-_Grams = Annotated[float, BeforeValidator(_in("g")), Field(gt=0)]
+Grams = Annotated[float, BeforeValidator(_in("g")), Field(gt=0)]
+"""A mass in grams, or a text such as "5 g"."""
 _Seconds = Annotated[float, BeforeValidator(_in("s")), Field(gt=0)]
 
 
@@ -89,9 +93,9 @@ class SafetySpec(BaseModel):
     pairs: tuple[tuple[str, str], ...] = PAIRS
     temperature: _Kelvin = 1473.15
     ramp: _Ramp = 10.0
-    mass: _Grams = 10.0
+    mass: Grams = 10.0
     daily: int = Field(default=24, ge=1)
-    daily_mass: _Grams = 100.0
+    daily_mass: Grams = 100.0
     approval: Literal["first", "each"] = "first"
     approval_lasts: _Seconds = 7 * 86400.0
     attended: _Seconds = 86400.0
@@ -114,5 +118,7 @@ class SafetySpec(BaseModel):
 
         for each in value:
             for formula in (each,) if isinstance(each, str) else each:  # type: ignore[attr-defined]
-                substance(formula)
+                # Those of the defaults are known to be formulas; to read them takes pymatgen.
+                if formula not in _KNOWN:
+                    substance(formula)
         return value

@@ -1,0 +1,109 @@
+"""Values of one property made ready for a model: drawn in, freed of a trend, standardised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cloudseed.errors import InputError
+from cloudseed.surrogate.trends import Trend, fit_slope
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.float64]
+
+__all__ = ["OUTLIER_LIMIT", "Standardised", "standardise"]
+
+#: Values this many robust standard deviations from the median are drawn in for the fit.
+OUTLIER_LIMIT = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Standardised:
+    """Values of one property, ready for a model.
+
+    Attributes:
+        targets: (value - trend - centre) / scale, outliers drawn in, n.
+        centre: In the property's unit.
+        scale: In the property's unit.
+        trend: The prior mean; None for a constant one.
+        offsets: The trend at the measurements, n, in the property's unit; None without one.
+        noise: Known variances of measurement noise, standardised, n; None where none is known.
+    """
+
+    targets: Array
+    centre: float
+    scale: float
+    trend: Trend | None = None
+    offsets: Array | None = None
+    noise: Array | None = None
+
+
+def standardise(
+    x: Array,
+    y: Array,
+    *,
+    name: str,
+    spread: float | None,
+    notes: list[str],
+    prior: tuple[int, Array] | None = None,
+    sigma: Array | None = None,
+) -> Standardised:
+    """Checks values and makes them ready for a model; see `fit` for the arguments.
+
+    Raises:
+        InputError: If there is no value or one is NaN or infinite.
+    """
+    if not len(y) or len(x) != len(y):
+        raise InputError(
+            f"{len(y)} values of {name} for {len(x)} rows of features make no model.",
+            hint="Give one value per row, and at least one.",
+            property=name,
+        )
+    if not np.isfinite(y).all():
+        raise InputError(
+            f"A value of {name} is not a finite number.",
+            hint="Leave out what was not measured; correct what overflowed.",
+            property=name,
+        )
+    y = _drawn_in(y, name, notes)
+    largest = float(np.abs(y).max())
+    if np.ptp(y) <= 1e-12 * largest and (prior is None or len(y) > 1):
+        found = Standardised(np.zeros(len(y)), float(np.median(y)), spread or largest or 1.0)
+    elif prior is None:
+        centre, scale = float(y.mean()), float(y.std())
+        found = Standardised((y - centre) / scale, centre, scale)
+    else:
+        found = _beside_trend(y, *prior, spread)
+    noise = None if sigma is None else np.where(np.isnan(sigma), 0.0, sigma / found.scale) ** 2
+    return found if noise is None or not noise.any() else replace(found, noise=noise)
+
+
+def _beside_trend(y: Array, column: int, predicted: Array, spread: float | None) -> Standardised:
+    """Returns what a trend leaves, standardised."""
+    trend = Trend(column, fit_slope(predicted, y))
+    offsets = trend.slope * predicted
+    rest = y - offsets
+    centre, scale = float(rest.mean()), float(rest.std())
+    if scale <= 1e-12 * float(np.abs(y).max()):
+        scale = spread or float(y.std()) or float(np.abs(y).max()) or 1.0
+    return Standardised((rest - centre) / scale, centre, scale, trend, offsets)
+
+
+def _drawn_in(y: Array, name: str, notes: list[str]) -> Array:
+    """Returns the values with outliers at the limit."""
+    median = float(np.median(y))
+    deviation = np.abs(y - median)
+    # 1.4826 times the median deviation is the standard deviation of a normal distribution.
+    limit = OUTLIER_LIMIT * 1.4826 * float(np.median(deviation))
+    far = int((deviation > limit).sum()) if limit > 0 and len(y) >= 5 else 0
+    if not far:
+        return y
+    notes.append(
+        f"{far} of {len(y)} values of {name} lie more than {OUTLIER_LIMIT:g} robust standard "
+        "deviations from the median and are drawn in to that limit for the model"
+    )
+    return np.clip(y, median - limit, median + limit)
