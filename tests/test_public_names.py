@@ -49,6 +49,7 @@ NAMES = {
         "PERSON",
         "ProposalRow",
         "SchemaState",
+        "SendingRow",
         "Spending",
         "SqlLedger",
         "Wish",

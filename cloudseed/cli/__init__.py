@@ -8,6 +8,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from cloudseed._printable import printable
 from cloudseed.errors import CloudseedError
 
 __all__ = ["main"]
@@ -71,6 +72,6 @@ def _say(message: str, hint: str = "") -> None:
     from rich.console import Console
 
     console = Console(stderr=True, highlight=False)
-    console.print(message, style="red", markup=False, soft_wrap=True)
+    console.print(printable(message, keep="\n"), style="red", markup=False, soft_wrap=True)
     if hint:
-        console.print(f"hint: {hint}", markup=False, soft_wrap=True)
+        console.print(f"hint: {printable(hint, keep=chr(10))}", markup=False, soft_wrap=True)

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cloudseed._printable import printable
 from cloudseed.cli.commands import print_json
 from cloudseed.cli.opening import opened
 from cloudseed.cli.options import AsJson, By, Reason, Where, example, user
@@ -43,9 +44,12 @@ def list_(campaign: Where = None, json: AsJson = False) -> None:
         table.add_row(*(_plain(cell) for cell in cells))
     _console.print(table)
     for q in found:
-        known = ["not told"] if q.recipe is None else printed(q.recipe).lines
-        for line in (f"{q.sha[:16]}, recipe of {q.label}:", *(f"    {each}" for each in known)):
-            _console.print(_plain(line), soft_wrap=True)
+        own = "recipe" if q.carried is None else "the lab's own recipe"
+        told = {own: q.recipe} if q.carried is None else {own: q.recipe, "asked for": q.carried}
+        for head, recipe in told.items():
+            known = ["not told"] if recipe is None else printed(recipe).lines
+            for line in (f"{q.sha[:16]}, {head} of {q.label}:", *(f"    {each}" for each in known)):
+                _console.print(_plain(line), soft_wrap=True)
 
 
 @approvals.command(
@@ -106,4 +110,4 @@ def _answer(
 def _plain(text: str) -> str:
     from rich.markup import escape
 
-    return escape(text)
+    return escape(printable(text))

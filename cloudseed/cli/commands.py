@@ -73,8 +73,12 @@ def resume(
 
     workspace = Workspace.find(campaign)
     if encoder is not None:
+        from cloudseed.cli.driving import may_go_on
         from cloudseed.loop.reencoding import change_encoder
 
+        # What may not go on keeps its encoder.
+        if not engine or not _is_finished(workspace):
+            may_go_on(workspace)
         change_encoder(workspace, encoder)
     if not engine:
         _show_allowed(workspace, *go_on(workspace, by, reason), as_json=as_json)

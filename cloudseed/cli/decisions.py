@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cloudseed._printable import printable
 from cloudseed.cli.commands import print_json
 from cloudseed.cli.opening import opened
 from cloudseed.cli.options import AsJson, Experiment, NextBest, Where, example
@@ -190,7 +191,7 @@ def _print_explanation(told: Explanation) -> None:
     ran = told.experiment
     _say(f"experiment {ran.id}: {told.candidate.formula}, {ran.state.value}, by {ran.lab}")
     if ran.reason:
-        _say(f"reason: {ran.reason}")
+        _say(f"reason: {printable(ran.reason)}")
     _say(f"\n{told.why}")
     for line in told.lineage:
         _say(f"    {line}")
@@ -204,14 +205,16 @@ def _print_explanation(told: Explanation) -> None:
         _say(f"    {line}")
     for row in told.amendments:
         verb = "retracted" if row.replaced_by is None else "corrected"
-        _say(f"{verb} on {row.at:%Y-%m-%d %H:%M} UTC: {row.reason}")
+        _say(f"{verb} on {row.at:%Y-%m-%d %H:%M} UTC: {printable(row.reason)}")
     if told.later:
         rounds = _shortened([str(step) for step in told.later])
         _say(f"decisions made on its result: round {rounds}")
     _say("\nits life (UTC)")
     for event in told.events:
         facts = ", ".join(f"{k} {v}" for k, v in event.data.items() if v not in (None, ""))
-        _say(f"    {event.at:%Y-%m-%d %H:%M:%S}  {event.kind.replace('_', ' ')}: {facts}")
+        _say(
+            f"    {event.at:%Y-%m-%d %H:%M:%S}  {event.kind.replace('_', ' ')}: {printable(facts)}"
+        )
 
 
 def _verdicts(told: Explanation) -> Table:

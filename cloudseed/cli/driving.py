@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from cloudseed._printable import printable
 from cloudseed.cli.commands import print_json, stop_signal
 from cloudseed.cli.opening import opened
 from cloudseed.cli.options import AsJson, Reason, Where, example, user
@@ -100,6 +102,16 @@ def go_on(workspace: Workspace, by: str | None, reason: str) -> tuple[bool, bool
         return held, ledger.lease(row.id).held
 
 
+def may_go_on(workspace: Workspace) -> None:
+    """Refuses what `go_on` would refuse, and changes nothing."""
+    from cloudseed.loop import campaign_of
+    from cloudseed.loop.allowing import check_allowed
+    from cloudseed.loop.workspace import reading
+
+    with reading(workspace) as ledger:
+        check_allowed(ledger, *campaign_of(ledger, workspace))
+
+
 def list_experiments(
     campaign: Where = None,
     state: Annotated[
@@ -117,6 +129,12 @@ def list_experiments(
         methods: dict[int, dict[str, str]] = {}
         for m in ledger.measurements(row.id) if json else ():
             methods.setdefault(m.experiment_id, {})[m.property] = m.method
+        found = ledger.experiments(row.id, wanted)
+        asked_of = [(e, methods.get(e.id, {})) for e in found] if json else []
+        told = {
+            e.id: t.to_json()
+            for (e, _), t in zip(asked_of, told_by(ledger, row, asked_of), strict=True)
+        }
         rows = [
             {
                 "id": e.id,
@@ -127,8 +145,8 @@ def list_experiments(
                 "handle": e.handle,
                 "reason": e.reason,
             }
-            | ({"record": told_by(ledger, row, e, methods.get(e.id, {})).to_json()} if json else {})
-            for e in ledger.experiments(row.id, wanted)
+            | ({"record": told[e.id]} if json else {})
+            for e in found
         ]
     if json:
         print_json(rows)
@@ -137,7 +155,7 @@ def list_experiments(
     for name in ("id", "formula", "state", "attempt", "lab", "handle", "reason"):
         table.add_column(name)
     for line in rows:
-        table.add_row(*("" if value is None else str(value) for value in line.values()))
+        table.add_row(*(Text("" if value is None else printable(value)) for value in line.values()))
     _console.print(table)
 
 
@@ -226,7 +244,7 @@ def _report(now: Snapshot) -> None:
 def _say(text: str) -> None:
     """Writes a line for the service manager's journal."""
     if text:
-        sys.stderr.write(f"{text}\n")
+        sys.stderr.write(f"{printable(text)}\n")
         sys.stderr.flush()
 
 

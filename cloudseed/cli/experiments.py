@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from cloudseed._printable import printable
 from cloudseed.cli.commands import print_json
 from cloudseed.cli.opening import opened
 from cloudseed.cli.options import AsJson, By, Experiment, Reason, Where, example, user
@@ -51,7 +52,7 @@ def show(experiment: Experiment, campaign: Where = None, json: AsJson = False) -
             name, unit = verdict.property.replace("_", " "), unit_of(verdict.property) or ""
             lines.append(f"{name} {value:.6g}{spread} {unit}".rstrip())
     for line in (*lines, *told.told.lines):
-        _console.print(line, markup=False, soft_wrap=True)
+        _console.print(printable(line), markup=False, soft_wrap=True)
 
 
 @experiments.command(

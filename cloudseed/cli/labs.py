@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 
+from cloudseed._printable import printable
 from cloudseed.cli.commands import print_json
 from cloudseed.errors import LabError, UsageError
 
@@ -66,7 +67,7 @@ def describe(adapter: str, config: Path | None, *, as_json: bool) -> None:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     for name, text in _lines(can):
-        table.add_row(name, text)
+        table.add_row(name, printable(text))
     _console.print(table, markup=False)
 
 
@@ -107,7 +108,7 @@ def _tell(result: CheckResult) -> None:
     line = f"{result.name:<12} [{_STYLES[verdict]}]{verdict:<15}[/] {result.promise}"
     _console.print(line, soft_wrap=True)
     if result.reason:
-        _console.print(f"{'':<13}{result.reason}", markup=False, soft_wrap=True)
+        _console.print(f"{'':<13}{printable(result.reason)}", markup=False, soft_wrap=True)
 
 
 def new(name: str, out: Path | None) -> None:

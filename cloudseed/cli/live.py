@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from cloudseed._printable import printable
 from cloudseed.cli.sparklines import track_rows
 from cloudseed.units import unit_of
 
@@ -93,9 +95,9 @@ class LiveView:
 
     def note(self, text: str) -> None:
         """Shows a line under the rest, until the next."""
-        self._note = text
+        self._note = printable(text)
         if self._live is None and text:
-            self._console.print(text, highlight=False)
+            self._console.print(self._note, highlight=False, markup=False)
 
     def update(self, now: Snapshot, track: Track | None = None) -> None:
         """Shows where the campaign stands, and how far it has come."""
@@ -117,7 +119,7 @@ class LiveView:
         body: RenderableType = Spinner("dots", f"{self._stage} ...")
         if self._now is not None:
             body = _body(self._now, self._track, time.monotonic() - self._taken)
-        return Panel(body, title=self._title, subtitle=self._note or None)
+        return Panel(body, title=self._title, subtitle=escape(self._note) or None)
 
 
 def _body(now: Snapshot, track: Track | None, since: float) -> RenderableType:
@@ -135,7 +137,7 @@ def _body(now: Snapshot, track: Track | None, since: float) -> RenderableType:
         grid.add_row("without result", f"{now.unsuccessful} infeasible, refused or failed")
     remaining = None if now.remaining is None else max(now.remaining - since, 0.0)
     grid.add_row("time", f"{duration(now.elapsed + since)}, left: {duration(remaining)}")
-    grid.add_row("waiting", now.waiting)
+    grid.add_row("waiting", Text(now.waiting))
     bar = Table.grid(expand=True)
     bar.add_row(ProgressBar(total=now.budget, completed=now.measured))
     return Group(bar, grid)

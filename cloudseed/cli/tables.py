@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.panel import Panel
 from rich.table import Table
+from rich.text import Text
 
 from cloudseed.cli.live import duration, values
 from cloudseed.cli.sparklines import track_rows
@@ -66,7 +67,7 @@ def status_table(now: Snapshot, where: str, track: Track | None = None) -> Panel
     if state == "running" and not now.alive:
         state = "no sign of life from its engine; `cloudseed resume` goes on"
     grid.add_row("status", state)
-    grid.add_row("waiting", now.waiting)
+    grid.add_row("waiting", Text(now.waiting))
     grid.add_row("round", f"{now.rounds}  (pool of {now.pool:,} candidates)")
     grid.add_row("measured", f"{now.measured} of {now.budget}")
     grid.add_row("in flight", ", ".join(now.in_flight) or "none")

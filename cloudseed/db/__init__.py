@@ -26,6 +26,7 @@ from cloudseed.db.rows import (
     OutboxItem,
     Overview,
     ProposalRow,
+    SendingRow,
     Spending,
 )
 from cloudseed.db.schema import SchemaState, check, rehearse, upgrade
@@ -55,6 +56,7 @@ __all__ = [
     "Overview",
     "ProposalRow",
     "SchemaState",
+    "SendingRow",
     "Spending",
     "SqlLedger",
     "Wish",

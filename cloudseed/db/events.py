@@ -32,6 +32,7 @@ class EventKind(StrEnum):
     DECIDED = "decision_recorded"
     PLANNED = "experiment_planned"
     MOVED = "experiment_moved"
+    HELD = "experiment_held"
     ACKNOWLEDGED = "attempt_acknowledged"
     RECEIVED = "message_received"
     CONFLICT = "message_conflict"

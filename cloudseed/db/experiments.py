@@ -12,7 +12,7 @@ from cloudseed.db.columns import now
 from cloudseed.db.events import EventKind
 from cloudseed.db.listening import hint
 from cloudseed.db.models import Attempt, Campaign, Experiment, Outbox
-from cloudseed.db.rows import ExperimentRow, OutboxItem
+from cloudseed.db.rows import ExperimentRow, OutboxItem, SendingRow
 from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError, TransitionError
 
@@ -29,12 +29,15 @@ __all__ = [
     "arrivals",
     "by_id",
     "details",
+    "details_of",
     "details_with",
+    "hold",
     "move",
     "next_to_send",
     "of_keys",
     "resolve",
     "rows",
+    "sendings",
     "transition",
     "unacknowledged",
 ]
@@ -203,6 +206,52 @@ def transition(
     move(session, experiment, state, reason=reason, delay=delay, unsent=unsent)
 
 
+def hold(session: Session, claim: Claim, experiment_id: int, reason: str) -> bool:
+    """Notes why a planned experiment is not sent; returns whether that is news."""
+    experiment = owned(session, claim, experiment_id)
+    if experiment.state is not _S.PLANNED:
+        raise TransitionError(
+            f"Experiment {experiment_id} is {experiment.state}, and only what is planned waits.",
+            hint="Look at it again: it has moved on.",
+            experiment_id=experiment_id,
+        )
+    if experiment.reason == reason:
+        return False
+    experiment.reason = reason
+    events.append(
+        session,
+        experiment.campaign_id,
+        EventKind.HELD,
+        experiment_id=experiment_id,
+        reason=reason,
+    )
+    return True
+
+
+def sendings(session: Session, campaign_id: int, after: int) -> list[SendingRow]:
+    """Returns attempts whose id is greater than `after`, in order, with the lab that each went to.
+
+    The recipe is the one that the experiment was last sent with.
+    """
+    query = (
+        select(Attempt, Outbox.lab, Experiment.request)
+        .join(Outbox, Outbox.attempt_id == Attempt.id)
+        .join(Experiment, Experiment.id == Attempt.experiment_id)
+        .where(Experiment.campaign_id == campaign_id, Attempt.id > after)
+        .order_by(Attempt.id)
+    )
+    return [
+        SendingRow(
+            id=attempt.id,
+            lab=lab,
+            recipe=request.get("recipe"),
+            arrived=attempt.handle is not None,
+            open=attempt.closed_at is None,
+        )
+        for attempt, lab, request in session.execute(query)
+    ]
+
+
 def arrivals(session: Session, experiment_id: int) -> int:
     """Returns how many sendings of an experiment a lab has acknowledged."""
     query = select(func.count(Attempt.id)).where(
@@ -321,6 +370,12 @@ def details(session: Session, experiment_id: int) -> Mapping[str, Any]:
             experiment_id=experiment_id,
         )
     return found
+
+
+def details_of(session: Session, ids: Iterable[int]) -> dict[int, Mapping[str, Any]]:
+    """Returns the details of some experiments, by id."""
+    query = select(Experiment.id, Experiment.details).where(Experiment.id.in_(list(ids)))
+    return {row.id: row.details for row in session.execute(query)}
 
 
 def details_with(session: Session, campaign_id: int, name: str) -> dict[int, Mapping[str, Any]]:

@@ -27,6 +27,7 @@ from cloudseed.db import (
 )
 from cloudseed.db.engine import Database, locate
 from cloudseed.db.listening import Listener
+from cloudseed.db.states import Wish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -54,9 +55,10 @@ if TYPE_CHECKING:
         OutboxItem,
         Overview,
         ProposalRow,
+        SendingRow,
         Spending,
     )
-    from cloudseed.db.states import ExperimentState, Wish
+    from cloudseed.db.states import ExperimentState
     from cloudseed.db.verify import Progress
 
 __all__ = ["SqlLedger", "open_ledger"]
@@ -147,6 +149,15 @@ class SqlLedger:
         """Tells the campaign's engine, now or later, what is wished of it."""
         with self._database.writing() as session:
             controls.wish(session, campaign_id, wish, reason)
+
+    def let_go_on(self, campaign_id: int, word: Mapping[str, Any], reason: str) -> bool:
+        """Records a person's word and takes back what was wished; returns whether it was held."""
+        with self._database.writing() as session:
+            safety.record_word(session, campaign_id, None, word)
+            held = controls.wished(session, campaign_id)[0] is not Wish.RUN
+            if held:
+                controls.wish(session, campaign_id, Wish.RUN, reason)
+            return held
 
     def wished(self, campaign_id: int) -> tuple[Wish, str]:
         """Returns what is wished, and why."""
@@ -316,6 +327,16 @@ class SqlLedger:
                 session, claim, experiment_id, state, reason, delay=delay, unsent=unsent, told=told
             )
 
+    def hold(self, claim: Claim, experiment_id: int, reason: str) -> bool:
+        """Notes why a planned experiment is not sent; returns whether that is news."""
+        with self._database.writing() as session:
+            return experiments.hold(session, claim, experiment_id, reason)
+
+    def sendings(self, campaign_id: int, after: int = 0) -> list[SendingRow]:
+        """Returns attempts whose id is greater than `after`, in order."""
+        with self._database.reading() as session:
+            return experiments.sendings(session, campaign_id, after)
+
     def resolve(
         self,
         campaign_id: int,
@@ -398,6 +419,11 @@ class SqlLedger:
         """Returns the details that the settled result came with; empty if there are none."""
         with self._database.reading() as session:
             return experiments.details(session, experiment_id)
+
+    def details_of(self, ids: Iterable[int]) -> dict[int, Mapping[str, Any]]:
+        """Returns the details of some experiments, by id."""
+        with self._database.reading() as session:
+            return experiments.details_of(session, ids)
 
     def details_with(self, campaign_id: int, name: str) -> dict[int, Mapping[str, Any]]:
         """Returns the details in which something of that name is told, by experiment id."""

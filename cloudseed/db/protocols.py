@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         OutboxItem,
         Overview,
         ProposalRow,
+        SendingRow,
         Spending,
     )
     from cloudseed.db.states import ExperimentState, Wish
@@ -88,6 +89,14 @@ class Ledger(Protocol):
 
     def wish(self, campaign_id: int, wish: Wish, reason: str = "") -> None:
         """Tells the campaign's engine, now or later, what is wished of it; needs no claim."""
+        ...
+
+    def let_go_on(self, campaign_id: int, word: Mapping[str, Any], reason: str) -> bool:
+        """Records a person's word that a campaign may go on, with the wish to, or neither.
+
+        Returns:
+            Whether something else was wished.
+        """
         ...
 
     def wished(self, campaign_id: int) -> tuple[Wish, str]:
@@ -253,6 +262,18 @@ class Ledger(Protocol):
         """
         ...
 
+    def hold(self, claim: Claim, experiment_id: int, reason: str) -> bool:
+        """Notes why a planned experiment is not sent; returns whether that is news.
+
+        Raises:
+            TransitionError: If it is not planned.
+        """
+        ...
+
+    def sendings(self, campaign_id: int, after: int = 0) -> list[SendingRow]:
+        """Returns attempts whose id is greater than `after`, in order, with where each went."""
+        ...
+
     def resolve(
         self,
         campaign_id: int,
@@ -344,6 +365,10 @@ class Ledger(Protocol):
 
     def details(self, experiment_id: int) -> Mapping[str, Any]:
         """Returns the details that the settled result came with; empty if there are none."""
+        ...
+
+    def details_of(self, ids: Iterable[int]) -> dict[int, Mapping[str, Any]]:
+        """Returns the details of some experiments, up to some thousands, by id."""
         ...
 
     def details_with(self, campaign_id: int, name: str) -> dict[int, Mapping[str, Any]]:

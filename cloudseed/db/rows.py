@@ -1,8 +1,8 @@
 """What goes into the ledger and what comes out of it: frozen, typed records.
 
 A `...Row` is what was recorded, as a reader gets it; a `New...` is what a writer hands in to be
-recorded, and has no id yet. A `ProposalRow` is both. `Claim`, `OutboxItem`, `Spending` and
-`Overview` are no rows of a table: the ledger makes them of several.
+recorded, and has no id yet. A `ProposalRow` is both. `Claim`, `OutboxItem`, `SendingRow`,
+`Spending` and `Overview` are no rows of a table: the ledger makes them of several.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ __all__ = [
     "OutboxItem",
     "Overview",
     "ProposalRow",
+    "SendingRow",
     "Spending",
 ]
 
@@ -254,6 +255,25 @@ class OutboxItem:
     experiment: ExperimentRow
     attempt_id: int
     epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendingRow:
+    """One sending of an experiment.
+
+    Attributes:
+        id: Of the attempt.
+        lab: Where it went.
+        recipe: What the request carried; None if nothing.
+        arrived: Whether the lab has acknowledged it.
+        open: Whether the lab has it, or may have it, still.
+    """
+
+    id: int
+    lab: str
+    recipe: Mapping[str, Any] | None
+    arrived: bool
+    open: bool
 
 
 @dataclass(frozen=True, slots=True)

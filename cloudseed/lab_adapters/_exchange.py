@@ -26,9 +26,10 @@ from cloudseed.lab_adapters._stored import STORED_FEATURES, StoredLab
 from cloudseed.lab_adapters.protocols import (
     DeliveryClass,
     Estimate,
+    Feature,
     LabDescription,
 )
-from cloudseed.lab_adapters.recipes import read_shelf
+from cloudseed.lab_adapters.recipes.stock import Stock
 from cloudseed.lab_adapters.reporting import UNITS
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ class ExchangeSettings(LabSettings):
     )
     simulated: bool = Field(default=False, description="Whether it only rehearses.")
     shelf: Path | None = Field(
-        default=None, description="YAML with the `precursors` and `gases` that it has."
+        default=None,
+        description="YAML with `precursors`, their grams before the first order, and `gases`.",
     )
 
 
@@ -79,11 +81,16 @@ class ExchangeLab(StoredLab):
         super().__init__(JobStore(workdir))
         self.settings = settings
         self.folder = settings.path or workdir / "exchange"
-        self._shelf = None if settings.shelf is None else read_shelf(settings.shelf)
+        self._stock = None if settings.shelf is None else Stock(settings.shelf)
         self._stuck: set[Path] = set()
 
     def describe(self) -> LabDescription:
-        """Returns what the owner told."""
+        """Returns what the owner told, and what is left on the shelf after all orders so far.
+
+        Raises:
+            LabError: If the shelf or the orders cannot be read any more.
+        """
+        left = None if self._stock is None else self._stock.left(self._store)
         days, elements = self.settings.days, self.settings.elements
         return LabDescription(
             name=self.settings.name,
@@ -93,9 +100,9 @@ class ExchangeLab(StoredLab):
             simulated=self.settings.simulated,
             elements=None if elements is None else frozenset(elements),
             duration=None if days is None else Estimate(days, 2 * days, "day"),
-            features=STORED_FEATURES,
-            shelf=None if self._shelf is None else self._shelf.told,
-            gases=None if self._shelf is None else self._shelf.gases,
+            features=STORED_FEATURES | {Feature.RECIPES},
+            shelf=None if left is None else left.told,
+            gases=None if left is None else left.gases,
         )
 
     def submit(self, request: ExperimentRequest) -> str:
@@ -114,6 +121,8 @@ class ExchangeLab(StoredLab):
             # out once, and never again after the lab has taken it away.
             self._stage(Job(handle, request.key, request.to_json()))
         job = self._store.add(request.key, request.to_json())
+        if self._stock is not None:
+            self._stock.take(job)
         self._release(job.handle)
         return job.handle
 

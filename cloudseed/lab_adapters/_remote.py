@@ -25,6 +25,7 @@ from cloudseed.lab_adapters.protocols import (
     DeliveryClass,
     Estimate,
     FailureKind,
+    Feature,
     Health,
     JobState,
     JobStatus,
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
     from cloudseed.lab_adapters._facts import RemoteSettings
     from cloudseed.lab_adapters._store import Job
-    from cloudseed.lab_adapters.protocols import ExperimentRequest, Feature
+    from cloudseed.lab_adapters.protocols import ExperimentRequest
 
 __all__ = ["PAUSE", "RemoteLab", "Sending"]
 
@@ -84,7 +85,7 @@ class RemoteLab(StoredLab):
             elements=None if facts.elements is None else frozenset(facts.elements),
             largest_cell=facts.largest_cell,
             duration=None if facts.hours is None else Estimate(facts.hours, 2 * facts.hours, "h"),
-            features=self.features,
+            features=self.features | ({Feature.RECIPES} if self._takes_recipes else set()),
         )
 
     def validate(self, request: ExperimentRequest) -> Validation:
@@ -249,6 +250,11 @@ class RemoteLab(StoredLab):
         Raises:
             LabError: If it cannot; nothing was sent then.
         """
+
+    @property
+    def _takes_recipes(self) -> bool:
+        """Whether a placeholder in what the owner set is for the recipe that a request carries."""
+        return "{recipe}" in json.dumps(self.facts.model_dump(mode="json"))
 
     @abstractmethod
     def _recipe(self, request: ExperimentRequest) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cloudseed.errors import CloudseedError, LabError
 from cloudseed.lab_adapters.protocols import (
+    Feature,
     Health,
     JobState,
     JobStatus,
@@ -126,6 +127,8 @@ def reasons_against(can: LabDescription, request: ExperimentRequest) -> tuple[st
         reasons += [f"it cannot handle {', '.join(beyond)}"] if beyond else []
     if can.largest_cell is not None and len(species) > can.largest_cell:
         reasons.append(f"{len(species)} atoms are more than the {can.largest_cell} it takes")
+    if request.recipe is not None and Feature.RECIPES not in can.features:
+        reasons.append("it follows no recipe that a request carries")
     return tuple(reasons)
 
 

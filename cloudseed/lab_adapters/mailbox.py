@@ -24,6 +24,7 @@ from cloudseed.lab_adapters._stored import STORED_FEATURES, StoredLab
 from cloudseed.lab_adapters.protocols import (
     DeliveryClass,
     ExperimentRequest,
+    Feature,
     JobState,
     LabDescription,
     Lease,
@@ -56,6 +57,9 @@ class MailboxSettings(LabSettings):
     )
     concurrency: int = Field(default=4, ge=1, description="Jobs that wait or run at a time.")
     simulated: bool = Field(default=False, description="Whether it only rehearses.")
+    recipes: bool = Field(
+        default=False, description="Whether its workers follow the recipe that a job carries."
+    )
 
 
 class MailboxLab(StoredLab):
@@ -91,7 +95,7 @@ class MailboxLab(StoredLab):
             delivery=DeliveryClass.A,
             simulated=self.settings.simulated,
             elements=None if elements is None else frozenset(elements),
-            features=STORED_FEATURES,
+            features=STORED_FEATURES | ({Feature.RECIPES} if self.settings.recipes else set()),
         )
 
     def submit(self, request: ExperimentRequest) -> str:

@@ -9,15 +9,19 @@ matcalc's, in processes of their own.
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cloudseed.errors import InputError, LabError
 from cloudseed.lab_adapters._settings import read_settings
 from cloudseed.lab_adapters._stored import STORED_FEATURES, StoredLab
 from cloudseed.lab_adapters.base import reasons_against
 from cloudseed.lab_adapters.potentials.calculators import CHGNET, calculator_point
 from cloudseed.lab_adapters.potentials.offers import durations, total, units
 from cloudseed.lab_adapters.potentials.references import (
+    check_references,
     chgnet_references,
+    digest,
     element_energies,
     known_entries,
 )
@@ -33,7 +37,6 @@ from cloudseed.lab_adapters.workers import JobPool
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from cloudseed.lab_adapters.protocols import ExperimentRequest, LabMessage
 
@@ -60,16 +63,20 @@ class MlipLab(StoredLab):
         workdir: Where jobs and results are kept.
 
     Raises:
-        UsageError: If there is no such calculator, or the entries cannot be read (`SpecError`).
+        UsageError: If there is no such calculator, or the entries cannot be read or lack an
+            element (`SpecError`).
         LabError: If a library is missing that the settings need.
     """
 
     settings_type = MlipSettings
 
     def __init__(self, settings: MlipSettings, workdir: Path) -> None:
-        self.settings = settings
         calculator_point(settings.calculator)
-        known_entries(settings)
+        entries = known_entries(settings)
+        if entries is not None:
+            settings = settings.model_copy(update={"entries_sha256": entries.sha256})
+        check_references(settings)
+        self.settings = settings
         if settings.conductivity:
             from cloudseed.lab_adapters.potentials.conductivity import check_installed
 
@@ -138,11 +145,26 @@ class MlipLab(StoredLab):
         """Takes a request; the same key always gives the same handle.
 
         Raises:
-            LabError: If the key stands for another request, the lab is stopped, or the folder
-                cannot be written.
+            LabError: If the key stands for another request, the lab is stopped, its entries have
+                changed, or the folder cannot be written.
         """
         self._check_running()
+        self._check_entries()
         return self._pool.submit(request.key, request.to_json())
+
+    def _check_entries(self) -> None:
+        """Keeps values of one campaign from being taken against two hulls."""
+        if self.settings.entries is None:
+            return
+        try:
+            now = digest(Path(self.settings.entries))
+        except InputError as error:
+            raise LabError(error.message, hint="Put the file of entries back.") from error
+        if now != self.settings.entries_sha256:
+            raise LabError(
+                f"{self.settings.entries} has changed since the lab was opened.",
+                hint="Put the file back, or open the lab anew.",
+            )
 
     def poll(self, handles: Sequence[str]) -> Sequence[LabMessage]:
         """Returns the results that are there.

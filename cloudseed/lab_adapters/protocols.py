@@ -78,10 +78,14 @@ class DeliveryClass(StrEnum):
 
 
 class Feature(StrEnum):
-    """What a lab can do beyond the six methods: `cancel`, `events`, `safe_stop`."""
+    """What a lab can do beyond the six methods: `cancel`, `events`, `safe_stop`.
+
+    `recipes`: it follows the recipe that a request carries, and none of its own instead of it.
+    """
 
     CANCEL = "cancel"
     EVENTS = "events"
+    RECIPES = "recipes"
     SAFE_STOP = "safe_stop"
 
 

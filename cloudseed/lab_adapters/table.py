@@ -83,6 +83,8 @@ class TableLab(StoredLab):
         ]
         if self._name(request) not in self._table.rows:
             reasons.append(f"the table has no row for {self._name(request)}")
+        if request.recipe is not None:
+            reasons.append("a table follows no recipe")
         failure = FailureKind.REJECTED_CAPABILITY if reasons else None
         return Validation(not reasons, tuple(reasons), failure=failure)
 

@@ -11,7 +11,16 @@ if TYPE_CHECKING:
     from cloudseed.loop.spec import CampaignSpec, load_spec
     from cloudseed.loop.workspace import RUNS, Workspace, campaign_of
 else:
-    __getattr__ = lazily(__name__)
+    __getattr__ = lazily(
+        __name__,
+        {
+            "campaign": "Campaign create_campaign open_campaign",
+            "results": "Result best load_results ranked",
+            "snapshot": "Snapshot take_snapshot",
+            "spec": "CampaignSpec load_spec",
+            "workspace": "RUNS Workspace campaign_of",
+        },
+    )
 
 __all__ = [
     "RUNS",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cloudseed.db import Wish
 from cloudseed.errors import UsageError
 from cloudseed.loop.safety.approvals import ATTENDED, unattended_refusals
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from cloudseed.db import CampaignRow, Ledger
     from cloudseed.loop.spec import CampaignSpec
 
-__all__ = ["allow"]
+__all__ = ["allow", "check_allowed"]
 
 
 def allow(
@@ -33,6 +32,17 @@ def allow(
     Raises:
         UsageError: If the campaign is finished, or refused checks keep it from going on.
     """
+    check_allowed(ledger, campaign, spec)
+    word = {"word": "resumed", "by": by, "reason": reason}
+    return ledger.let_go_on(campaign.id, word, ATTENDED)
+
+
+def check_allowed(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> None:
+    """Refuses where no person's word lets a campaign go on.
+
+    Raises:
+        UsageError: If the campaign is finished, or refused checks keep it from going on.
+    """
     if campaign.status == "finished":
         raise UsageError(
             f"The campaign {campaign.name!r} is finished: {campaign.stop_reason}.",
@@ -44,8 +54,3 @@ def allow(
             hint="Look why: `cloudseed experiments list --state refused`; then say so with"
             " `cloudseed approvals attend --reason TEXT`, and resume.",
         )
-    ledger.record_word(campaign.id, None, {"word": "resumed", "by": by, "reason": reason})
-    wished = ledger.wished(campaign.id)[0] is not Wish.RUN
-    if wished:
-        ledger.wish(campaign.id, Wish.RUN, ATTENDED)
-    return wished

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from cloudseed.errors import UsageError
 from cloudseed.loop.crates import write_crate
-from cloudseed.loop.exporting import final_cell, heading, reading_heads, record_of
+from cloudseed.loop.exporting import final_cell, heading, reading_heads, records_of
 from cloudseed.loop.results import load_results, ranked
-from cloudseed.loop.told import COLUMNS, READING_COLUMNS, told_of
+from cloudseed.loop.told import COLUMNS, READING_COLUMNS, told_all
 from cloudseed.loop.workspace import campaign_of, fresh, reading
 from cloudseed.units import unit_of
 
@@ -72,15 +72,12 @@ class _Source:
     results: Sequence[Result]
     problem: Problem
 
-    def told(self, result: Result) -> Told:
-        return told_of(self.ledger, self.campaign, result)
-
 
 def _jsonl(source: _Source, path: Path, progress: Progress) -> int:
     """Writes an object per line and experiment, with structure and provenance."""
     with path.open("w", encoding="utf-8") as stream:
-        for done, result in enumerate(source.results, 1):
-            record = record_of(source.ledger, source.campaign, result)
+        records = records_of(source.ledger, source.campaign, source.results)
+        for done, record in enumerate(records, 1):
             stream.write(json.dumps(record, allow_nan=False) + "\n")
             progress("writing experiments", done, len(source.results))
     return len(source.results)
@@ -94,7 +91,9 @@ def _parquet(source: _Source, path: Path, progress: Progress) -> int:
     results, schema = source.results, _schema(source.problem)
     with parquet.ParquetWriter(path, schema) as writer:
         for start in range(0, len(results), _ROWS):
-            rows = [_row(source, result) for result in results[start : start + _ROWS]]
+            some = results[start : start + _ROWS]
+            told = told_all(source.ledger, source.campaign, some)
+            rows = [_row(source, *each) for each in zip(some, told, strict=True)]
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
             progress("writing experiments", start + len(rows), len(results))
         if not results:
@@ -126,7 +125,7 @@ def _schema(problem: Problem) -> Any:
     return pa.schema(fields)
 
 
-def _row(source: _Source, result: Result) -> dict[str, Any]:
+def _row(source: _Source, result: Result, told: Told) -> dict[str, Any]:
     row: dict[str, Any] = {
         "experiment": result.experiment.id,
         "formula": result.candidate.formula,
@@ -137,7 +136,6 @@ def _row(source: _Source, result: Result) -> dict[str, Any]:
         "feasible": result.feasible,
         "reason": result.experiment.reason,
     }
-    told = source.told(result)
     row |= dict(zip(COLUMNS, told.cells, strict=True))
     for name in source.problem.columns:
         measured = result.measured.get(name, (None, None))
@@ -165,7 +163,8 @@ def _extxyz(source: _Source, path: Path, progress: Progress) -> int:
 
 
 def _atoms(source: _Source, results: Sequence[Result]) -> Iterator[Any]:
-    for result in results:
+    told = told_all(source.ledger, source.campaign, results)
+    for result, known in zip(results, told, strict=True):
         atoms = final_cell(source.ledger, result).to_atoms()
         units = {name: unit_of(name) or "" for name in result.measured}
         atoms.info = {
@@ -181,7 +180,7 @@ def _atoms(source: _Source, results: Sequence[Result]) -> Iterator[Any]:
             atoms.info[name] = value
             if sigma is not None:
                 atoms.info[f"{name}_sigma"] = sigma
-        atoms.info |= _record(source.told(result))
+        atoms.info |= _record(known)
         yield atoms
 
 

@@ -40,6 +40,7 @@ from cloudseed.loop.review import Review, Shown
 from cloudseed.loop.safety.gate import rest_if_unattended, too_many_refusals
 from cloudseed.loop.snapshot import Snapshot, take_snapshot
 from cloudseed.loop.stopping import room, stop_reason, wants_more
+from cloudseed.loop.synthesis import is_held, may_be_refilled
 from cloudseed.loop.workspace import Workspace, campaign_of
 from cloudseed.proposers import read_parents
 from cloudseed.surrogate import CloudEncoder, check_heads
@@ -82,6 +83,7 @@ class Campaign:
         self._id = context.campaign.id
         self._beat = 0.0
         self._review = Review()
+        self._grew = -1
         self._stage: Callable[[str], None] = lambda _: None
 
     def snapshot(self) -> Snapshot:
@@ -225,19 +227,23 @@ class Campaign:
         running = Counter(e.lab for e in self._ledger.experiments(self._id, busy))
         if room_in_labs(self.context, running) <= 0:
             return 0
-        planned = self._ledger.experiments(self._id, [ExperimentState.PLANNED])
+        waiting = self._ledger.experiments(self._id, [ExperimentState.PLANNED])
+        # What waits for a shelf keeps nothing else from being made.
+        planned = [e for e in waiting if not is_held(e)]
         if planned and not self._review.due():
             return 0
         now = self._review.taken(self.snapshot)
-        if not planned and wants_more(self.spec, now):
+        held = len(waiting) > len(planned)
+        if not planned and wants_more(self.spec, now) and not (held and self._grew == now.rounds):
+            self._grew = now.rounds
             self.context = regrown(self.context, now)
             now = replace(now, pool=len(self.context.pool.rows))
         if stop_reason(self.spec, now) is not None:
-            for experiment in planned:
+            for experiment in waiting:
                 self._ledger.transition(
                     self._claim, experiment.id, ExperimentState.CANCELLED, "the campaign is over"
                 )
-            return len(planned)
+            return len(waiting)
         batch = min(self.spec.batch, room(self.spec, now))
         if planned or batch == 0:
             return 0
@@ -250,6 +256,10 @@ class Campaign:
         doubtful = [e for e in opened if e.state is ExperimentState.IN_DOUBT]
         if opened and len(doubtful) == len(opened):
             return "stopped", f"{len(doubtful)} experiments are in doubt and wait for a person"
+        held = [] if may_be_refilled(self.spec) else [e for e in opened if is_held(e)]
+        if held and len(doubtful) + len(held) == len(opened):
+            more = f" (and {len(held) - 1} more)" if len(held) > 1 else ""
+            return "stopped", f"{held[0].reason}{more}"
         if opened:
             return None
         reason = stop_reason(self.spec, self.snapshot())

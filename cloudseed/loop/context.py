@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cloudseed.loop.descriptions import Descriptions
 from cloudseed.loop.mirror import Mirror
 from cloudseed.loop.results import load_results
+from cloudseed.loop.synthesis import Used
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +45,7 @@ class Context:
         label: Name of `lab` within the campaign; "" for the one it gives itself.
         others: Further labs, by name.
         described: What the labs last said of themselves.
+        used: What was sent to them.
     """
 
     ledger: Ledger
@@ -60,6 +62,7 @@ class Context:
     label: str = ""
     others: Mapping[str, LabAdapter] = field(default_factory=dict)
     described: Descriptions = field(default_factory=Descriptions)
+    used: Used = field(default_factory=Used)
 
     def __post_init__(self) -> None:
         if not self.label:

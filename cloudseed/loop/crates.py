@@ -19,9 +19,9 @@ from cloudseed import __version__
 from cloudseed.db import ExperimentState
 from cloudseed.lab_adapters import recipe_hash
 from cloudseed.loop.decided import show_decision
-from cloudseed.loop.exporting import cif_name, final_cell, record_of, table_of
+from cloudseed.loop.exporting import cif_name, final_cell, records_of, table_of
 from cloudseed.loop.results import ranked
-from cloudseed.loop.told import told_of
+from cloudseed.loop.told import told_all
 from cloudseed.loop.workspace import write_text
 from cloudseed.surrogate import describe
 from cloudseed.units import unit_of
@@ -77,9 +77,9 @@ def write_crate(
     """
     decisions = ledger.decisions(campaign.id)
     write_text(folder / "campaign.json", _json(campaign.config))
-    told = [told_of(ledger, campaign, result) for result in results]
+    told = list(told_all(ledger, campaign, results))
     write_text(folder / "experiments.csv", table_of(results, spec.problem.columns, told))
-    _write_lines(folder / "experiments.jsonl", (record_of(ledger, campaign, r) for r in results))
+    _write_lines(folder / "experiments.jsonl", records_of(ledger, campaign, results))
     _write_lines(
         folder / "decisions.jsonl",
         (show_decision(ledger, campaign.id, d).to_json() for d in decisions),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from cloudseed.lab_adapters import LabDescription
     from cloudseed.loop.context import Context
 
-__all__ = ["Descriptions", "capacity", "currency", "described", "look", "room"]
+__all__ = ["Descriptions", "ask_again", "capacity", "currency", "described", "look", "room"]
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ def look(context: Context) -> None:
         if is_closed(context, name):
             continue
         try:
-            _ask(context, name)
+            ask_again(context, name)
         except LabError as error:
             trouble = trouble or error
     if trouble is not None:
@@ -55,7 +55,7 @@ def described(context: Context, lab: str) -> LabDescription | None:
     """Returns what a lab last said of itself; None if it never could be reached."""
     if lab not in context.described.known and lab not in context.described.silent:
         try:
-            _ask(context, lab)
+            ask_again(context, lab)
         except LabError:
             return None
     return context.described.known.get(lab)
@@ -82,7 +82,12 @@ def currency(context: Context, lab: str) -> str | None:
     return None if can is None or can.cost is None else can.cost.unit
 
 
-def _ask(context: Context, lab: str) -> None:
+def ask_again(context: Context, lab: str) -> None:
+    """Asks a lab to describe itself, now.
+
+    Raises:
+        LabError: If it does not answer.
+    """
     try:
         context.described.known[lab] = context.labs[lab].describe()
     except LabError as error:

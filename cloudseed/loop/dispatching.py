@@ -13,12 +13,13 @@ from cloudseed.db import ExperimentState
 from cloudseed.errors import LabError
 from cloudseed.lab_adapters import DeliveryClass, ExperimentRequest, FailureKind, Outcome
 from cloudseed.loop.collecting import attempt_key
-from cloudseed.loop.descriptions import described
+from cloudseed.loop.descriptions import ask_again, described
 from cloudseed.loop.effects import record
 from cloudseed.loop.patience import asking, is_closed
 from cloudseed.loop.routing import choose, traffic
 from cloudseed.loop.safety.checks import Verdict
 from cloudseed.loop.safety.gate import changed_since, check, refuse_changed, waits
+from cloudseed.loop.synthesis import held
 
 if TYPE_CHECKING:
     from cloudseed.db import ExperimentRow, OutboxItem
@@ -57,6 +58,8 @@ def dispatch(context: Context) -> int:
         if route.refused:
             _refuse(context, experiment, route.refused, route.failure)
             done += 1
+        elif route.held:
+            done += held(context, experiment, route.held)
         elif route.lab:
             assert route.request is not None
             verdict = _checked(context, experiment, route.request, route)
@@ -74,10 +77,22 @@ def dispatch(context: Context) -> int:
             if item is not None:
                 _send(context, item, began)
                 done += 1
+                _look_again(context, route.lab)
                 now.running[route.lab] += 1
                 now.room -= 1
                 now.spending = ledger.spent(campaign)
     return done
+
+
+def _look_again(context: Context, lab: str) -> None:
+    """Asks a lab that counts its own shelf what is left now, for the next recipe."""
+    recipes = context.spec.lab_of(lab).recipes
+    if recipes is not None and recipes.shelf is None:
+        try:
+            ask_again(context, lab)
+        except LabError as error:
+            # What it has taken it has; the next step finds it silent.
+            log.info("cannot be asked", extra={"lab": lab, "why": error.message})
 
 
 def _checked(

@@ -220,7 +220,7 @@ def explain_experiment(
         events=tuple(events),
         amendments=tuple(amended),
         later=tuple(d.step + 1 for d in decisions if any(i in d.observed for i in used)),
-        told=told_by(ledger, campaign, experiment, {row.property: row.method for row in rows}),
+        told=next(told_by(ledger, campaign, [(experiment, {m.property: m.method for m in rows})])),
     )
 
 

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from cloudseed.crystal import Cell
 from cloudseed.loop.pool import CrystalShelf
 from cloudseed.loop.results import load_results, ranked
-from cloudseed.loop.told import COLUMNS, READING_COLUMNS, told_of
+from cloudseed.loop.told import COLUMNS, READING_COLUMNS, told_all
 from cloudseed.loop.workspace import campaign_of, fresh, reading, write_text
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from cloudseed.db import CampaignRow, Ledger
@@ -35,7 +35,7 @@ __all__ = [
     "final_cell",
     "heading",
     "reading_heads",
-    "record_of",
+    "records_of",
     "table_of",
 ]
 
@@ -47,7 +47,7 @@ def export_csv(workspace: Workspace) -> str:
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
         results = load_results(ledger, row.id, spec.problem)
-        told = [told_of(ledger, row, result) for result in results]
+        told = list(told_all(ledger, row, results))
     return table_of(results, spec.problem.columns, told)
 
 
@@ -56,7 +56,7 @@ def export_json(workspace: Workspace) -> str:
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
         results = load_results(ledger, row.id, spec.problem)
-        experiments = [record_of(ledger, row, result) for result in results]
+        experiments = list(records_of(ledger, row, results))
     data = {
         "campaign": row.name,
         "status": row.status,
@@ -173,8 +173,15 @@ def _text(value: str) -> str:
     return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
 
 
-def record_of(ledger: Ledger, campaign: CampaignRow, result: Result) -> dict[str, Any]:
-    """Returns one experiment with structure, provenance and what its lab told; JSON values."""
+def records_of(
+    ledger: Ledger, campaign: CampaignRow, results: Sequence[Result]
+) -> Iterator[dict[str, Any]]:
+    """Yields experiments with structure, provenance and what their labs told; JSON values."""
+    for result, told in zip(results, told_all(ledger, campaign, results), strict=True):
+        yield _record_of(ledger, result, told)
+
+
+def _record_of(ledger: Ledger, result: Result, told: Told) -> dict[str, Any]:
     crystal = CrystalShelf(ledger).crystal(result.candidate)
     return {
         "experiment": result.experiment.id,
@@ -196,5 +203,5 @@ def record_of(ledger: Ledger, campaign: CampaignRow, result: Result) -> dict[str
         "feasible": result.feasible,
         "cell": final_cell(ledger, result).to_json(),
         "papers": dict(ledger.papers(result.candidate.id)),
-        "record": told_of(ledger, campaign, result).to_json(),
+        "record": told.to_json(),
     }

@@ -10,7 +10,7 @@ from cloudseed.db import PERSON
 from cloudseed.errors import ObjectiveError, SpecError
 from cloudseed.lab_adapters import load_lab
 from cloudseed.loop.budgets import check_budget
-from cloudseed.loop.synthesis import shelf_of
+from cloudseed.loop.synthesis import check_recipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,7 +63,7 @@ def check_labs(spec: CampaignSpec, labs: Mapping[str, LabAdapter]) -> None:
     Raises:
         ObjectiveError: If no lab measures all that is asked for.
         SpecError: If more is to be in flight than the labs take, a budget lacks a price, or nothing
-            says what recipes are made from.
+            says what recipes are made from, or too much.
     """
     able = {name: lab.describe() for name, lab in labs.items()}
     offered = {p for can in able.values() for p in can.properties}
@@ -94,5 +94,5 @@ def check_labs(spec: CampaignSpec, labs: Mapping[str, LabAdapter]) -> None:
         )
     for name, can in able.items():
         if (recipes := spec.lab_of(name).recipes) is not None:
-            shelf_of(recipes, can)
+            check_recipes(recipes, can)
     check_budget(spec, labs)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cloudseed.db import ExperimentState
+from cloudseed.errors import LabError
 from cloudseed.lab_adapters import FailureKind
 from cloudseed.loop.budgets import charges, exceeds
 from cloudseed.loop.descriptions import capacity, described, room
-from cloudseed.loop.patience import asking, is_closed
+from cloudseed.loop.patience import asking, failed, is_closed
 from cloudseed.loop.synthesis import NoRoute, compiled
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Route:
         charges: What it may cost there.
         refused: Why no lab will ever take it; "" if one would.
         failure: Which kind of rejection, where it can be told.
+        held: What must come on some lab's shelf first; "" if nothing.
         validation: What the lab says it would do.
         request: What it is asked for, with a recipe where the campaign compiles them.
     """
@@ -41,6 +43,7 @@ class Route:
     charges: Sequence[NewCharge] = ()
     refused: str = ""
     failure: FailureKind | None = None
+    held: str = ""
     validation: Validation | None = None
     request: ExperimentRequest | None = None
 
@@ -87,10 +90,11 @@ def choose(context: Context, request: ExperimentRequest, now: Traffic) -> Route:
     """Returns the cheapest, then the emptiest lab that takes the request.
 
     Raises:
-        LabError: If a lab cannot be reached, or tells of a shelf that cannot be one.
+        LabError: If a lab cannot be reached.
     """
     reasons: list[str] = []
     failures: list[FailureKind | None] = []
+    lacking: list[str] = []
     waiting = False
     for name in _in_order(context, request, now):
         price = charges(context.spec, name)
@@ -98,10 +102,16 @@ def choose(context: Context, request: ExperimentRequest, now: Traffic) -> Route:
         if name in now.closed or busy or exceeds(context.spec, now.spending, price):
             waiting = True
             continue
-        asked = compiled(context, name, request)
+        try:
+            asked = compiled(context, name, request)
+        except LabError as error:
+            # Its shelf is odd, which is no reason to leave the other labs alone.
+            failed(context, name, error)
+            waiting = True
+            continue
         if isinstance(asked, NoRoute):
-            reasons.append(asked.reason)
-            failures.append(asked.failure)
+            (lacking if asked.waits else reasons).append(asked.reason)
+            failures += [] if asked.waits else [FailureKind.REJECTED_CAPABILITY]
             continue
         with asking(context, name):
             verdict = context.labs[name].validate(asked)
@@ -111,6 +121,8 @@ def choose(context: Context, request: ExperimentRequest, now: Traffic) -> Route:
         failures.append(verdict.failure)
     if waiting:
         return Route()
+    if lacking:
+        return Route(held="; ".join(lacking))
     return Route(refused="; ".join(reasons) or "no lab can do it", failure=_kind_of(failures))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
@@ -11,7 +12,6 @@ from cloudseed.loop.safety.limits import Grams  # noqa: TC001 - pydantic reads i
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 __all__ = ["RecipesSpec", "with_shelves"]
 
@@ -57,5 +57,5 @@ def _with_shelf(lab: Any, base: Path) -> Any:
     recipes = lab.get("recipes") if isinstance(lab, dict) else None
     if not isinstance(recipes, dict) or not isinstance(recipes.get("shelf"), str):
         return lab
-    shelf = read_shelf(base / recipes["shelf"]).model_dump(mode="json")
+    shelf = read_shelf(base / Path(recipes["shelf"]).expanduser()).model_dump(mode="json")
     return lab | {"recipes": recipes | {"shelf": shelf}}

@@ -10,18 +10,23 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from cloudseed._printable import printable
+from cloudseed.lab_adapters import Quality
 from cloudseed.loop.amending import CORRECTED
 from cloudseed.loop.safety.approvals import made_on
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from cloudseed.db import CampaignRow, ExperimentRow, Ledger
     from cloudseed.loop.results import Result
 
     Kind = Literal["text", "whole", "number", "flag"]
 
-__all__ = ["COLUMNS", "READING_COLUMNS", "Reading", "Told", "told_by", "told_of"]
+__all__ = ["COLUMNS", "READING_COLUMNS", "Reading", "Told", "told_all", "told_by", "told_of"]
+
+_TOGETHER = 500
+"""Experiments whose details are read at once."""
 
 COLUMNS: Mapping[str, Kind] = {
     "lab": "text",
@@ -111,6 +116,7 @@ class Told:
         asked: The recipe that the request carried.
         recipe: The recipe as executed.
         readings: Property -> how its value was obtained.
+        refused: Bad readings of properties that have another, with their names, as the lab told.
     """
 
     lab: str
@@ -127,16 +133,17 @@ class Told:
     asked: Mapping[str, Any] | None = None
     recipe: Mapping[str, Any] | None = None
     readings: Mapping[str, Reading] = field(default_factory=dict)
+    refused: Sequence[tuple[str, Reading]] = ()
 
     @property
     def lines(self) -> list[str]:
-        """What is known, as lines to read."""
+        """What is known, as lines to read, whatever characters a lab sent."""
         found = [
             f"{head}: {_shown(value)}"
             for head, value in zip(COLUMNS, self.cells, strict=True)
             if value is not None
         ]
-        for name, each in self.readings.items():
+        for name, each in (*self.readings.items(), *self.refused):
             facts = [
                 f"{head} {value}"
                 for head, value in zip(READING_COLUMNS, each.cells, strict=True)
@@ -145,7 +152,7 @@ class Told:
             if each.refused is not None:
                 facts.append(f"not used: {each.refused}")
             found.append(f"{name.replace('_', ' ')}: {', '.join(facts)}")
-        return found
+        return [printable(line) for line in found]
 
     @property
     def cells(self) -> tuple[Any, ...]:
@@ -176,29 +183,51 @@ class Told:
         data |= {
             "failures": list(self.failures),
             "readings": {name: each.to_json() for name, each in self.readings.items()},
+            "refused": [{"property": name, **each.to_json()} for name, each in self.refused]
+            or None,
         }
         return _known(data)
 
 
 def told_of(ledger: Ledger, campaign: CampaignRow, result: Result) -> Told:
     """Returns what is known of a result besides its values."""
-    return told_by(ledger, campaign, result.experiment, result.methods)
+    return next(told_all(ledger, campaign, [result]))
+
+
+def told_all(ledger: Ledger, campaign: CampaignRow, results: Sequence[Result]) -> Iterator[Told]:
+    """Yields what is known of each result besides its values; the ledger is asked once for many."""
+    return told_by(ledger, campaign, [(r.experiment, r.methods) for r in results])
 
 
 def told_by(
-    ledger: Ledger, campaign: CampaignRow, ran: ExperimentRow, methods: Mapping[str, str]
-) -> Told:
-    """Returns what is known of an experiment besides its values.
+    ledger: Ledger,
+    campaign: CampaignRow,
+    ran: Sequence[tuple[ExperimentRow, Mapping[str, str]]],
+) -> Iterator[Told]:
+    """Yields what is known of experiments besides their values.
 
     Args:
         ledger: The record.
-        campaign: Whose experiment it is.
-        ran: The experiment, with its request.
-        methods: Property -> how its value was obtained, of values that stand.
+        campaign: Whose experiments they are.
+        ran: Each experiment, with its request; and property -> how its value was obtained, of
+            values that stand.
     """
-    details = ledger.details(ran.id)
+    for start in range(0, len(ran), _TOGETHER):
+        some = ran[start : start + _TOGETHER]
+        details = ledger.details_of(experiment.id for experiment, _ in some)
+        for experiment, methods in some:
+            yield _told(campaign, experiment, methods, details[experiment.id])
+
+
+def _told(
+    campaign: CampaignRow,
+    ran: ExperimentRow,
+    methods: Mapping[str, str],
+    details: Mapping[str, Any],
+) -> Told:
     came = bool(methods) or "simulated" in details
     instrument = details.get("instrument") or {}
+    readings = _readings(methods, details.get("readings", ()))
     return Told(
         lab=ran.lab,
         attempts=ran.attempt,
@@ -209,7 +238,8 @@ def told_by(
         **{name: details.get(name) for name in ("started", "ended", "duration", "cost", "recipe")},
         failures=tuple(details.get("failures", ())),
         asked=ran.request.get("recipe"),
-        readings=_readings(methods, details.get("readings", ())),
+        readings=readings,
+        refused=_refused(details.get("readings", ()), readings),
     )
 
 
@@ -219,25 +249,43 @@ def _said(campaign: CampaignRow, lab: str) -> bool | None:
 
 
 def _readings(methods: Mapping[str, str], told: Sequence[Mapping[str, Any]]) -> dict[str, Reading]:
-    """Returns how each value was obtained that stands, and each that the lab calls bad.
+    """Returns how each value was obtained that stands, and what a lab told of those that do not.
 
     What a person put right has nothing left of the reading that it replaced.
     """
-    more = {str(each["property"]): each for each in told}
+    bad = {str(each["property"]): each for each in told if _is_bad(each)}
+    more = bad | {str(each["property"]): each for each in told if not _is_bad(each)}
     found = {}
     for name in dict.fromkeys([*methods, *more]):
         each = more.get(name, {}) if methods.get(name) != CORRECTED else {}
-        stands, raw = name in methods, each.get("raw") or {}
-        found[name] = Reading(
-            method=(methods[name] if stands else each.get("method")) or None,
-            sigma_method=each.get("sigma_method"),
-            n=each.get("n"),
-            quality=each.get("quality", "good"),
-            raw=raw.get("uri"),
-            raw_sha256=raw.get("sha256"),
-            refused=None if stands else f"{each.get('value')} {each.get('unit')}".strip(),
-        )
+        found[name] = _reading({} if name in methods and _is_bad(each) else each, methods.get(name))
     return found
+
+
+def _refused(
+    told: Sequence[Mapping[str, Any]], readings: Mapping[str, Reading]
+) -> tuple[tuple[str, Reading], ...]:
+    """Returns the bad readings of properties that have another."""
+    each = [(str(r["property"]), _reading(r)) for r in told if _is_bad(r)]
+    return tuple((name, reading) for name, reading in each if readings[name] != reading)
+
+
+def _is_bad(each: Mapping[str, Any]) -> bool:
+    return bool(each.get("quality") == Quality.BAD.value)
+
+
+def _reading(each: Mapping[str, Any], method: str | None = None) -> Reading:
+    raw = each.get("raw") or {}
+    value = each.get("value")
+    return Reading(
+        method=(method if method is not None else each.get("method")) or None,
+        sigma_method=each.get("sigma_method"),
+        n=each.get("n"),
+        quality=each.get("quality", "good"),
+        raw=raw.get("uri"),
+        raw_sha256=raw.get("sha256"),
+        refused=None if value is None else f"{value} {each.get('unit', '')}".strip(),
+    )
 
 
 def _shown(value: Any) -> str:

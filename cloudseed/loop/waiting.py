@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cloudseed._printable import printable
 from cloudseed.db import ExperimentState, Wish
 from cloudseed.loop.budgets import charges, exceeds
 from cloudseed.loop.safety.approvals import open_questions
+from cloudseed.loop.synthesis import is_held
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,6 +29,16 @@ def why_waiting(
     states: Mapping[ExperimentState, int],
 ) -> str:
     """Returns what a campaign waits for, and who or what could change that."""
+    # Labs say some of it.
+    return printable(_why(ledger, campaign, spec, states))
+
+
+def _why(
+    ledger: Ledger,
+    campaign: CampaignRow,
+    spec: CampaignSpec,
+    states: Mapping[ExperimentState, int],
+) -> str:
     if campaign.status in {"finished", "stopped"}:
         return campaign.stop_reason
     parts = [_wish(ledger, campaign), _running(states), *_labs(ledger, campaign)]
@@ -73,6 +85,10 @@ def _labs(ledger: Ledger, campaign: CampaignRow) -> list[str]:
 
 
 def _planned(ledger: Ledger, campaign: CampaignRow, spec: CampaignSpec) -> str:
+    planned = ledger.experiments(campaign.id, [_S.PLANNED])
+    if planned and all(map(is_held, planned)):
+        more = f" (and {len(planned) - 1} more)" if len(planned) > 1 else ""
+        return f"{planned[0].reason}{more}"
     due = ledger.due(campaign.id)
     if due and min(due.values()) > datetime.now(UTC):
         return f"until {_clock(min(due.values()))} to try again what failed"

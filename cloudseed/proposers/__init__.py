@@ -42,7 +42,36 @@ if TYPE_CHECKING:
     from cloudseed.proposers.swaps import SiteSwap
     from cloudseed.proposers.volume import predict_volume
 else:
-    __getattr__ = lazily(__name__)
+    __getattr__ = lazily(
+        __name__,
+        {
+            "_tables": "permitted_elements",
+            "aliovalent": "AliovalentSubstitution",
+            "evolution": "Evolution",
+            "filters": "AllowedElements",
+            "fixed": "FixedList",
+            "generation": "Generation Kept Origin Quotas generate",
+            "guarding": "guarded",
+            "ionic": "IonicSubstitution",
+            "neutrality": "ChargeNeutrality",
+            "parents": "ParentSet Reading load_parents read_parents",
+            "partial": "PartialSubstitution",
+            "protocols": (
+                "Batch BatchProposer Candidate CompositionFilter Filter FilterResult "
+                "Judged Observation Observer Operation Parent ProposalContext Proposer "
+                "Verdict"
+            ),
+            "prototypes": "prototype_parents",
+            "provenance": "settings_of",
+            "registry": "available_proposers load_proposer",
+            "screens": "FILTERS CellFilter load_filter",
+            "similarity": "SimilaritySubstitution",
+            "sources": "is_path",
+            "substituting": "Substituter",
+            "swaps": "SiteSwap",
+            "volume": "predict_volume",
+        },
+    )
 
 __all__ = [
     "FILTERS",

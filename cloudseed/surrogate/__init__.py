@@ -72,7 +72,44 @@ if TYPE_CHECKING:
     from cloudseed.surrogate.strategy import EXPLORED, AcquisitionName, Strategy
     from cloudseed.surrogate.valence import shell_penalties
 else:
-    __getattr__ = lazily(__name__)
+    __getattr__ = lazily(
+        __name__,
+        {
+            "calibration": (
+                "ALARM_LEAST RECALIBRATION_LEAST coverage90 noise_sds "
+                "ranks_worse_than_random recalibration"
+            ),
+            "costs": "experiment_costs",
+            "deciding": "decide decision_seed space_fill start",
+            "descriptors": "element_descriptors",
+            "embedding_store": "EmbeddingStore",
+            "encoder": "CloudEncoder shipped_encoders",
+            "features": "BLOCKS Features",
+            "fidelities": "fit_fidelities",
+            "formulas": "with_derived",
+            "judging": (
+                "as_optimum best_so_far bounded fronts_away is_feasible merit on_front "
+                "shown with_reference"
+            ),
+            "kernels": "Kernel",
+            "memory": "Memory",
+            "modelling": "wants_hints",
+            "objectives": "describe problem=parse_problem",
+            "outlook": "Looked expected_hits mended_hits probability_of_best",
+            "prediction": (
+                "NEEDS_ATOMS Prediction Predictor check_heads guess resolve=resolve_property"
+            ),
+            "protocols": (
+                "Choice Constraint Encoder Guess ModelKind ModelSettings Objective "
+                "Observations Problem Scores"
+            ),
+            "random_search": "RandomCurve exact_random_best expected_random_best",
+            "ranking": "OrderBy Ranking rank",
+            "scope": "Scope full_string scope_string parse=parse_scope",
+            "strategy": "EXPLORED AcquisitionName Strategy",
+            "valence": "shell_penalties",
+        },
+    )
 
 __all__ = [
     "ALARM_LEAST",

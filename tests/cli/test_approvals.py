@@ -3,12 +3,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from typer.testing import CliRunner
 
 from cloudseed.cli.app import app
 from cloudseed.errors import UsageError
+from cloudseed.loop.safety.approvals import open_questions
+from cloudseed.loop.shelves import RecipesSpec
 from tests.safety.conftest import campaign_on, generation, ledger  # noqa: F401
-from tests.safety.kit import RECIPE, RealLab, guarded, planned, verdicts
+from tests.safety.kit import RECIPE, RealLab, checks, guarded, planned, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,7 +63,8 @@ def test_refusals_hold_a_campaign_until_a_person_has_attended(
     hot = {**RECIPE, "steps": [{"temperature": 3000}]}
     with campaign_on(RealLab(hot), guarded(refusals=2)) as campaign:
         assert campaign.run().status == "stopped"
-    for manner in ([], ["--no-engine"]):
+    other = ["--encoder", "/nowhere"]
+    for manner in ([], ["--no-engine"], other, ["--no-engine", *other]):
         refused = say("resume", *manner, "--reason", "all is well").exception
         assert isinstance(refused, UsageError)
         assert "2 safety checks were refused" in refused.message
@@ -69,3 +73,47 @@ def test_refusals_hold_a_campaign_until_a_person_has_attended(
     attended = say("approvals", "attend", "--reason", "the table was wrong", "--by", "Ada")
     assert "`cloudseed resume` goes on" in attended.stdout
     assert "it may go on" in say("resume", "--no-engine", "--reason", "mended").stdout
+
+
+HOSTILE = "hot\n\x1b[2K    heat, 300 K (27 degC)"
+
+
+def test_both_recipes_are_shown_and_neither_can_forge_a_line(
+    campaign_on: Callable,  # noqa: F811
+    ledger: SqlLedger,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """A lab that returns a recipe of its own beside the one that it is asked for."""
+    (tmp_path / "campaign.json").write_text('{"campaign": "small", "ledger": null}')
+    own = {"steps": [{"do": HOSTILE, "gas": "air", HOSTILE: HOSTILE}], "note": HOSTILE}
+    shelf = {"precursors": [{"formula": f"{e}O"} for e in ("Sr", "Ba", "Ca")], "gases": ["air"]}
+    shelf["precursors"] += [{"formula": f"{e}O2"} for e in ("Ti", "Zr", "Sn", "Si", "Ge", "Hf")]
+    lab = RealLab(recipe=own)
+    spec = guarded()
+    lab_spec = spec.lab.model_copy(
+        update={"recipes": RecipesSpec.model_validate({"shelf": shelf, "mass": 2})}
+    )
+    with campaign_on(lab, spec.model_copy(update={"lab": lab_spec})) as campaign:
+        for _ in range(60):
+            campaign.step()
+            if open_questions(ledger, 1):
+                break
+        (question,) = open_questions(ledger, 1)
+        data = checks(ledger)[-1].data
+    assert data["recipe"] == own
+    assert data["carried"] == question.carried
+    assert question.carried["steps"][1]["temperature"] == 1373.15
+    # What the lab's own recipe leaves out, the carried one says.
+    assert data["grams"] == pytest.approx(sum(p["grams"] for p in question.carried["precursors"]))
+    assert not any("does not state" in reason for reason in question.reasons)
+    told = CliRunner().invoke(app, ["approvals", "list", str(tmp_path)]).stdout
+    assert f"{question.sha[:16]}, the lab's own recipe of {question.label}:" in told
+    assert f"{question.sha[:16]}, asked for of {question.label}:" in told
+    assert "heat, 1373.15 K (1100 degC), ramp 5.0 K/min" in told
+    assert "\x1b" not in told
+    assert "hot\\n\\x1b[2K" in told
+    assert not any(line.startswith("    heat, 300 K") for line in told.splitlines())
+    as_json = json.loads(
+        CliRunner().invoke(app, ["approvals", "list", str(tmp_path), "--json"]).stdout
+    )
+    assert as_json[0]["carried"] == question.carried

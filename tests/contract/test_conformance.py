@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 NOT_PROMISED = {
     "alabos": {"events"},
-    "bluesky": {"events"},
+    "bluesky": {"recipes", "events"},
     "filedrop": {"events"},
-    "gateway": {"limits"},
+    "gateway": {"limits", "recipes"},
     "human": {"events"},
     "mailbox": {"events"},
-    "mqtt": {"limits"},
-    "mlip": {"events"},
-    "sila2": {"idempotency", "reconciling", "events", "crash", "cancelling"},
-    "table": {"limits", "events"},
-    "unreliable": {"limits", "events"},
+    "mqtt": {"limits", "recipes"},
+    "mlip": {"recipes", "events"},
+    "sila2": {"recipes", "idempotency", "reconciling", "events", "crash", "cancelling"},
+    "table": {"limits", "events", "recipes"},
+    "unreliable": {"limits", "events", "recipes"},
 }
 """What each lab says honestly that it does not do."""
 
@@ -46,7 +46,13 @@ def settings(name: str, folder: Path) -> CheckSettings:
                 "url": f"http://127.0.0.1:{free_port()}",
                 "simulated": True,
                 "settle": 1.0,
-                "tasks": [{"type": "Scan", "results": {"energy": "scan.energy"}}],
+                "tasks": [
+                    {
+                        "type": "Scan",
+                        "parameters": {"recipe": "{recipe}"},
+                        "results": {"energy": "scan.energy"},
+                    }
+                ],
             },
             "operator": "tests.lab_adapters.alabos_lab:serve",
         },
@@ -76,7 +82,10 @@ def settings(name: str, folder: Path) -> CheckSettings:
             },
             "operator": "tests.lab_adapters.brokers:table_behind",
         },
-        "mailbox": {"config": shared, "operator": "tests.lab_adapters.gateways:mailbox_worker"},
+        "mailbox": {
+            "config": shared | {"recipes": True},
+            "operator": "tests.lab_adapters.gateways:mailbox_worker",
+        },
         "human": {"config": shared, "operator": "tests.lab_adapters.operators:chemist"},
         "mlip": {
             "config": {"concurrency": 1},

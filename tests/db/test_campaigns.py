@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from cloudseed.db import controls
 from cloudseed.db.ledger import SqlLedger, open_ledger
 from cloudseed.db.rows import CampaignRow, Claim, NewMeasurement
-from cloudseed.db.states import ExperimentState
+from cloudseed.db.states import ExperimentState, Wish
 from cloudseed.errors import CampaignRunningError, LedgerError, StaleWorkerError
 
 from .kit import Lab, candidate, decision
@@ -164,3 +165,25 @@ def test_no_write_of_a_stale_claim_is_recorded(
         ledger.unprocessed(campaign.id),
     )
     assert ledger.verify() == []
+
+
+def test_a_word_and_the_wish_that_follows_it_are_one(
+    ledger: SqlLedger, campaign: CampaignRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    word = {"word": "resumed", "by": "Ada", "reason": "dry"}
+    assert not ledger.let_go_on(campaign.id, word, "resumed")
+    ledger.wish(campaign.id, Wish.PAUSE, "wet")
+    lines = len(ledger.events(campaign.id))
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("The power went.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(controls, "wish", fail)
+        with pytest.raises(RuntimeError):
+            ledger.let_go_on(campaign.id, word, "resumed")
+    assert len(ledger.events(campaign.id)) == lines
+    assert ledger.wished(campaign.id) == (Wish.PAUSE, "wet")
+    assert ledger.let_go_on(campaign.id, word, "resumed")
+    assert [e.kind for e in ledger.events(campaign.id)[lines:]] == ["person_said", "wish_recorded"]
+    assert ledger.wished(campaign.id) == (Wish.RUN, "resumed")

@@ -84,9 +84,12 @@ def nursery(url: str, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     with process:
         yield process
+        # An engine that a failed test left running would hold the pipes open.
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _run_and_kill(

@@ -58,7 +58,7 @@ class HonestLab(StoredLab):
             elements=frozenset({"Sr", "Ca", "Ba", "Ti", "O"}),
             largest_cell=20,
             duration=Estimate(0.1, 0.5, "s"),
-            features=STORED_FEATURES | {Feature.EVENTS},
+            features=STORED_FEATURES | {Feature.EVENTS, Feature.RECIPES},
         )
 
     def validate(self, request: ExperimentRequest) -> Validation:
@@ -114,6 +114,22 @@ class Boundless(HonestLab):
     def validate(self, request: ExperimentRequest) -> Validation:
         reasons = [f"no {p}" for p in request.properties if p != "energy"]
         return Validation(not reasons, tuple(reasons))
+
+
+class Habitual(HonestLab):
+    """Does what it always did, whichever recipe it is sent."""
+
+    def validate(self, request: ExperimentRequest) -> Validation:
+        return replace(super().validate(request), recipe={"temperature": 1000.0})
+
+
+class Choosy(HonestLab):
+    """Says that it follows recipes, and refuses them."""
+
+    def validate(self, request: ExperimentRequest) -> Validation:
+        if request.recipe is not None:
+            return Validation(False, ("no recipes today",))
+        return super().validate(request)
 
 
 class Leaving(HonestLab):

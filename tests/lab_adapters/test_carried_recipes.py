@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 
 from cloudseed.errors import InputError, LabError
-from cloudseed.lab_adapters import DeliveryClass, LabDescription, Outcome, Precursor, load_lab
+from cloudseed.lab_adapters import (
+    DeliveryClass,
+    FailureKind,
+    Feature,
+    LabDescription,
+    Outcome,
+    Precursor,
+    load_lab,
+)
 from cloudseed.lab_adapters._facts import filled
 from cloudseed.lab_adapters.gateway.wire import Request
 from cloudseed.lab_adapters.recipes import Shelf, described_shelf, routes
@@ -152,3 +161,59 @@ def test_what_cannot_be_read_of_a_recipe_is_refused(cells: dict[str, str], tmp_p
         result(tmp_path, **cells)
     (why,) = (tmp_path / "exchange" / "results" / "refused").glob("*.txt")
     assert next(iter(cells.values())) in why.read_text()
+
+
+@pytest.mark.parametrize("adapter", ["human", "filedrop"])
+def test_a_lab_behind_a_folder_counts_what_its_orders_take(adapter: str, tmp_path: Path) -> None:
+    (path := tmp_path / "shelf.yaml").write_text(yaml.safe_dump(SHELF))
+    config = {"properties": UNITS, "shelf": str(path)}
+    grams = {p["formula"]: p["grams"] for p in recipe()["precursors"]}["SrCO3"]
+
+    def left(lab: Any) -> float:
+        (strontium, titanium) = lab.describe().shelf
+        assert titanium.grams is None
+        return strontium.grams
+
+    lab = load_lab(adapter, config, tmp_path / "lab")
+    assert left(lab) == 50.0
+    for _ in range(2):
+        lab.submit(request(recipe=recipe()))
+    assert left(lab) == pytest.approx(50.0 - grams)
+    lab.submit(replace(request(recipe=recipe()), key="k-2"))
+    lab.submit(replace(request(), key="k-3"))
+    assert left(lab) == pytest.approx(50.0 - 2 * grams)
+    again = load_lab(adapter, config, tmp_path / "lab")
+    assert left(again) == pytest.approx(50.0 - 2 * grams)
+    # Another bottle came.
+    fuller = json.loads(json.dumps(SHELF))
+    fuller["precursors"][0]["grams"] = 150.0
+    path.write_text(yaml.safe_dump(fuller))
+    assert left(lab) == pytest.approx(150.0 - 2 * grams)
+    path.write_text("precursors: 7")
+    with pytest.raises(LabError, match="shelf"):
+        lab.describe()
+
+
+TASK = {"type": "Heat", "results": {"energy": "energy"}}
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_remote_lab_follows_a_recipe_that_its_tasks_name(follows: bool, tmp_path: Path) -> None:
+    parameters = {"parameters": {"how": "{recipe}"}} if follows else {}
+    config = {"properties": UNITS, "simulated": True, "tasks": [TASK | parameters]}
+    lab = load_lab("alabos", config, tmp_path)
+    assert (Feature.RECIPES in lab.describe().features) is follows
+    assert lab.validate(request()).accepted
+    verdict = lab.validate(request(recipe=recipe()))
+    assert verdict.accepted is follows
+    if not follows:
+        assert verdict.failure is FailureKind.REJECTED_CAPABILITY
+        assert "no recipe" in verdict.reasons[0]
+    lab.close()
+
+
+def test_a_lab_that_computes_refuses_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("formula,energy\nSrTiO3,-8.0\n")
+    lab = load_lab("table", {"path": str(tmp_path / "t.csv")}, tmp_path / "lab")
+    assert lab.validate(request()).accepted
+    assert not lab.validate(request(recipe=recipe())).accepted

@@ -46,6 +46,8 @@ def test_an_honest_lab_passes_every_check(tmp_path: Path) -> None:
         ("Accepting", "validation", "accepts a property"),
         ("Leaving", "validation", "changed its folder"),
         ("Boundless", "limits", "not among its elements"),
+        ("Habitual", "recipes", "whichever recipe"),
+        ("Choosy", "recipes", "refuses a recipe: no recipes today"),
         ("Forgetful", "idempotency", "does not give the handle"),
         ("Careless", "idempotency", "another request"),
         ("Boasting", "capability", "lacks volume"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,62 +13,31 @@ from scipy import constants
 from cloudseed.crystal import Cell
 from cloudseed.errors import LabError, SpecError, UsageError
 from cloudseed.lab_adapters import FailureKind, Outcome, OutcomeKind, Quality, load_lab
-from cloudseed.lab_adapters.potentials import MlipSettings, available_calculators
+from cloudseed.lab_adapters.potentials import available_calculators
 from cloudseed.lab_adapters.potentials.calculators import load_calculator
+from cloudseed.lab_adapters.potentials.references import read_entries
 from tests.lab_adapters import potentials
 from tests.lab_adapters.kit import perovskite, request, wait
+from tests.lab_adapters.potentials_kit import (
+    QUASI_HARMONIC,
+    QUIET,
+    check,
+    face_centred,
+    installed,
+    measure,
+    numbers,
+    primitive,
+    simple_cubic,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-# matcalc's own sums, which are not used, hold the modes that ours leave out.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*acoustic"),
-    pytest.mark.filterwarnings("ignore:PhonopyQHA is deprecated"),
-]
+__all__ = ["installed"]
+
+pytestmark = QUIET
 
 GAS_CONSTANT = constants.R
-QUASI_HARMONIC = ("bulk_modulus", "gibbs_energy", "heat_capacity_p", "thermal_expansion", "volume")
-
-
-@pytest.fixture(autouse=True)
-def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Installs the cheap potentials, here and for worker processes."""
-    folder = tmp_path / "site"
-    potentials.install(folder)
-    monkeypatch.syspath_prepend(str(folder))
-    paths = [str(folder), os.environ.get("PYTHONPATH", "")]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(p for p in paths if p))
-    load_calculator.cache_clear()
-
-
-def primitive(symbol: str, a: float) -> Cell:
-    """Returns the primitive cell of a face-centred metal; `a` in angstrom."""
-    h = a / 2
-    return Cell(((0.0, h, h), (h, 0.0, h), (h, h, 0.0)), (symbol,), ((0.0, 0.0, 0.0),))
-
-
-def simple_cubic(symbol: str, a: float) -> Cell:
-    return Cell(((a, 0.0, 0.0), (0.0, a, 0.0), (0.0, 0.0, a)), (symbol,), ((0.0, 0.0, 0.0),))
-
-
-def face_centred(symbol: str, a: float) -> Cell:
-    places = ((0.0, 0.0, 0.0), (0.5, 0.5, 0.0), (0.5, 0.0, 0.5), (0.0, 0.5, 0.5))
-    return Cell(((a, 0.0, 0.0), (0.0, a, 0.0), (0.0, 0.0, a)), (symbol,) * 4, places)
-
-
-def measure(cell: Cell, *properties: str, **settings: Any) -> Outcome:
-    """Runs the worker's task in this process."""
-    from cloudseed.lab_adapters.potentials import task
-
-    values = {"calculator": "emt", **settings}
-    options = MlipSettings.model_validate(values).model_dump(mode="json")
-    return task.measure(request(cell=cell, properties=properties).to_json(), options)
-
-
-def numbers(outcome: Outcome) -> dict[str, float]:
-    assert outcome.kind is OutcomeKind.MEASURED, outcome.reason
-    return {m.property: m.value for m in outcome.measurements}
 
 
 # What it offers.
@@ -137,6 +106,7 @@ def test_a_missing_library_gives_the_command(
     assert caught.value.hint == "pip install 'cloudseed[conductivity]'"
 
 
+@pytest.mark.nightly
 def test_a_worker_runs_a_foreign_calculator(tmp_path: Path) -> None:
     lab = load_lab("mlip", {"calculator": "emt", "concurrency": 1, "price": 36}, tmp_path / "lab")
     try:
@@ -152,7 +122,8 @@ def test_a_worker_runs_a_foreign_calculator(tmp_path: Path) -> None:
     assert outcome.instrument.firmware == "toy-potentials 1.2"
     assert outcome.cost is not None
     assert outcome.duration is not None
-    assert 0 < outcome.cost <= outcome.duration / 100
+    # A duration is in whole milliseconds.
+    assert 0 < outcome.cost <= (outcome.duration + 0.001) / 100
 
 
 # Energies against elements and other phases.
@@ -205,6 +176,67 @@ def test_bad_entries_are_refused_at_once(tmp_path: Path, text: str, words: str) 
     with pytest.raises(SpecError, match=words) as caught:
         load_lab("mlip", {"entries": path}, tmp_path / "lab")
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("config", "rows", "words", "key"),
+    [
+        ({"calculator": "emt"}, "CuAu,-1\n", "phases.csv has no row for .*: Au, Cu", "entries"),
+        ({"calculator": "emt"}, "Cu,0\nCuO,-1\n", "phases.csv has no row for .*: O", "entries"),
+        ({"calculator": "emt"}, "", "phases.csv has no row, so", "entries"),
+        (
+            {"calculator": "emt", "elements": ["Cu", "Al"]},
+            "Cu,0\n",
+            "has no row for .*: Al",
+            "entries",
+        ),
+        ({"elements": ["Cu", "Og"]}, None, "CHGNet has no reference energy for Og", "elements"),
+    ],
+)
+def test_an_element_without_an_energy_is_refused_at_once(
+    tmp_path: Path, config: dict[str, Any], rows: str | None, words: str, key: str
+) -> None:
+    """Every experiment on it would fail, or none would be taken."""
+    if rows is not None:
+        path = tmp_path / "phases.csv"
+        path.write_text("formula,energy_per_atom\n" + rows)
+        config = {**config, "entries": path}
+    with pytest.raises(SpecError, match=words) as caught:
+        load_lab("mlip", config, tmp_path / "lab")
+    assert caught.value.hint
+    assert caught.value.data["key"] == key
+
+
+def test_elements_may_leave_out_those_without_an_energy(tmp_path: Path) -> None:
+    path = tmp_path / "phases.csv"
+    path.write_text("formula,energy_per_atom\nCu,0\nCuO,-1\n")
+    config = {"calculator": "emt", "entries": path, "elements": ["Cu"]}
+    can = load_lab("mlip", config, tmp_path / "lab").describe()
+    assert can.elements == {"Cu"}
+    assert "energy_above_hull" in can.properties
+
+
+def test_entries_may_not_change_under_a_lab(entries: Path, tmp_path: Path) -> None:
+    lab = load_lab("mlip", {"calculator": "emt", "entries": entries}, tmp_path / "lab")
+    opened = hashlib.sha256(entries.read_bytes()).hexdigest()
+    options = {"entries": str(entries), "entries_sha256": opened}
+    outcome = measure(primitive("Cu", 3.6), "energy", **options)
+    assert outcome.details["hull"]["sha256"] == opened
+    kept = entries.read_text()
+    entries.write_text(kept + "CuAu,-0.3\n")
+    with pytest.raises(LabError, match="has changed since the lab was opened") as caught:
+        lab.submit(request(cell=primitive("Cu", 3.6), properties=("energy",)))
+    assert caught.value.hint
+    # A worker that starts only now refuses it too; a lab that is opened now takes it.
+    read_entries.cache_clear()
+    with pytest.raises(SpecError, match="not the file it was"):
+        measure(primitive("Cu", 3.6), "energy", **options)
+    with pytest.raises(SpecError, match="not the file it was"):
+        load_lab("mlip", {"calculator": "emt", **options}, tmp_path / "pinned")
+    load_lab("mlip", {"calculator": "emt", "entries": entries}, tmp_path / "anew")
+    entries.unlink()
+    with pytest.raises(LabError, match="cannot be read"):
+        lab.submit(request(cell=primitive("Cu", 3.6), properties=("energy",)))
 
 
 # Values, against computations of another kind.
@@ -274,54 +306,14 @@ def test_heat_capacity_against_its_formula() -> None:
 
 def test_heat_capacity_is_per_formula_unit() -> None:
     """Whatever the cell: four atoms or one."""
-    options: dict[str, Any] = {"temperatures": (300,), "supercell": 7.0}
+    options: dict[str, Any] = {"temperatures": (300,), "supercell": 5.0, "pressure": 3}
     small = measure(primitive("Al", 4.0), "heat_capacity@300K", **options)
     large = measure(face_centred("Al", 4.0), "heat_capacity@300K", **options)
     (one,), (four,) = small.measurements, large.measurements
     assert one.value == pytest.approx(four.value, rel=0.01)
-    assert "per mole of Al" in one.method
+    assert "at 0 GPa, per mole of Al" in one.method
     assert one.sigma is not None
     assert 0 < one.sigma < 0.1 * one.value
-
-
-def scan(pressure: float) -> Outcome:
-    names = [f"{base}@{t}K" for base in QUASI_HARMONIC for t in (290, 300, 310)]
-    return measure(
-        primitive("Cu", 3.6),
-        *names,
-        "heat_capacity@300K",
-        temperatures=(290, 300, 310),
-        pressure=pressure,
-        qha_points=5,
-        supercell=7.0,
-    )
-
-
-def test_quasi_harmonic_properties_agree_with_each_other() -> None:
-    """Thermodynamics ties them, and with them their units."""
-    outcome, pressed = scan(0.0), scan(2.0)
-    found, squeezed = numbers(outcome), numbers(pressed)
-    volume, expansion = found["volume@300K"], found["thermal_expansion@300K"]
-    slope = (found["volume@310K"] - found["volume@290K"]) / 20 / volume
-    assert expansion == pytest.approx(slope, rel=0.02)
-    # Copper: 50e-6 per kelvin at room temperature (CRC Handbook).
-    assert 3e-5 < expansion < 9e-5
-    # Cp - Cv = T V B alpha^2, with V in m^3/mol.
-    molar = volume * 1e-30 * constants.N_A
-    modulus = found["bulk_modulus@300K"] * 1e9
-    excess = 300 * molar * modulus * expansion**2
-    assert found["heat_capacity_p@300K"] - found["heat_capacity@300K"] == pytest.approx(
-        excess, abs=0.3
-    )
-    # dG/dp = V.
-    rise = squeezed["gibbs_energy@300K"] - found["gibbs_energy@300K"]
-    mean = (volume + squeezed["volume@300K"]) / 2
-    assert rise == pytest.approx(mean * 2 / 160.21766, rel=0.01)
-    # -dG/dT = S, which Dulong and Petit's solid of this Debye temperature (CRC: 33.2 J/mol/K) has.
-    entropy = -(found["gibbs_energy@310K"] - found["gibbs_energy@290K"]) / 20
-    assert entropy * constants.e * constants.N_A == pytest.approx(33.2, rel=0.15)
-    assert all(m.sigma is not None and m.sigma_method for m in outcome.measurements)
-    assert "at 2 GPa" in pressed.measurements[0].method
 
 
 def argon(supercell: float) -> Outcome:
@@ -359,15 +351,6 @@ def test_a_supercell_too_small_for_a_conductivity_is_noticed() -> None:
 # Endings without a value.
 
 
-def check(outcome: Outcome, kind: str, words: str) -> dict[str, Any]:
-    assert outcome.measurements == ()
-    assert words in outcome.reason
-    told = outcome.details["breakdown"]
-    assert told["kind"] == kind
-    assert Outcome.from_json(outcome.to_json()) == outcome
-    return dict(told)
-
-
 def test_imaginary_modes_are_an_observation() -> None:
     outcome = measure(simple_cubic("Cu", 2.4), "heat_capacity@300K", temperatures=(300,))
     told = check(outcome, "imaginary_modes", "its lattice is unstable: the lowest mode has")
@@ -386,13 +369,7 @@ def test_imaginary_modes_may_be_a_flag() -> None:
     assert outcome.details["phonons"]["lowest_frequency_THz"] < -1
 
 
-def test_imaginary_modes_end_a_quasi_harmonic_scan() -> None:
-    asked = "thermal_expansion@300K"
-    outcome = measure(simple_cubic("Al", 2.7), asked, temperatures=(300,), qha_points=5)
-    check(outcome, "imaginary_modes", "unstable")
-    assert outcome.failure is FailureKind.SAMPLE_FAILED
-
-
+@pytest.mark.nightly
 def test_imaginary_modes_end_a_conductivity() -> None:
     pytest.importorskip("phono3py")
     options = {"temperatures": (300,), "conductivity": True, "conductivity_mesh": 7, "supercell": 5}
@@ -406,21 +383,6 @@ def test_a_strain_that_lowers_the_energy_is_an_observation() -> None:
     told = check(outcome, "elastically_unstable", "a small strain lowers its energy")
     assert outcome.kind is OutcomeKind.INFEASIBLE
     assert told["lowest_modulus_GPa"] < 0
-
-
-def test_a_scan_that_does_not_hold_the_volume_is_unusable() -> None:
-    """It says nothing of the material, and comes out the same again."""
-    outcome = measure(
-        primitive("Al", 4.0),
-        "thermal_expansion@1000K",
-        temperatures=(1000,),
-        qha_points=5,
-        qha_strain=0.004,
-        supercell=7.0,
-    )
-    check(outcome, "unusable", "at 1000 K")
-    assert outcome.kind is OutcomeKind.FAILED_FINAL
-    assert outcome.failure is FailureKind.MEASUREMENT_INVALID
 
 
 def test_what_takes_too_many_forces_is_refused() -> None:
@@ -437,7 +399,7 @@ def test_what_takes_too_many_forces_is_refused() -> None:
 @pytest.mark.parametrize(
     ("calculator", "cell", "settings", "kind", "words"),
     [
-        ("pushing", simple_cubic("Cu", 2.4), {}, "exploded", "exploded to"),
+        ("pushing", simple_cubic("Cu", 2.4), {"max_steps": 20}, "exploded", "exploded to"),
         ("not_a_number", simple_cubic("Cu", 2.4), {}, "exploded", ""),
         ("emt", primitive("Cu", 4.4), {"max_steps": 1}, "not_converged", "within 1 steps"),
         ("emt", face_centred("Cu", 5.2), {"max_volume_ratio": 1.5}, "collapsed", "collapsed to"),
@@ -468,8 +430,9 @@ def test_chgnet_on_rock_salt() -> None:
     found = numbers(outcome)
     # Cv of NaCl at 300 K: 47.6 J/mol/K, from Cp = 50.5 (CRC Handbook) less T V B alpha^2.
     assert found["heat_capacity@300K"] == pytest.approx(47.6, rel=0.05)
-    assert 5 < found["shear_modulus"] < 20
-    assert 0.1 < found["thermal_conductivity@300K"] < 7
+    # CHGNet's own, as measured; tables have 14.7 GPa and 7.1 W/m/K.
+    assert found["shear_modulus"] == pytest.approx(8.03, rel=0.1)
+    assert found["thermal_conductivity@300K"] == pytest.approx(0.504, rel=0.1)
 
 
 @pytest.mark.nightly

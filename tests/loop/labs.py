@@ -10,6 +10,7 @@ from cloudseed.errors import LabError
 from cloudseed.lab_adapters import (
     DeliveryClass,
     ExperimentRequest,
+    Feature,
     LabDescription,
     LabMessage,
     Measurement,
@@ -61,7 +62,8 @@ class InstantLab:
 
     def describe(self) -> LabDescription:
         units = {"bulk_modulus": "GPa", "formation_energy": "eV/atom"}
-        return LabDescription("instant", units, 2, self.delivery, simulated=True)
+        able = frozenset({Feature.RECIPES})
+        return LabDescription("instant", units, 2, self.delivery, simulated=True, features=able)
 
     def validate(self, request: ExperimentRequest) -> Validation:
         return Validation(accepted=True)

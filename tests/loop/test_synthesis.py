@@ -6,14 +6,21 @@ import csv
 import json
 import sqlite3
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from cloudseed.db import ExperimentState
 from cloudseed.errors import InputError, SpecError
-from cloudseed.lab_adapters import ExperimentRequest, FailureKind, load_lab, recipe_hash
-from cloudseed.lab_adapters.recipes import Shelf, routes
+from cloudseed.lab_adapters import (
+    ExperimentRequest,
+    FailureKind,
+    Precursor,
+    load_lab,
+    recipe_hash,
+)
+from cloudseed.lab_adapters.recipes import Shelf, check_searchable, less, routes, weighed
 from cloudseed.loop import dispatching
 from cloudseed.loop.effects import failures_of, teaches
 from cloudseed.loop.laboratories import check_labs
@@ -21,6 +28,7 @@ from cloudseed.loop.proposing import propose_from
 from cloudseed.loop.recipe import Recipe
 from cloudseed.loop.safety.approvals import answer, open_questions
 from cloudseed.loop.spec import load_spec
+from cloudseed.loop.synthesis import Used
 from cloudseed.proposers import load_parents
 from tests.lab_adapters.gateways import SECRET, VARIABLE, client, serving
 from tests.lab_adapters.operators import _publish
@@ -242,28 +250,135 @@ def test_limits_hold_for_what_the_campaign_compiles(campaign_on, ledger, generat
     assert failures[refused[-1].id] == (FailureKind.REJECTED_SAFETY,)
 
 
-def test_what_is_used_up_is_refused_as_stock_and_teaches_nothing(campaign_on, ledger, generation):
-    """Three grams of TiO2: 2 g of a titanate take 0.68 to 1.18 g."""
+def with_titania(grams):
     shelf = json.loads(json.dumps(SHELF))
-    shelf["precursors"][3]["grams"] = 2.0
-    with campaign_on(
-        lab := InstantLab(), spec_with({"shelf": shelf, "mass": "2 g"}), generation
-    ) as campaign:
-        while len([e for e in experiments(campaign) if e.state.terminal]) < 8:
-            campaign.step()
-    ran = ledger.experiments(1)
+    shelf["precursors"][3]["grams"] = grams
+    return shelf
+
+
+def titania_in(lab):
     sent = [r.recipe for r in lab.requests.values()]
-    used = sum(p["grams"] for r in sent for p in r["precursors"] if p["formula"] == "TiO2")
-    assert 0 < used <= 2.0
+    return sum(p["grams"] for r in sent for p in r["precursors"] if p["formula"] == "TiO2")
+
+
+def rest(campaign):
+    """Steps a campaign until nothing moves any more; returns its experiments."""
+    for _ in range(80):
+        if not campaign.step():
+            return experiments(campaign)
+    raise AssertionError([e.state for e in experiments(campaign)])
+
+
+def test_what_is_used_up_waits_and_all_else_is_made(campaign_on, ledger, generation):
+    """Two grams of TiO2: 2 g of a titanate take 0.68 to 1.18 g."""
+    spec = spec_with({"shelf": with_titania(2.0), "mass": "2 g"})
+    with campaign_on(lab := InstantLab(), spec, generation) as campaign:
+        end = campaign.run()
+        ran = experiments(campaign)
+        now = campaign.snapshot()
+    assert 0 < titania_in(lab) <= 2.0
+    waiting = [e for e in ran if e.state is ExperimentState.PLANNED]
+    assert {e.request["label"] for e in ledger.experiments(1, [ExperimentState.PLANNED])} < MAKEABLE
+    assert waiting
     failures = failures_of(ledger, 1)
-    lacking = [e for e in ran if failures.get(e.id) == (FailureKind.REJECTED_STOCK,)]
-    assert {e.request["label"] for e in lacking} < MAKEABLE
-    assert lacking
-    for experiment in lacking:
-        assert "too little is left" in experiment.reason
+    for experiment in waiting:
+        assert experiment.reason.startswith("waits for the shelf: too little is left")
         assert "TiO2" in experiment.reason
-        assert not teaches(experiment.state, failures[experiment.id])
-    assert Counter(e.state for e in ran)[ExperimentState.MEASURED] == len(MAKEABLE) - len(lacking)
+        assert experiment.attempt == 0
+        assert not teaches(experiment.state, failures.get(experiment.id, ()))
+    # Nobody can refill a shelf that is part of the campaign.
+    assert ledger.campaign("small").status == "stopped"
+    assert end.status == "stopped"
+    assert now.waiting.startswith("waits for the shelf: too little is left")
+    told = Counter(e.state for e in ran)
+    assert told[ExperimentState.MEASURED] == len(MAKEABLE) - len(waiting)
+    assert told[ExperimentState.REFUSED] == 8 - len(MAKEABLE)
+    assert ledger.verify() == []
+    fuller = spec_with({"shelf": with_titania(9.0), "mass": "2 g"})
+    with campaign_on(lab, fuller, generation) as campaign:
+        assert campaign.run().status == "finished"
+    assert {e.request["label"] for e in ledger.experiments(1, [ExperimentState.MEASURED])} == (
+        MAKEABLE
+    )
+
+
+class Bottles(InstantLab):
+    """Tells its own shelf, and counts it."""
+
+    def __init__(self, shelf):
+        super().__init__()
+        self.shelf = shelf
+
+    def describe(self):
+        can = super().describe()
+        if self.shelf is None:
+            return replace(can, shelf=())
+        left = less(Shelf.model_validate(self.shelf), {"TiO2": titania_in(self)})
+        return replace(can, shelf=left.told, gases=left.gases)
+
+
+def test_a_lab_that_counts_itself_may_be_refilled(campaign_on, ledger, generation):
+    lab = Bottles(with_titania(1.5))
+    with campaign_on(lab, spec_with({"mass": "2 g"}, in_flight=2), generation) as campaign:
+        ran = rest(campaign)
+        assert 0 < titania_in(lab) <= 1.5
+        assert any(e.state is ExperimentState.PLANNED for e in ran)
+        assert "too little is left on the shelf of instant" in campaign.snapshot().waiting
+        lines = len(ledger.events(1))
+        assert not campaign.step()
+        assert len(ledger.events(1)) == lines
+        lab.shelf = with_titania(9.0)
+        assert all(e.state.terminal for e in rest(campaign))
+    done = ledger.experiments(1, [ExperimentState.MEASURED])
+    assert {e.request["label"] for e in done} == MAKEABLE
+
+
+def test_a_lab_that_tells_no_shelf_any_more_is_left_alone_for_now(campaign_on, ledger, generation):
+    lab = Bottles(SHELF)
+    with campaign_on(lab, spec_with({"mass": "2 g"}), generation) as campaign:
+        campaign.step()
+        for odd in (None, {"precursors": [{"formula": "TiO2"}], "gases": ["air"]}):
+            lab.shelf = odd
+            if odd is not None:
+                lab.describe = lambda: replace(
+                    InstantLab.describe(lab), shelf=(Precursor("Q"),), gases=("air",)
+                )
+            done = len(lab.requests)
+            for _ in range(3):
+                campaign.step()
+            assert len(lab.requests) == done
+            assert any(e.state is ExperimentState.PLANNED for e in experiments(campaign))
+            assert "for the lab instant to answer" in campaign.snapshot().waiting
+
+
+def test_only_what_may_have_arrived_is_used(campaign_on, tmp_path, generation):
+    """A sending that surely never arrived takes nothing; one to another lab is not this lab's."""
+    spec = spec_with({"shelf": SHELF, "mass": "2 g"})
+    with campaign_on(lab := InstantLab(), spec, generation) as campaign:
+        while not lab.requests:
+            campaign.step()
+        context = campaign.context
+        (sent,) = lab.requests.values()
+        grams = weighed(sent.recipe)
+        assert Used().of(context, "instant") == grams
+        rest(campaign)
+        total = sum((weighed(r.recipe) for r in lab.requests.values()), Counter())
+        assert context.used.of(context, "instant") == pytest.approx(total)
+        assert Used().of(context, "instant") == pytest.approx(total)
+        assert Used().of(context, "elsewhere") == {}
+        with sqlite3.connect(tmp_path / "ledger.db", timeout=10) as database:
+            database.execute("UPDATE attempt SET handle = NULL WHERE id = 1")
+        database.close()
+        assert Used().of(context, "instant") == pytest.approx(total - grams)
+
+
+def test_a_shelf_too_large_to_search_is_refused_at_once(tmp_path):
+    many = {"precursors": [{"formula": "TiO2"}] * 120 + [{"formula": "SrO"}] * 80}
+    check_searchable(Shelf.model_validate(many))
+    many["precursors"] = [{"formula": f} for f in ("TiO2", "SrO", "ZrO2", "BaO") for _ in range(15)]
+    with pytest.raises(SpecError, match=r"than 100,000 combinations") as caught:
+        check_labs(spec_with({"shelf": many}), {"lab": people(tmp_path)})
+    assert "fewer precursors" in caught.value.hint
 
 
 def test_without_recipes_a_request_has_none_and_its_bytes_stay(campaign_on, ledger):
@@ -278,7 +393,7 @@ def test_without_recipes_a_request_has_none_and_its_bytes_stay(campaign_on, ledg
     assert ExperimentRequest.from_json(again.to_json()) == again
 
 
-def test_a_campaign_file_names_its_shelf(tmp_path):
+def test_a_campaign_file_names_its_shelf(tmp_path, monkeypatch):
     (tmp_path / "shelf.yaml").write_text(yaml.safe_dump(SHELF))
     data = spec_of(lab={"adapter": "human"}).model_dump(
         mode="json", include={"name", "parents", "objective", "budget"}, exclude_unset=True
@@ -294,13 +409,33 @@ def test_a_campaign_file_names_its_shelf(tmp_path):
     assert found.mass == 0.5
     assert found.shelf == Shelf.model_validate(SHELF)
     assert loaded().shelf is None
-    with pytest.raises(InputError, match="cannot be read as a shelf"):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "mine.yaml").write_text(yaml.safe_dump(SHELF))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert loaded(shelf="~/mine.yaml").shelf == found.shelf
+    with pytest.raises(InputError, match="There is no shelf"):
         loaded(shelf="nowhere.yaml")
     with pytest.raises(SpecError) as caught:
         loaded(shelve="shelf.yaml")
     assert "shelf" in caught.value.hint
     path.write_text(yaml.safe_dump(data | {"labs": [lab | {"recipes": {"shelf": "shelf.yaml"}}]}))
     assert load_spec(path).labs[0].recipes.shelf == found.shelf
+
+
+def test_recipes_need_a_lab_that_follows_them(tmp_path):
+    """One that only computes would ignore what a person has approved."""
+    (tmp_path / "t.csv").write_text("formula,bulk_modulus,formation_energy\nSrTiO3,170,-3.1\n")
+    for adapter, config in (
+        ("table", {"path": str(tmp_path / "t.csv")}),
+        ("mailbox", {"properties": UNITS}),
+    ):
+        lab = load_lab(adapter, config, tmp_path / adapter)
+        with pytest.raises(SpecError, match="does not say that it follows recipes") as caught:
+            check_labs(spec_with(), {"lab": lab})
+        assert "features" in caught.value.hint
+    check_labs(
+        spec_with(), {"lab": load_lab("mailbox", config | {"recipes": True}, tmp_path / "m")}
+    )
 
 
 def test_recipes_need_a_shelf(tmp_path):

@@ -24,6 +24,7 @@ from cloudseed.lab_adapters import (
 from cloudseed.loop import Workspace
 from cloudseed.loop.amending import correct
 from cloudseed.loop.archiving import archive
+from cloudseed.loop.explaining import explain_experiment, find_experiment
 from cloudseed.loop.exporting import export_csv, export_json
 from cloudseed.loop.told import COLUMNS
 from tests.loop.conftest import spec_of
@@ -280,6 +281,53 @@ def test_a_value_that_the_lab_calls_bad_is_told_and_teaches_nothing(campaign_on,
     assert told.simulated is True
     assert "density: quality bad, not used: -3.0 g/cm^3" in told.lines
     assert set(told.to_json()["readings"]) == {"bulk_modulus", "formation_energy", "density"}
+
+
+def test_a_bad_reading_beside_a_good_one_is_listed_apart(campaign_on, ledger, tmp_path):
+    hostile = "scale\n\x1b[2Jinstrument: gold standard"
+
+    def twice(request):
+        bulk, energy = modulus(request).measurements
+        bulk = replace(bulk, n=3, raw=RawData("file:///good", SHA))
+        bad = replace(bulk, value=-7.0, quality=Quality.BAD, n=None, raw=None, method=hostile)
+        return replace(modulus(request), measurements=(bulk, energy, bad))
+
+    from cloudseed.loop.results import load_results
+    from cloudseed.loop.told import told_of
+
+    spec = spec_of(budget={"experiments": 1})
+    with campaign_on(InstantLab(twice), spec) as campaign:
+        campaign.run()
+        (row,) = ledger.campaigns()
+    (result,) = load_results(ledger, 1, spec.problem)
+    told = told_of(ledger, row, result)
+    assert told.reading("bulk_modulus").quality == "good"
+    assert told.reading("bulk_modulus").refused is None
+    assert (told.reading("bulk_modulus").n, told.reading("bulk_modulus").raw) == (3, "file:///good")
+    ((name, bad),) = told.refused
+    assert (name, bad.quality, bad.refused) == ("bulk_modulus", "bad", "-7.0 GPa")
+    assert told.to_json()["refused"][0]["refused"] == "-7.0 GPa"
+    workspace = run_in(tmp_path)
+    assert read_csv(export_csv(workspace))["quality bulk_modulus"] == "good"
+    # What a lab says cannot forge a line.
+    for command in (("explain", 1), ("experiments", "show", 1), ("experiments", "list")):
+        output = asked(*command, tmp_path)
+        assert "\x1b" not in output
+        assert not any(line.startswith("instrument: gold") for line in output.splitlines())
+    assert "scale\\n\\x1b[2J" in asked("experiments", "show", 1, tmp_path)
+
+
+def test_a_retracted_value_leaves_its_reading_and_no_words_of_refusal(ledger, workspace):
+    from cloudseed.loop.amending import retract
+    from cloudseed.loop.workspace import reading
+
+    with reading(workspace) as copy:
+        (first,) = copy.experiments(1, [ExperimentState.MEASURED])
+        retract(copy, 1, first, "the wrong sample")
+        told = explain_experiment(copy, 1, find_experiment(copy, 1, str(first.id))).told
+    assert told.readings["bulk_modulus"].refused is None
+    assert told.readings["bulk_modulus"].quality == "suspect"
+    assert not any("None" in line or "not used" in line for line in told.lines)
 
 
 def test_a_bad_value_that_was_asked_for_ends_without_one(campaign_on, ledger):

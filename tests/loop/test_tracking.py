@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from cloudseed import surrogate
 from cloudseed.cli.commands import status
 from cloudseed.cli.sparklines import WIDTH, sparkline, track_rows
 from cloudseed.db import ExperimentState
@@ -98,7 +99,7 @@ def test_one_decision_draws_once(finished, monkeypatch):
     now = take_snapshot(finished, row, SPEC)
     tracker = Tracker(finished, row, SPEC)
     first = tracker.track(now)
-    monkeypatch.setattr(tracking, "expected_random_best", None)
+    monkeypatch.setattr(surrogate, "expected_random_best", None)
     assert tracker.track(now).random is first.random
     with pytest.raises(TypeError):
         tracker.track(replace(now, rounds=now.rounds + 1))

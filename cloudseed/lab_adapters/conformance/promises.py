@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
     from cloudseed.lab_adapters.conformance.bench import Bench
     from cloudseed.lab_adapters.protocols import Estimate, LabDescription
 
-__all__ = ["capability", "clock", "description", "health", "limits", "units", "validation"]
+__all__ = [
+    "capability",
+    "clock",
+    "description",
+    "health",
+    "limits",
+    "recipes",
+    "units",
+    "validation",
+]
 
 
 def description(bench: Bench) -> None:
@@ -108,6 +118,25 @@ def limits(bench: Bench) -> None:
             raise Failed(f"it accepts more than its {can.largest_cell} atoms")
     if not tried:
         raise NotApplicable("it declares no limit on elements or on the size of a cell")
+
+
+def recipes(bench: Bench) -> None:
+    """It takes a recipe with a request, and puts none of its own in the place of it."""
+    if Feature.RECIPES not in bench.lab.describe().features:
+        raise NotApplicable("it does not say that it follows recipes")
+    plain = bench.accepted()
+    own = []
+    for temperature in (1173.15, 1273.15):
+        recipe = {"steps": [{"do": "heat", "temperature": temperature, "ramp": 5.0, "gas": "air"}]}
+        asked = replace(plain, recipe=recipe)
+        verdict = bench.lab.validate(asked)
+        if not verdict.accepted:
+            raise Failed(f"it refuses a recipe: {'; '.join(verdict.reasons)}")
+        own.append(verdict.recipe)
+        if bench.lab.lookup(asked.key) is not None:
+            raise Failed("it has what it only validated")
+    if own[0] is not None and own[0] == own[1]:
+        raise Failed("it would do the same whichever recipe it is sent")
 
 
 def capability(bench: Bench) -> None:

@@ -28,6 +28,7 @@ CHECKS: tuple[Callable[[Bench], None], ...] = (
     promises.health,
     promises.validation,
     promises.limits,
+    promises.recipes,
     delivery.idempotency,
     promises.capability,
     promises.units,

@@ -82,7 +82,8 @@ def conductivities(
     check_modes(lowest, settings)
     method = (
         f"relaxation-time solution with {maker(settings.calculator)[0]} (matcalc Phonon3Calc),"
-        f" supercell {'x'.join(map(str, factors))}, mesh of {meshes[1]} points an axis"
+        f" supercell {'x'.join(map(str, factors))}, mesh of {meshes[1]} points an axis,"
+        " at 0 GPa"
     )
     found = {}
     for kelvin, coarse, fine in zip(temperatures, *curves, strict=True):

@@ -11,9 +11,15 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.lab_adapters.potentials.calculators import load_calculator, maker
+from cloudseed.lab_adapters.potentials.moduli import MODULUS_SIGMA
 from cloudseed.lab_adapters.potentials.outcomes import Breakdown, Ended, measurement
-from cloudseed.lab_adapters.potentials.relaxing import guarded
-from cloudseed.lab_adapters.potentials.vibrations import check_modes, lowest_frequency, units_in
+from cloudseed.lab_adapters.potentials.relaxing import ENERGY_SIGMA, VOLUME_SIGMA, guarded
+from cloudseed.lab_adapters.potentials.vibrations import (
+    SOFTENING,
+    check_modes,
+    lowest_frequency,
+    units_in,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +40,12 @@ _SUSPECT = 0.2
 """Relative spread beyond which a value is marked."""
 
 _NO_FIT = "no equation of state fits its free energies"
+
+_FEWEST = 2
+"""Fits that must give a number before their spread tells anything."""
+
+_KJ_PER_MOL = 96.48533212
+"""1 eV a particle in kJ/mol (CODATA)."""
 
 _POSITIVE = ("bulk_modulus", "heat_capacity_p", "volume")
 
@@ -83,15 +95,53 @@ def quasi_harmonic(
     for kelvin, names in wanted.items():
         at = [fit(kelvin) for fit in fits]
         _check(at[0], kelvin, volumes, len(relaxed.cell.species))
+        errors = _errors(at[0], kelvin, thermal[len(thermal) // 2], relaxed)
         for name in names:
             values = [each[name] for each in at if math.isfinite(each[name])]
             spread = max(values) - min(values)
             full = f"{name}@{kelvin:.12g}K"
-            kinds = "spread of three equations of state"
+            own, cause = errors[name]
+            kinds = f"spread of {len(values)} equations of state, and {cause}"
             value = at[0][name]
-            suspect = spread > _SUSPECT * abs(value)
-            found[full] = measurement(full, value, spread, method, kinds, suspect=suspect)
+            suspect = len(values) < _FEWEST or spread > _SUSPECT * abs(value)
+            sigma = math.hypot(spread, own)
+            found[full] = measurement(full, value, sigma, method, kinds, suspect=suspect)
     return found
+
+
+def _errors(
+    values: Mapping[str, float], kelvin: float, thermal: Any, relaxed: Relaxed
+) -> dict[str, tuple[float, str]]:
+    """Returns property -> error that all fits share, in its unit, and where it comes from.
+
+    Args:
+        values: What the first fit gives.
+        kelvin: Temperature in K.
+        thermal: Thermal properties at the relaxed volume.
+        relaxed: The structure.
+    """
+    import numpy as np
+
+    def at(curve: Any, temperature: float) -> float:
+        return float(np.interp(temperature, thermal.temperatures, curve))
+
+    # A mode of frequency f w has at T the heat capacity of one of w at T/f, and f times its energy.
+    colder = kelvin / SOFTENING
+    capacity = at(thermal.heat_capacity, kelvin)
+    stiffer = abs(capacity - at(thermal.heat_capacity, colder))
+    free = SOFTENING * at(thermal.free_energy, colder) - at(thermal.free_energy, kelvin)
+    free /= _KJ_PER_MOL * len(relaxed.cell.species)
+    # Expansion goes as the heat capacity over the bulk modulus (Grueneisen's relation).
+    relative = math.hypot(MODULUS_SIGMA, stiffer / capacity)
+    modes = f"frequencies {SOFTENING - 1:.0%} higher"
+    modulus = "methods and strains of a modulus"
+    return {
+        "bulk_modulus": (MODULUS_SIGMA * values["bulk_modulus"], modulus),
+        "gibbs_energy": (math.hypot(ENERGY_SIGMA, free), f"error against DFT, {modes}"),
+        "heat_capacity_p": (stiffer / units_in(relaxed.cell), modes),
+        "thermal_expansion": (relative * abs(values["thermal_expansion"]), f"{modulus}, {modes}"),
+        "volume": (VOLUME_SIGMA * values["volume"], "the pressure that the relaxation left"),
+    }
 
 
 def _scan(relaxed: Relaxed, hottest: float, settings: MlipSettings) -> dict[str, Any]:
@@ -116,8 +166,14 @@ def _scan(relaxed: Relaxed, hottest: float, settings: MlipSettings) -> dict[str,
             for s in np.linspace(-settings.qha_strain, settings.qha_strain, settings.qha_points)
         ),
     )
-    with guarded():
-        found: dict[str, Any] = work.calc(relaxed.structure)
+    try:
+        with guarded():
+            found: dict[str, Any] = work.calc(relaxed.structure)
+    except RuntimeError as error:
+        # matcalc fits once itself; torch's errors are of the same kind, and are not meant.
+        if "EOS" not in str(error):
+            raise
+        raise Ended(Breakdown.UNUSABLE, _NO_FIT) from error
     return found
 
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cloudseed.lab_adapters.potentials.settings import MlipSettings
     from cloudseed.lab_adapters.protocols import Measurement
 
-__all__ = ["bulk_modulus", "shear_modulus"]
+__all__ = ["MODULUS_SIGMA", "bulk_modulus", "shear_modulus"]
 
 MODULUS_SIGMA = 0.06
 """Relative. The choice of strains and the choice between equation of state and elastic tensor each

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
 import json
 import math
 from collections import Counter
@@ -21,7 +23,15 @@ if TYPE_CHECKING:
 
     from cloudseed.lab_adapters.potentials.settings import MlipSettings
 
-__all__ = ["Entries", "chgnet_references", "element_energies", "known_entries", "read_entries"]
+__all__ = [
+    "Entries",
+    "check_references",
+    "chgnet_references",
+    "digest",
+    "element_energies",
+    "known_entries",
+    "read_entries",
+]
 
 _COLUMN = "energy_per_atom"
 
@@ -44,9 +54,11 @@ class Entries:
 
     Attributes:
         phases: Composition as element -> count, with its energy in eV/atom.
+        sha256: Digest of the file in hexadecimal.
     """
 
     phases: tuple[tuple[Mapping[str, float], float], ...]
+    sha256: str
 
     def elements(self) -> dict[str, float]:
         """Returns element -> lowest energy in eV/atom among the elements' own phases."""
@@ -81,29 +93,60 @@ class Entries:
         return energy - float(hull)
 
 
-@lru_cache(maxsize=4)
-def read_entries(path: Path) -> Entries:
-    """Reads a CSV with the columns `formula` and `energy_per_atom` in eV/atom.
+def digest(path: Path) -> str:
+    """Returns the SHA-256 of a file in hexadecimal.
 
     Raises:
-        InputError: If it cannot be read or a row is no entry.
+        InputError: If it cannot be read.
     """
+    return hashlib.sha256(_bytes(path)).hexdigest()
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            missing = {"formula", _COLUMN} - set(reader.fieldnames or ())
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        return path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path) from error
+
+
+def _unreadable(path: Path) -> InputError:
+    words = f"{path} cannot be read as a table of energies."
+    return InputError(words, hint="Give a CSV.", path=str(path))
+
+
+@lru_cache(maxsize=4)
+def read_entries(path: Path, sha256: str) -> Entries:
+    """Reads a CSV with the columns `formula` and `energy_per_atom` in eV/atom.
+
+    Args:
+        path: The file.
+        sha256: The digest that it must have.
+
+    Raises:
+        InputError: If it cannot be read, is another file, or a row is no entry.
+    """
+    raw = _bytes(path)
+    found = hashlib.sha256(raw).hexdigest()
+    if found != sha256:
         raise InputError(
-            f"{path} cannot be read as a table of energies.", hint="Give a CSV.", path=str(path)
-        ) from error
+            f"{path} is not the file it was: its SHA-256 is {found}, not {sha256}.",
+            hint="Put the file back, or set its new SHA-256.",
+            path=str(path),
+        )
+    try:
+        reader = csv.DictReader(io.StringIO(raw.decode("utf-8"), newline=""))
+        missing = {"formula", _COLUMN} - set(reader.fieldnames or ())
+        rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _unreadable(path) from error
     if missing:
         raise InputError(
             f"{path} has no column {sorted(missing)[0]!r}.",
             hint=f"It needs 'formula' and {_COLUMN!r}, in eV/atom by the lab's own potential.",
             path=str(path),
         )
-    return Entries(tuple(_phase(path, n, row) for n, row in enumerate(rows, start=1)))
+    phases = tuple(_phase(path, n, row) for n, row in enumerate(rows, start=1))
+    return Entries(phases, sha256)
 
 
 def _phase(path: Path, number: int, row: Mapping[str, str]) -> tuple[Mapping[str, float], float]:
@@ -144,6 +187,39 @@ def known_entries(settings: MlipSettings) -> Entries | None:
     if settings.entries is None:
         return None
     try:
-        return read_entries(Path(settings.entries))
+        path = Path(settings.entries)
+        return read_entries(path, settings.entries_sha256 or digest(path))
     except InputError as error:
         raise SpecError(error.message, hint=error.hint, key="entries") from error
+
+
+def check_references(settings: MlipSettings) -> None:
+    """Refuses settings that would take an element whose own energy is not known.
+
+    A lab without any such energies offers nothing that needs them.
+
+    Raises:
+        SpecError: If there is one, or the file of entries cannot be used.
+    """
+    entries = known_entries(settings)
+    wanted = set(settings.elements or ())
+    if settings.calculator != CHGNET:
+        if entries is None:
+            return
+        if not entries.phases:
+            words = f"{settings.entries} has no row, so that no element has an energy."
+            raise SpecError(words, hint="Give it a row for each element.", key="entries")
+        if settings.elements is None:
+            wanted = {symbol for composition, _ in entries.phases for symbol in composition}
+    missing = sorted(wanted - element_energies(settings).keys())
+    if not missing:
+        return
+    named = ", ".join(missing)
+    if settings.calculator == CHGNET:
+        hint = "Leave them out of 'elements': CHGNet could not relax them."
+        raise SpecError(f"CHGNet has no reference energy for {named}.", hint=hint, key="elements")
+    raise SpecError(
+        f"{settings.entries} has no row for the element itself: {named}.",
+        hint="Add the energy of each by the same potential, or limit 'elements'.",
+        key="entries",
+    )

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from cloudseed.lab_adapters.potentials.settings import MlipSettings
     from cloudseed.lab_adapters.protocols import Measurement
 
-__all__ = ["GPA_PER_EV_ANGSTROM3", "Relaxed", "energies", "guarded", "relax"]
+__all__ = [
+    "ENERGY_SIGMA",
+    "GPA_PER_EV_ANGSTROM3",
+    "VOLUME_SIGMA",
+    "Relaxed",
+    "energies",
+    "guarded",
+    "relax",
+]
 
 GPA_PER_EV_ANGSTROM3 = 160.21766208
 """1 eV/angstrom^3 in GPa (CODATA)."""
@@ -170,7 +178,11 @@ def energies(
     entries = known_entries(settings)
     if entries is not None:
         above = entries.above_hull(species, energy, references)
-        details["hull"] = {"distance": above, "entries": len(entries.phases)}
+        details["hull"] = {
+            "distance": above,
+            "entries": len(entries.phases),
+            "sha256": entries.sha256,
+        }
         against = f"{method}; hull of {len(entries.phases)} given entries and the elements"
         name = "energy_above_hull"
         # A material below the hull of the others is on the hull once it is among them.

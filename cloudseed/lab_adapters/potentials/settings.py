@@ -5,13 +5,19 @@ from __future__ import annotations
 from pathlib import Path  # noqa: TC003 - pydantic reads it
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from cloudseed.lab_adapters._settings import LabSettings
 
 __all__ = ["MlipSettings"]
 
 Kelvin = Annotated[float, Field(gt=0, le=3000)]
+
+
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("it must be odd, so that the relaxed volume is among them")
+    return value
 
 
 class MlipSettings(LabSettings):
@@ -32,6 +38,11 @@ class MlipSettings(LabSettings):
     entries: Path | None = Field(
         default=None,
         description="CSV of competing phases: formula, energy_per_atom (eV/atom, same potential).",
+    )
+    entries_sha256: str | None = Field(
+        default=None,
+        pattern="^[0-9a-f]{64}$",
+        description="SHA-256 of that file; by default the one it has when the lab is opened.",
     )
     price: float | None = Field(default=None, ge=0, description="What an hour of a worker costs.")
     currency: str = Field(default="USD", description="The price's currency.")
@@ -96,8 +107,11 @@ class MlipSettings(LabSettings):
         default="fail",
         description="What imaginary modes do to a heat capacity: fail, or suspect (a flag).",
     )
-    qha_points: int = Field(
-        default=7, ge=5, le=21, description="Volumes of the quasi-harmonic scan, 5 to 21."
+    qha_points: Annotated[int, AfterValidator(_odd)] = Field(
+        default=7,
+        ge=5,
+        le=21,
+        description="Volumes of the quasi-harmonic scan, an odd number of 5 to 21.",
     )
     qha_strain: float = Field(
         default=0.02,

@@ -72,7 +72,8 @@ def heat_capacities(
     found = dict(zip(grid, per_unit, strict=True))
     method = (
         f"harmonic phonons by {maker(settings.calculator)[0]} (matcalc PhononCalc), supercell of"
-        f" at least {settings.supercell:g} angstrom, per mole of {_formula(relaxed.cell)}"
+        f" at least {settings.supercell:g} angstrom, at 0 GPa, per mole of"
+        f" {_formula(relaxed.cell)}"
     )
     return {
         t: measurement(

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cloudseed._printable import printable
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -42,7 +44,10 @@ class Printed:
 
 
 def printed(recipe: Mapping[str, Any]) -> Printed:
-    """Returns a recipe in words; what is of no known form is left as it is."""
+    """Returns a recipe in words; what is of no known form is left as it is.
+
+    Line breaks and escape sequences are written out: whoever reads it may approve it.
+    """
     rest = dict(recipe)
     rest.pop("target", None)
     reaction = rest.pop("reaction") if isinstance(rest.get("reaction"), str) else ""
@@ -54,9 +59,11 @@ def printed(recipe: Mapping[str, Any]) -> Printed:
     steps = _objects(rest.get("steps"))
     rest = {k: v for k, v in rest.items() if k != "steps" or not steps}
     return Printed(
-        reaction=str(reaction),
-        precursors=tuple((str(each["formula"]), str(each["grams"])) for each in weighed),
-        steps=tuple(", ".join(_words(step)) for step in steps),
+        reaction=printable(reaction),
+        precursors=tuple(
+            (printable(each["formula"]), printable(each["grams"])) for each in weighed
+        ),
+        steps=tuple(printable(", ".join(_words(step))) for step in steps),
         rest=json.dumps(rest, indent=1) if rest else "",
     )
 

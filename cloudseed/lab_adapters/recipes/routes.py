@@ -24,7 +24,15 @@ if TYPE_CHECKING:
 
     from cloudseed.lab_adapters.recipes.shelf import Shelf, Substance
 
-__all__ = ["Heating", "Rank", "Route", "Weighed", "routes"]
+__all__ = [
+    "Heating",
+    "Rank",
+    "Route",
+    "TooManyRoutesError",
+    "Weighed",
+    "check_searchable",
+    "routes",
+]
 
 Rank = Literal["cost", "supply"]
 
@@ -35,6 +43,10 @@ _TAMMAN = 2.0 / 3.0
 _USUAL = 1373.15
 _RAMP = 5.0
 _HOURS = 12.0
+
+
+class TooManyRoutesError(InputError):
+    """A shelf holds too many precursors of a target's elements to try them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +139,8 @@ def routes(
         rank: "cost" for the cheapest first, "supply" for the one that is driven most.
 
     Raises:
-        InputError: If the target is no formula or of another kind, the mass is not positive, or
-            there are too many combinations.
+        InputError: If the target is no formula or of another kind, or the mass is not positive.
+        TooManyRoutesError: If there are too many combinations.
     """
     if not (math.isfinite(grams) and grams > 0):
         raise InputError(f"{grams} g is no mass to make.", hint="Give a positive number of grams.")
@@ -167,15 +179,42 @@ def _combinations(target: Composition, shelf: Shelf) -> Iterator[tuple[Substance
     fit = [s for s, elements in held.items() if elements <= allowed and elements & needed - {"O"}]
     solid = needed - {"O"}
     sizes = range(1, len(solid) + 1)
-    if sum(math.comb(len(fit), n) for n in sizes) > _MOST:
-        raise InputError(
-            f"{len(fit)} precursors give more than {_MOST:,} combinations.",
-            hint="List fewer precursors.",
-        )
+    _check_number(len(fit), len(solid))
     for n in sizes:
         for chosen in itertools.combinations(fit, n):
             if solid <= set().union(*(held[s] for s in chosen)):
                 yield chosen
+
+
+def check_searchable(shelf: Shelf) -> None:
+    """Checks that routes to targets of up to four elements besides oxygen can be searched.
+
+    Raises:
+        TooManyRoutesError: If there are too many precursors of the same elements.
+    """
+    inside = [
+        {str(e) for e in composition(s.formula).elements} - set(_LEAVES) - {"O"}
+        for s in shelf.precursors
+    ]
+    # The elements that most bottles hold, one after the other: most targets find fewer.
+    wanted: set[str] = set()
+    for count in range(1, 5):
+        gains = {
+            e: sum(bool(held) and held <= wanted | {e} for held in inside)
+            for e in sorted(set().union(*inside) - wanted)
+        }
+        if not gains:
+            return
+        wanted.add(max(gains, key=lambda e: gains[e]))
+        _check_number(sum(bool(held) and held <= wanted for held in inside), count)
+
+
+def _check_number(precursors: int, elements: int) -> None:
+    if sum(math.comb(precursors, n) for n in range(1, elements + 1)) > _MOST:
+        raise TooManyRoutesError(
+            f"{precursors} precursors give more than {_MOST:,} combinations.",
+            hint="List fewer precursors.",
+        )
 
 
 def _route(

@@ -125,8 +125,9 @@ def read_shelf(path: Path) -> Shelf:
             raise InputError(f"{path} is too large for a shelf.")
         return Shelf.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        missing = isinstance(error, FileNotFoundError)
         raise InputError(
-            f"{path} cannot be read as a shelf.",
+            f"There is no shelf {path}." if missing else f"{path} cannot be read as a shelf.",
             hint="It is YAML with `precursors:`, each with a `formula`, and `gases:`.",
         ) from error
     except ValidationError as error:

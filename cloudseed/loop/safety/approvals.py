@@ -53,6 +53,7 @@ class Asked:
         lab: Where it would be made.
         reasons: Why a person is asked.
         recipe: What the lab would do, or what it is asked to; None if neither is known.
+        carried: What it is asked to, where it would do something of its own; else None.
         at: When it was asked first, UTC.
     """
 
@@ -63,6 +64,7 @@ class Asked:
     reasons: tuple[str, ...]
     recipe: Mapping[str, Any] | None
     at: datetime
+    carried: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values."""
@@ -74,6 +76,7 @@ class Asked:
             "reasons": list(self.reasons),
             "recipe": None if self.recipe is None else dict(self.recipe),
             "asked": self.at.isoformat(),
+            **({} if self.carried is None else {"carried": dict(self.carried)}),
         }
 
 
@@ -169,6 +172,7 @@ def open_questions(ledger: Ledger, campaign_id: int) -> list[Asked]:
             reasons=tuple(event.data["reasons"]),
             recipe=event.data["recipe"],
             at=event.at,
+            carried=event.data.get("carried"),
         )
         for number, event in last.items()
         if event.data.get("asks") and not _answered(log, event)

@@ -63,7 +63,8 @@ def breaches(
         limits: The owner's.
         lab: What the lab says of itself.
         request: What it is asked for; a recipe that it carries is held against the limits too.
-        recipe: What the lab compiled; None if nothing, and then the request's recipe counts.
+        recipe: What the lab compiled; None if nothing. What it does not say, the request's recipe
+            does.
     """
     broken = list(_material(limits, lab, request))
     facts = Facts()
@@ -72,8 +73,9 @@ def breaches(
         if each is None:
             continue
         try:
-            facts = read_facts(each)
-            broken.extend(_recipe(limits, lab, request, facts))
+            found = read_facts(each)
+            broken.extend(_recipe(limits, lab, request, found))
+            facts = found.over(facts)
         except ValueError as error:
             broken.append(f"{whose} recipe cannot be checked: {error}")
     return list(dict.fromkeys(broken)), facts

@@ -46,6 +46,17 @@ class Facts:
     ramp: float | None = None
     grams: float | None = None
 
+    def over(self, other: Facts) -> Facts:
+        """Returns these facts, with what they do not tell from others."""
+        return Facts(
+            target=self.target or other.target,
+            substances=self.substances | other.substances,
+            elements=self.elements | other.elements,
+            temperature=other.temperature if self.temperature is None else self.temperature,
+            ramp=other.ramp if self.ramp is None else self.ramp,
+            grams=other.grams if self.grams is None else self.grams,
+        )
+
     @property
     def missing(self) -> list[str]:
         """What a person has to look at, because it is not told."""

@@ -104,6 +104,8 @@ def check(
         "grams": found.grams,
         "recipe": _plain(request.recipe if validation.recipe is None else validation.recipe),
     }
+    if request.recipe is not None and validation.recipe is not None:
+        data["carried"] = _plain(request.recipe)
     if found.by_person:
         data["verdict"] = "declined"
     before = next((e for e in reversed(lines) if _is_of(e, experiment.id)), None)
