@@ -214,7 +214,8 @@ def search(task: Task, options: argparse.Namespace) -> Backtest:
 
 def guesses_of(task: Task, features: Features, options: argparse.Namespace) -> dict[str, Guess]:
     """Returns what the encoder's heads predict where they saw nothing of the table."""
-    if not task.heads or options.no_heads or options.features:
+    without = options.no_heads or options.features or options.encoder == "untrained"
+    if not task.heads or without:
         return {}
     encoder, heads = CloudEncoder.load(options.encoder), dict(task.heads)
     return guess_by_heads(options.encoder, encoder.id, features.first, heads, heads)
