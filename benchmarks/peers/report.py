@@ -2,7 +2,7 @@
 
     python benchmarks/peers/report.py [RESULTS.jsonl ...]
 
-Reads `build/peers/results/*.jsonl` and the files named, each line {"method", "task", "seed",
+Reads `benchmarks/results/peers/*.jsonl` and the files named, each line {"method", "task", "seed",
 "order"}: rows in the order measured, the starts among them. Random's row is exact: for the m-th of
 M hits among N it needs m(N + 1)/(M + 1) experiments on average, and after n it has nM/N hits. The
 acceleration factor is that expectation over the mean of ours, where a run that did not get there
@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 BUILD = Path(__file__).parents[2] / "build" / "peers"
+RESULTS = Path(__file__).parents[1] / "results" / "peers"
 SHARES = {"half": 0.5, "90 %": 0.9, "all": 1.0}
 COUNTS = (50, 100, 200)
 
@@ -47,7 +48,7 @@ class Reached:
 
 def main() -> None:
     options = arguments().parse_args()
-    runs = read([*sorted((options.tasks / "results").glob("*.jsonl")), *options.results])
+    runs = read([*sorted(RESULTS.glob("*.jsonl")), *options.results])
     for folder in sorted(path.parent for path in options.tasks.glob("*/task.json")):
         spec = json.loads((folder / "task.json").read_text())
         of_task = {m: orders for (m, task), orders in sorted(runs.items()) if task == spec["name"]}

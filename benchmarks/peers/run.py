@@ -3,9 +3,9 @@
     .venv-bench/bin/python benchmarks/peers/run.py ax perovskites --seeds 0:5
 
 Peers: random, camd-gp, camd-qbc, baybe, baybe-desirability, ax, ax-constrained. Every (method,
-task, seed) adds one JSON line to `build/peers/results/METHOD.jsonl`: `order`, the rows as measured,
-the starts first; `seconds`, CPU-seconds per decision; `versions`. Lines that are there are not
-computed again.
+task, seed) adds one JSON line to `benchmarks/results/peers/METHOD.jsonl`: `order`, the rows as
+measured, the starts first; `seconds`, CPU-seconds per decision; `versions`. Lines that are there are
+not computed again: seeds that take minutes each add up over machines and days.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from goals import Task
 
 BUILD = Path(__file__).parents[2] / "build" / "peers"
+RESULTS = Path(__file__).parents[1] / "results" / "peers"
 PACKAGES = ("ax-platform", "baybe", "botorch", "gpytorch", "numpy", "scikit-learn", "torch")
 
 
@@ -126,7 +127,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--features", help="descriptor set, by default the task's")
     parser.add_argument("--budget", type=int, help="experiments, by default the task's")
     parser.add_argument("--tasks", type=Path, default=BUILD)
-    parser.add_argument("--out", type=Path, default=BUILD / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     return parser
 
 
