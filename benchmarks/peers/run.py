@@ -4,8 +4,8 @@
 
 Peers: random, camd-gp, camd-qbc, baybe, baybe-desirability, ax, ax-constrained. Every (method,
 task, seed) adds one JSON line to `benchmarks/results/peers/METHOD.jsonl`: `order`, the rows as
-measured, the starts first; `seconds`, CPU-seconds per decision; `versions`. Lines that are there are
-not computed again: seeds that take minutes each add up over machines and days.
+measured, the starts first; `seconds`, CPU-seconds per decision; `versions`. Lines that are there
+are not computed again: seeds that take minutes each add up over machines and days.
 """
 
 from __future__ import annotations
