@@ -20,20 +20,25 @@ if TYPE_CHECKING:
     from cloudseed.db import SqlLedger
 
 
+@pytest.fixture
+def where(tmp_path: Path) -> str:
+    """The run folder of the campaign."""
+    (tmp_path / "campaign.json").write_text('{"campaign": "small", "ledger": null}')
+    return str(tmp_path)
+
+
 def test_what_waits_is_listed_and_answered(
     campaign_on: Callable,  # noqa: F811
     ledger: SqlLedger,  # noqa: F811
-    tmp_path: Path,
+    where: str,
 ) -> None:
-    (tmp_path / "campaign.json").write_text('{"campaign": "small", "ledger": null}')
-
     def say(*words: str):
         return CliRunner().invoke(app, ["approvals", *words])
 
     with campaign_on(lab := RealLab(), guarded()) as campaign:
         planned(campaign)
-        (asked,) = json.loads(say("list", str(tmp_path), "--json").stdout)
-        sha, where = asked["sha256"], str(tmp_path)
+        (asked,) = json.loads(say("list", where, "--json").stdout)
+        sha = asked["sha256"]
         told = say("list", where).stdout
         assert f"{sha[:16]}, recipe of {asked['material']}:" in told
         assert "weigh 0.8 g SrCO3, 0.4 g TiO2" in told
@@ -53,12 +58,10 @@ def test_what_waits_is_listed_and_answered(
 def test_refusals_hold_a_campaign_until_a_person_has_attended(
     campaign_on: Callable,  # noqa: F811
     ledger: SqlLedger,  # noqa: F811
-    tmp_path: Path,
+    where: str,
 ) -> None:
-    (tmp_path / "campaign.json").write_text('{"campaign": "small", "ledger": null}')
-
     def say(*words: str):
-        return CliRunner(env={"COLUMNS": "200"}).invoke(app, [*words, str(tmp_path)])
+        return CliRunner(env={"COLUMNS": "200"}).invoke(app, [*words, where])
 
     hot = {**RECIPE, "steps": [{"temperature": 3000}]}
     with campaign_on(RealLab(hot), guarded(refusals=2)) as campaign:
@@ -81,10 +84,9 @@ HOSTILE = "hot\n\x1b[2K    heat, 300 K (27 degC)"
 def test_both_recipes_are_shown_and_neither_can_forge_a_line(
     campaign_on: Callable,  # noqa: F811
     ledger: SqlLedger,  # noqa: F811
-    tmp_path: Path,
+    where: str,
 ) -> None:
     """A lab that returns a recipe of its own beside the one that it is asked for."""
-    (tmp_path / "campaign.json").write_text('{"campaign": "small", "ledger": null}')
     own = {"steps": [{"do": HOSTILE, "gas": "air", HOSTILE: HOSTILE}], "note": HOSTILE}
     shelf = {"precursors": [{"formula": f"{e}O"} for e in ("Sr", "Ba", "Ca")], "gases": ["air"]}
     shelf["precursors"] += [{"formula": f"{e}O2"} for e in ("Ti", "Zr", "Sn", "Si", "Ge", "Hf")]
@@ -106,14 +108,12 @@ def test_both_recipes_are_shown_and_neither_can_forge_a_line(
     # What the lab's own recipe leaves out, the carried one says.
     assert data["grams"] == pytest.approx(sum(p["grams"] for p in question.carried["precursors"]))
     assert not any("does not state" in reason for reason in question.reasons)
-    told = CliRunner().invoke(app, ["approvals", "list", str(tmp_path)]).stdout
+    told = CliRunner().invoke(app, ["approvals", "list", where]).stdout
     assert f"{question.sha[:16]}, the lab's own recipe of {question.label}:" in told
     assert f"{question.sha[:16]}, asked for of {question.label}:" in told
     assert "heat, 1373.15 K (1100 degC), ramp 5.0 K/min" in told
     assert "\x1b" not in told
     assert "hot\\n\\x1b[2K" in told
     assert not any(line.startswith("    heat, 300 K") for line in told.splitlines())
-    as_json = json.loads(
-        CliRunner().invoke(app, ["approvals", "list", str(tmp_path), "--json"]).stdout
-    )
+    as_json = json.loads(CliRunner().invoke(app, ["approvals", "list", where, "--json"]).stdout)
     assert as_json[0]["carried"] == question.carried

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,22 +58,27 @@ def tls_of(trusted: Authority, *, both: bool) -> str:
     return lines + "require_certificate true\n" * both
 
 
-@pytest.fixture
-def strict(tmp_path: Path, trusted: Authority) -> Iterator[Broker]:
-    """A broker that asks for a certificate."""
-    found = Broker(tmp_path / "broker", free_port(), tls_of(trusted, both=True))
+@contextmanager
+def running(folder: Path, settings: str) -> Iterator[Broker]:
+    """Starts a broker with these settings, and kills it."""
+    found = Broker(folder / "broker", free_port(), settings)
     found.start()
     yield found
     found.kill()
+
+
+@pytest.fixture
+def strict(tmp_path: Path, trusted: Authority) -> Iterator[Broker]:
+    """A broker that asks for a certificate."""
+    with running(tmp_path, tls_of(trusted, both=True)) as found:
+        yield found
 
 
 @pytest.fixture
 def open_to_all(tmp_path: Path, trusted: Authority) -> Iterator[Broker]:
     """A broker that has a certificate and asks for none."""
-    found = Broker(tmp_path / "broker", free_port(), tls_of(trusted, both=False))
-    found.start()
-    yield found
-    found.kill()
+    with running(tmp_path, tls_of(trusted, both=False)) as found:
+        yield found
 
 
 def refusal(port: int, **settings: Any) -> LabError:
