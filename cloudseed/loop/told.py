@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Kind = Literal["text", "whole", "number", "flag"]
 
-__all__ = ["COLUMNS", "READING_COLUMNS", "Reading", "Told", "told_all", "told_by", "told_of"]
+__all__ = ["COLUMNS", "READING_COLUMNS", "Reading", "Told", "told_all", "told_by"]
 
 _TOGETHER = 500
 """Experiments whose details are read at once."""
@@ -187,11 +187,6 @@ class Told:
             or None,
         }
         return _known(data)
-
-
-def told_of(ledger: Ledger, campaign: CampaignRow, result: Result) -> Told:
-    """Returns what is known of a result besides its values."""
-    return next(told_all(ledger, campaign, [result]))
 
 
 def told_all(ledger: Ledger, campaign: CampaignRow, results: Sequence[Result]) -> Iterator[Told]:

@@ -269,14 +269,14 @@ def test_a_value_that_the_lab_calls_bad_is_told_and_teaches_nothing(campaign_on,
         return replace(modulus(request), measurements=(bulk, energy, bad))
 
     from cloudseed.loop.results import load_results
-    from cloudseed.loop.told import told_of
+    from cloudseed.loop.told import told_all
 
     spec = spec_of(budget={"experiments": 1})
     with campaign_on(InstantLab(further), spec) as campaign:
         campaign.run()
         (row,) = ledger.campaigns()
     assert {m.property for m in ledger.measurements(1)} == {"bulk_modulus", "formation_energy"}
-    told = told_of(ledger, row, load_results(ledger, 1, spec.problem)[0])
+    told = next(told_all(ledger, row, load_results(ledger, 1, spec.problem)))
     assert told.readings["density"].to_json() == {"quality": "bad", "refused": "-3.0 g/cm^3"}
     assert told.simulated is True
     assert "density: quality bad, not used: -3.0 g/cm^3" in told.lines
@@ -293,14 +293,14 @@ def test_a_bad_reading_beside_a_good_one_is_listed_apart(campaign_on, ledger, tm
         return replace(modulus(request), measurements=(bulk, energy, bad))
 
     from cloudseed.loop.results import load_results
-    from cloudseed.loop.told import told_of
+    from cloudseed.loop.told import told_all
 
     spec = spec_of(budget={"experiments": 1})
     with campaign_on(InstantLab(twice), spec) as campaign:
         campaign.run()
         (row,) = ledger.campaigns()
     (result,) = load_results(ledger, 1, spec.problem)
-    told = told_of(ledger, row, result)
+    told = next(told_all(ledger, row, [result]))
     assert told.reading("bulk_modulus").quality == "good"
     assert told.reading("bulk_modulus").refused is None
     assert (told.reading("bulk_modulus").n, told.reading("bulk_modulus").raw) == (3, "file:///good")
