@@ -123,7 +123,7 @@ def explain(
 
     with opened(campaign) as asked:
         found = find_experiment(asked.ledger, asked.row.id, experiment)
-        told = explain_experiment(asked.ledger, asked.row.id, found, next_best=next_best)
+        told = explain_experiment(asked.ledger, asked.row, found, next_best=next_best)
     if json:
         print_json(told.to_json())
     else:

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from cloudseed.cli.options import AsJson, EncoderName, MaterialFiles, example
-from cloudseed.cli.scope import SkipBad, refuse_bad
+from cloudseed.cli.options import AsJson, EncoderName, MaterialFiles, SkipBad, example
+from cloudseed.cli.scope import refuse_bad
 
 __all__ = ["EPILOG", "embed"]
 

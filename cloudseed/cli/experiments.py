@@ -36,7 +36,7 @@ def show(experiment: Experiment, campaign: Where = None, json: AsJson = False) -
 
     with opened(campaign) as asked:
         found = find_experiment(asked.ledger, asked.row.id, experiment)
-        told = explain_experiment(asked.ledger, asked.row.id, found, next_best=0)
+        told = explain_experiment(asked.ledger, asked.row, found, next_best=0)
     if json:
         data = told.to_json()
         keys = ("experiment", "formula", "key", "state", "reason", "verdicts", "record")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from cloudseed.cli.options import AsJson, example
+from cloudseed.cli.options import AsJson, SkipBad, example
 from cloudseed.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cloudseed.loop.scoping import BadEntry
 
-__all__ = ["EPILOG", "Files", "SkipBad", "refuse_bad", "scope"]
+__all__ = ["EPILOG", "Files", "refuse_bad", "scope"]
 
 EPILOG = example("cloudseed scope structures/ SrTiO3.cif --dialect canonical")
 
@@ -27,9 +27,6 @@ Files = Annotated[
         help="CIF, POSCAR or extended XYZ files, folders of them, or CSVs with a column `cif`.",
         show_default=False,
     ),
-]
-SkipBad = Annotated[
-    bool, typer.Option("--skip-bad", help="End well even if some structures cannot be used.")
 ]
 
 

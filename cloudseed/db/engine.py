@@ -21,7 +21,7 @@ from urllib.parse import quote
 
 from sqlalchemy import create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.orm import Session
 
 from cloudseed._failpoints import passing
@@ -214,10 +214,7 @@ class Database:
                     return str(cursor.execute(f"PRAGMA journal_mode={mode}").fetchone()[0])
             except sqlite_module().OperationalError as error:
                 if "locked" not in str(error) or time.monotonic() > patient_until:
-                    raise StorageError(
-                        f"{self.name} could not be opened: {error}.",
-                        hint="Look for a program that holds it, and at its rights and disk.",
-                    ) from error
+                    raise DBAPIError(f"PRAGMA journal_mode={mode}", None, error) from error
                 time.sleep(_PAUSE)
 
     def close(self) -> None:

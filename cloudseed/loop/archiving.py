@@ -75,8 +75,9 @@ class _Source:
 
 def _jsonl(source: _Source, path: Path, progress: Progress) -> int:
     """Writes an object per line and experiment, with structure and provenance."""
+    told = told_all(source.ledger, source.campaign, source.results)
     with path.open("w", encoding="utf-8") as stream:
-        records = records_of(source.ledger, source.campaign, source.results)
+        records = records_of(source.ledger, source.results, told)
         for done, record in enumerate(records, 1):
             stream.write(json.dumps(record, allow_nan=False) + "\n")
             progress("writing experiments", done, len(source.results))

@@ -40,7 +40,7 @@ from cloudseed.loop.review import Review, Shown
 from cloudseed.loop.safety.gate import rest_if_unattended, too_many_refusals
 from cloudseed.loop.snapshot import Snapshot, take_snapshot
 from cloudseed.loop.stopping import room, stop_reason, wants_more
-from cloudseed.loop.synthesis import is_held, may_be_refilled
+from cloudseed.loop.synthesis import is_held, may_be_refilled, why_held
 from cloudseed.loop.workspace import Workspace, campaign_of
 from cloudseed.proposers import read_parents
 from cloudseed.surrogate import CloudEncoder, check_heads
@@ -258,8 +258,7 @@ class Campaign:
             return "stopped", f"{len(doubtful)} experiments are in doubt and wait for a person"
         held = [] if may_be_refilled(self.spec) else [e for e in opened if is_held(e)]
         if held and len(doubtful) + len(held) == len(opened):
-            more = f" (and {len(held) - 1} more)" if len(held) > 1 else ""
-            return "stopped", f"{held[0].reason}{more}"
+            return "stopped", why_held(held)
         if opened:
             return None
         reason = stop_reason(self.spec, self.snapshot())

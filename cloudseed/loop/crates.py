@@ -21,6 +21,7 @@ from cloudseed.lab_adapters import recipe_hash
 from cloudseed.loop.decided import show_decision
 from cloudseed.loop.exporting import cif_name, final_cell, records_of, table_of
 from cloudseed.loop.results import ranked
+from cloudseed.loop.safety.approvals import made_on
 from cloudseed.loop.told import told_all
 from cloudseed.loop.workspace import write_text
 from cloudseed.surrogate import describe
@@ -79,7 +80,7 @@ def write_crate(
     write_text(folder / "campaign.json", _json(campaign.config))
     told = list(told_all(ledger, campaign, results))
     write_text(folder / "experiments.csv", table_of(results, spec.problem.columns, told))
-    _write_lines(folder / "experiments.jsonl", records_of(ledger, campaign, results))
+    _write_lines(folder / "experiments.jsonl", records_of(ledger, results, told))
     _write_lines(
         folder / "decisions.jsonl",
         (show_decision(ledger, campaign.id, d).to_json() for d in decisions),
@@ -170,9 +171,7 @@ def _instruments(campaign: CampaignRow, results: Sequence[Result]) -> Iterator[N
         "name": "cloudseed",
         "softwareVersion": str(campaign.config.get("cloudseed", __version__)),
     }
-    config = campaign.config
-    labs = config.get("labs") or [config.get("lab", {})]
-    known = {lab.get("name"): lab.get("simulated", False) for lab in labs}
+    known = {lab["name"]: lab["simulated"] for lab in made_on(campaign)}
     for lab in dict.fromkeys(r.experiment.lab for r in results):
         simulated = known.get(lab, False)
         yield {

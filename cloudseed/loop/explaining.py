@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cloudseed.db import (
         AmendmentRow,
+        CampaignRow,
         CandidateRow,
         EventRow,
         ExperimentRow,
@@ -188,25 +189,23 @@ def find_experiment(ledger: Ledger, campaign_id: int, what: str) -> ExperimentRo
 
 
 def explain_experiment(
-    ledger: Ledger, campaign_id: int, experiment: ExperimentRow, *, next_best: int = 5
+    ledger: Ledger, campaign: CampaignRow, experiment: ExperimentRow, *, next_best: int = 5
 ) -> Explanation:
     """Returns everything that the ledger holds of an experiment.
 
     Args:
         ledger: The record.
-        campaign_id: Whose experiment it is.
-        experiment: The experiment.
+        campaign: Whose experiment it is.
+        experiment: The experiment, with its request.
         next_best: How many of those that were not chosen beside it to tell.
     """
-    campaign = next(row for row in ledger.campaigns() if row.id == campaign_id)
-    (experiment,) = ledger.experiments_by_id([experiment.id])
-    decisions = ledger.decisions(campaign_id)
+    decisions = ledger.decisions(campaign.id)
     decision = next(d for d in decisions if d.id == experiment.decision_id)
-    decided = show_decision(ledger, campaign_id, decision, next_best=next_best)
+    decided = show_decision(ledger, campaign.id, decision, next_best=next_best)
     pick = next(p for p in decided.chosen if p.candidate.id == experiment.candidate_id)
     events = ledger.events_of(experiment.id)
     ids = [e.data["measurement_id"] for e in events if "measurement_id" in e.data]
-    amended = [a for a in ledger.amendments(campaign_id) if a.experiment_id == experiment.id]
+    amended = [a for a in ledger.amendments(campaign.id) if a.experiment_id == experiment.id]
     replaced = {a.measurement_id for a in amended if a.replaced_by is not None}
     rows = [row for row in ledger.measured(ids) if row.id not in replaced]
     used = set(ids)

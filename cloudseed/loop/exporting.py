@@ -19,10 +19,10 @@ from cloudseed.loop.workspace import campaign_of, fresh, reading, write_text
 from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from cloudseed.db import CampaignRow, Ledger
+    from cloudseed.db import Ledger
     from cloudseed.loop.results import Result
     from cloudseed.loop.told import Told
     from cloudseed.loop.workspace import Workspace
@@ -56,7 +56,7 @@ def export_json(workspace: Workspace) -> str:
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
         results = load_results(ledger, row.id, spec.problem)
-        experiments = list(records_of(ledger, row, results))
+        experiments = list(records_of(ledger, results, told_all(ledger, row, results)))
     data = {
         "campaign": row.name,
         "status": row.status,
@@ -105,8 +105,8 @@ def final_cell(ledger: Ledger, result: Result) -> Cell:
     if made is not None:
         return Cell.from_json(made)
     # What an engine keeps in memory has no requests.
-    (asked,) = ledger.experiments_by_id([result.experiment.id])
-    return Cell.from_json(asked.request["cell"])
+    asked = result.experiment.request or ledger.experiments_by_id([result.experiment.id])[0].request
+    return Cell.from_json(asked["cell"])
 
 
 def table_of(
@@ -174,11 +174,17 @@ def _text(value: str) -> str:
 
 
 def records_of(
-    ledger: Ledger, campaign: CampaignRow, results: Sequence[Result]
+    ledger: Ledger, results: Sequence[Result], told: Iterable[Told]
 ) -> Iterator[dict[str, Any]]:
-    """Yields experiments with structure, provenance and what their labs told; JSON values."""
-    for result, told in zip(results, told_all(ledger, campaign, results), strict=True):
-        yield _record_of(ledger, result, told)
+    """Yields experiments with structure, provenance and what their labs told; JSON values.
+
+    Args:
+        ledger: The record.
+        results: The experiments.
+        told: What is known of each besides its values.
+    """
+    for result, known in zip(results, told, strict=True):
+        yield _record_of(ledger, result, known)
 
 
 def _record_of(ledger: Ledger, result: Result, told: Told) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from cloudseed.loop.front_figures import front_figures
 from cloudseed.loop.planning import situation
 from cloudseed.loop.pool import Pool
 from cloudseed.loop.results import improvements, in_order_of_arrival, load_results, ranked
+from cloudseed.loop.safety.approvals import made_on
 from cloudseed.loop.snapshot import take_snapshot
 from cloudseed.loop.workspace import campaign_of, reading, write_text
 from cloudseed.surrogate import decision_seed, describe, expected_random_best, rank, with_reference
@@ -247,7 +248,7 @@ def _header(material: _Material) -> dict[str, Any]:
 
 def _computed(campaign: CampaignRow) -> dict[str, Any]:
     """Returns whether any lab is simulated, which, and whether all are."""
-    labs = campaign.config.get("labs") or [campaign.config["lab"]]
+    labs = made_on(campaign)
     computed = [lab["name"] for lab in labs if lab["simulated"]]
     return {
         "simulated": bool(computed),

@@ -25,7 +25,7 @@ from cloudseed.lab_adapters.recipes import (
 from cloudseed.loop.descriptions import described
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cloudseed.db import ExperimentRow
     from cloudseed.lab_adapters import ExperimentRequest, LabDescription
@@ -42,6 +42,7 @@ __all__ = [
     "held",
     "is_held",
     "may_be_refilled",
+    "why_held",
 ]
 
 _HELD = "waits for the shelf: "
@@ -124,9 +125,11 @@ def compiled(context: Context, lab: str, request: ExperimentRequest) -> Experime
             that it follows recipes.
     """
     recipes = context.spec.lab_of(lab).recipes
-    can = None if recipes is None else described(context, lab)
-    if recipes is None or can is None:
+    if recipes is None:
         return replace(request, recipe=None)
+    can = described(context, lab)
+    if can is None:
+        raise LabError(f"The lab {lab!r} has not described itself.")
     whole = recipes.shelf or described_shelf(can)
     if Feature.RECIPES not in can.features:
         raise LabError(f"The lab {lab!r} no longer says that it follows recipes.")
@@ -159,7 +162,15 @@ def compiled(context: Context, lab: str, request: ExperimentRequest) -> Experime
 
 def held(context: Context, experiment: ExperimentRow, why: str) -> bool:
     """Notes that an experiment waits for the shelf; returns whether that is news."""
-    return context.ledger.hold(context.claim, experiment.id, f"{_HELD}{why}")
+    reason = f"{_HELD}{why}"
+    # Old news is not worth a transaction at every step.
+    return experiment.reason != reason and context.ledger.hold(context.claim, experiment.id, reason)
+
+
+def why_held(experiments: Sequence[ExperimentRow]) -> str:
+    """Returns what experiments that wait for a shelf wait for, as one clause."""
+    more = f" (and {len(experiments) - 1} more)" if len(experiments) > 1 else ""
+    return f"{experiments[0].reason}{more}"
 
 
 def is_held(experiment: ExperimentRow) -> bool:

@@ -142,7 +142,7 @@ def test_a_replay_of_what_was_retracted_is_the_same_and_says_so(finished):
     assert again.bit_equal
     assert any("wrong sample" in line for line in again.doubts)
     assert show_decision(finished, 1, decision).doubts == again.doubts
-    told = explain_experiment(finished, 1, of(finished, ran.id))
+    told = explain_experiment(finished, finished.campaigns()[0], of(finished, ran.id))
     assert told.amendments
     assert decision.step + 1 in told.later
 

@@ -33,7 +33,9 @@ def test_a_decision_shows_what_it_chose_and_nearly_chose(finished):
 
 
 def test_a_pick_that_covers_the_pool_is_told_as_such(finished):
-    told = [explain_experiment(finished, 1, e) for e in finished.experiments(1)]
+    told = [
+        explain_experiment(finished, finished.campaigns()[0], e) for e in finished.experiments(1)
+    ]
     roles = {one.role for one in told}
     assert {"value", "covering"} <= roles
     for one in told:
@@ -51,7 +53,7 @@ def test_the_list_has_a_line_per_decision(finished):
 
 def test_an_experiment_is_explained(finished):
     ran = [e for e in finished.experiments(1) if e.state is ExperimentState.MEASURED][-1]
-    told = explain_experiment(finished, 1, ran)
+    told = explain_experiment(finished, finished.campaigns()[0], ran)
     assert f"rank {told.proposal.rank + 1} of" in told.why
     (bulk,) = [v for v in told.verdicts if v.property == "bulk_modulus"]
     mean, sd = bulk.predicted
@@ -64,7 +66,7 @@ def test_an_experiment_is_explained(finished):
 
 def test_the_first_experiments_were_chosen_before_any_model(finished):
     first = finished.experiments(1)[0]
-    told = explain_experiment(finished, 1, first)
+    told = explain_experiment(finished, finished.campaigns()[0], first)
     assert "before any model" in told.why
     assert all(v.z is None for v in told.verdicts)
     if first.state is ExperimentState.MEASURED:

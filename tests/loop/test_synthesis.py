@@ -337,12 +337,11 @@ def test_a_lab_that_tells_no_shelf_any_more_is_left_alone_for_now(campaign_on, l
     lab = Bottles(SHELF)
     with campaign_on(lab, spec_with({"mass": "2 g"}), generation) as campaign:
         campaign.step()
-        for odd in (None, {"precursors": [{"formula": "TiO2"}], "gases": ["air"]}):
-            lab.shelf = odd
-            if odd is not None:
-                lab.describe = lambda: replace(
-                    InstantLab.describe(lab), shelf=(Precursor("Q"),), gases=("air",)
-                )
+        nothing, odd = None, (Precursor("Q"),)
+        for shelf in (nothing, odd):
+            lab.describe = lambda shelf=shelf: replace(
+                InstantLab.describe(lab), shelf=shelf, gases=("air",)
+            )
             done = len(lab.requests)
             for _ in range(3):
                 campaign.step()

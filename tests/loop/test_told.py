@@ -250,7 +250,7 @@ def test_so_have_the_commands(workspace):
     assert "± 1 GPa" in asked("experiments", "show", 1, folder)
 
 
-def test_a_corrected_value_keeps_nothing_of_the_reading(ledger, workspace, monkeypatch):
+def test_a_corrected_value_keeps_nothing_of_the_reading(ledger, workspace):
     from cloudseed.loop.workspace import reading
 
     with reading(workspace) as copy:
@@ -324,7 +324,9 @@ def test_a_retracted_value_leaves_its_reading_and_no_words_of_refusal(ledger, wo
     with reading(workspace) as copy:
         (first,) = copy.experiments(1, [ExperimentState.MEASURED])
         retract(copy, 1, first, "the wrong sample")
-        told = explain_experiment(copy, 1, find_experiment(copy, 1, str(first.id))).told
+        told = explain_experiment(
+            copy, copy.campaigns()[0], find_experiment(copy, 1, str(first.id))
+        ).told
     assert told.readings["bulk_modulus"].refused is None
     assert told.readings["bulk_modulus"].quality == "suspect"
     assert not any("None" in line or "not used" in line for line in told.lines)
