@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from cloudseed.errors import InputError, LabError
 from cloudseed.lab_adapters._settings import read_settings
 from cloudseed.lab_adapters._stored import STORED_FEATURES, StoredLab
-from cloudseed.lab_adapters.base import reasons_against
 from cloudseed.lab_adapters.potentials.calculators import CHGNET, calculator_point
+from cloudseed.lab_adapters.potentials.conductivity import check_installed
 from cloudseed.lab_adapters.potentials.offers import durations, total, units
 from cloudseed.lab_adapters.potentials.references import (
     check_references,
@@ -29,7 +29,6 @@ from cloudseed.lab_adapters.potentials.settings import MlipSettings
 from cloudseed.lab_adapters.protocols import (
     DeliveryClass,
     Estimate,
-    FailureKind,
     LabDescription,
     Validation,
 )
@@ -65,7 +64,7 @@ class MlipLab(StoredLab):
     Raises:
         UsageError: If there is no such calculator, or the entries cannot be read or lack an
             element (`SpecError`).
-        LabError: If a library is missing that the settings need.
+        MissingDependencyError: If a library is missing that the settings need.
     """
 
     settings_type = MlipSettings
@@ -78,8 +77,6 @@ class MlipLab(StoredLab):
         check_references(settings)
         self.settings = settings
         if settings.conductivity:
-            from cloudseed.lab_adapters.potentials.conductivity import check_installed
-
             check_installed()
         self._pool = JobPool(
             workdir,
@@ -135,11 +132,10 @@ class MlipLab(StoredLab):
 
     def validate(self, request: ExperimentRequest) -> Validation:
         """Refuses unknown properties, elements without a reference energy, and large cells."""
-        reasons = list(reasons_against(self.describe(), request))
-        if self.settings.calculator == CHGNET:
-            reasons = [_of_chgnet(reason) for reason in reasons]
-        failure = FailureKind.REJECTED_CAPABILITY if reasons else None
-        return Validation(not reasons, tuple(reasons), failure=failure)
+        found = super().validate(request)
+        if self.settings.calculator != CHGNET:
+            return found
+        return replace(found, reasons=tuple(map(_of_chgnet, found.reasons)))
 
     def submit(self, request: ExperimentRequest) -> str:
         """Takes a request; the same key always gives the same handle.

@@ -108,6 +108,8 @@ class Precursor:
         assay: Share of it that is the formula.
         price: Per gram, in one currency; None if unknown.
         melting: Where it melts or decomposes, K; None if unknown.
+        enthalpy: Of formation at 298 K, kJ per mole of the formula; None if unknown.
+        entropy: At 298 K, J/K per mole of the formula; None if unknown.
     """
 
     formula: str
@@ -115,6 +117,8 @@ class Precursor:
     assay: float = 1.0
     price: float | None = None
     melting: float | None = None
+    enthalpy: float | None = None
+    entropy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

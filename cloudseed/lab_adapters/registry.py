@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
-from cloudseed.errors import CloudseedError, LabError, UsageError
+from cloudseed.errors import CloudseedError, LabError
+from cloudseed.lab_adapters._points import broken, named, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["available_labs", "lab_class", "listed_labs", "load_lab"]
 
 GROUP = "cloudseed.lab_adapters"
+_WHAT = "lab adapter"
 
 
 def available_labs() -> tuple[str, ...]:
     """Returns the names of the installed lab adapters, sorted."""
-    return tuple(sorted({point.name for point in entry_points(group=GROUP)}))
+    return tuple(sorted(names_in(GROUP)))
 
 
 def listed_labs() -> list[dict[str, str]]:
@@ -58,7 +59,7 @@ def load_lab(
     except CloudseedError:
         raise
     except Exception as error:
-        raise _broken(point, error) from error
+        raise broken(point, error, what=_WHAT) from error
     return _checked(lab, adapter)
 
 
@@ -77,30 +78,14 @@ def lab_class(adapter: str, *, by_path: bool = False) -> Any:
     try:
         return point.load()
     except Exception as error:
-        raise _broken(point, error) from error
+        raise broken(point, error, what=_WHAT) from error
 
 
 def _point(adapter: str, *, by_path: bool) -> EntryPoint:
-    points = list(entry_points(group=GROUP, name=adapter))
-    if by_path and ":" in adapter:
-        points.append(EntryPoint(adapter, adapter, GROUP))
-    if not points:
-        known = available_labs()
-        near = difflib.get_close_matches(adapter, known, n=1)
-        raise UsageError(
-            f"There is no lab adapter {adapter!r}.",
-            hint=f"Did you mean {near[0]!r}?" if near else f"Installed: {', '.join(known)}.",
-            adapter=adapter,
-        )
-    return points[0]
-
-
-def _broken(point: EntryPoint, error: Exception) -> LabError:
-    return LabError(
-        f"The lab adapter {point.name!r} cannot be loaded: {type(error).__name__}: {error}",
-        hint=f"It is {point.value}; ask its author.",
-        adapter=point.name,
-    )
+    known = available_labs()
+    if by_path and ":" in adapter and adapter not in known:
+        return EntryPoint(adapter, adapter, GROUP)
+    return named(GROUP, adapter, what=_WHAT, known=known)
 
 
 def _checked(lab: Any, adapter: str) -> LabAdapter:

@@ -33,7 +33,7 @@ UNITS = {"energy": "eV/atom"}
 SHELF = {
     "precursors": [
         {"formula": "SrCO3", "assay": 0.99, "grams": 50.0, "price": 0.1, "melting": 1770.0},
-        {"formula": "TiO2"},
+        {"formula": "TiO2", "enthalpy": -944.7, "entropy": 50.3},
     ],
     "gases": ["air", "Ar"],
 }
@@ -71,6 +71,7 @@ def test_a_sheet_has_masses_to_weigh_and_steps_to_follow(tmp_path: Path) -> None
 )
 def test_an_odd_recipe_is_printed_as_it_is(odd: dict[str, Any], tmp_path: Path) -> None:
     sheet = order(tmp_path, "human", ".html", recipe=odd)
+    assert "Recipe" in sheet
     assert "<b>" not in sheet
     for word in json.dumps(odd).replace('"', " ").replace("<b>", "&lt;b&gt;").split():
         if word.isalnum() and word not in {"null", "precursors", "steps", "formula", "grams"}:
@@ -107,7 +108,8 @@ def test_a_lab_behind_a_folder_tells_of_its_shelf(adapter: str, tmp_path: Path) 
     (path := tmp_path / "shelf.yaml").write_text(yaml.safe_dump(SHELF))
     lab = load_lab(adapter, {"properties": UNITS, "shelf": str(path)}, tmp_path / "lab")
     can = lab.describe()
-    assert can.shelf == (Precursor("SrCO3", 50.0, 0.99, 0.1, 1770.0), Precursor("TiO2"))
+    titania = Precursor("TiO2", enthalpy=-944.7, entropy=50.3)
+    assert can.shelf == (Precursor("SrCO3", 50.0, 0.99, 0.1, 1770.0), titania)
     assert can.gases == ("air", "Ar")
     assert described_shelf(can) == Shelf.model_validate(SHELF)
     with pytest.raises(InputError, match="shelf"):

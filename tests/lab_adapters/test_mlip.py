@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 
 from cloudseed.lab_adapters import Outcome, OutcomeKind, load_lab
-from cloudseed.lab_adapters.mlip import MlipSettings, chgnet_references
+from cloudseed.lab_adapters.mlip import chgnet_references
+from tests.lab_adapters import potentials_kit
 from tests.lab_adapters.kit import perovskite, request
 
 if TYPE_CHECKING:
@@ -16,12 +18,7 @@ if TYPE_CHECKING:
 EVERYTHING = ("formation_energy", "bulk_modulus", "volume", "energy")
 
 
-def measure(cell: Cell, *properties: str, **settings: object) -> Outcome:
-    """Runs the worker's task in this process."""
-    from cloudseed.lab_adapters.potentials import task
-
-    options = MlipSettings.model_validate(settings).model_dump(mode="json")
-    return task.measure(request(cell=cell, properties=properties).to_json(), options)
+measure = partial(potentials_kit.measure, calculator="chgnet")
 
 
 @pytest.fixture(scope="module")

@@ -62,9 +62,11 @@ def tls_of(trusted: Authority, *, both: bool) -> str:
 def running(folder: Path, settings: str) -> Iterator[Broker]:
     """Starts a broker with these settings, and kills it."""
     found = Broker(folder / "broker", free_port(), settings)
-    found.start()
-    yield found
-    found.kill()
+    try:
+        found.start()
+        yield found
+    finally:
+        found.kill()
 
 
 @pytest.fixture
@@ -173,24 +175,19 @@ def test_plain_words_to_a_broker_of_tls_are_told(open_to_all: Broker) -> None:
 
 
 def test_tls_to_a_plain_broker_is_told(tmp_path: Path, trusted: Authority) -> None:
-    plain = Broker(tmp_path / "broker", free_port())
-    plain.start()
-    error = refusal(plain.port, ca=trusted.pem, timeout=2.0)
+    with running(tmp_path, "") as plain:
+        error = refusal(plain.port, ca=trusted.pem, timeout=2.0)
     assert "cannot be reached" in error.message
     assert "TLS" in error.hint
-    plain.kill()
 
 
 def test_a_wrong_password_is_told(tmp_path: Path) -> None:
     (passwords := tmp_path / "passwords").write_text("")
-    broker = Broker(
-        tmp_path / "broker", free_port(), f"password_file {passwords}\nallow_anonymous false\n"
-    )
-    broker.start()
-    error = refusal(broker.port, username="eve", password_env="CLOUDSEED_NO_PASSWORD")
+    closed = f"password_file {passwords}\nallow_anonymous false\n"
+    with running(tmp_path, closed) as broker:
+        error = refusal(broker.port, username="eve", password_env="CLOUDSEED_NO_PASSWORD")
     assert "refuses this side" in error.message
     assert "`username`" in error.hint
-    broker.kill()
 
 
 def test_certificates_that_cannot_be_used_are_named(

@@ -11,7 +11,7 @@ import pytest
 from scipy import constants
 
 from cloudseed.crystal import Cell
-from cloudseed.errors import LabError, SpecError, UsageError
+from cloudseed.errors import LabError, MissingDependencyError, SpecError, UsageError
 from cloudseed.lab_adapters import FailureKind, Outcome, OutcomeKind, Quality, load_lab
 from cloudseed.lab_adapters.potentials import available_calculators
 from cloudseed.lab_adapters.potentials.calculators import load_calculator
@@ -101,7 +101,7 @@ def test_a_missing_library_gives_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(LabError, match="needs phono3py") as caught:
+    with pytest.raises(MissingDependencyError, match="needs phono3py") as caught:
         load_lab("mlip", {"conductivity": True}, tmp_path / "lab")
     assert caught.value.hint == "pip install 'cloudseed[conductivity]'"
 

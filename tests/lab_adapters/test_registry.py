@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cloudseed.errors import LabError, SpecError, UsageError
-from cloudseed.lab_adapters import available_labs, load_lab, registry
+from cloudseed.lab_adapters import _points, available_labs, load_lab
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +56,7 @@ def test_a_broken_adapter_is_a_lab_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lab: Callable[[], object]
 ) -> None:
     point = SimpleNamespace(name="robot", value="robots:Lab", load=lab)
-    monkeypatch.setattr(registry, "entry_points", lambda **_: [point])
+    monkeypatch.setattr(_points, "entry_points", lambda **_: [point])
     with pytest.raises(LabError) as caught:
         load_lab("robot", {}, tmp_path)
     assert caught.value.hint

@@ -7,17 +7,17 @@ calculator with energies in eV, forces in eV/angstrom and stresses in eV/angstro
 from __future__ import annotations
 
 import contextlib
-import difflib
 import io
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, version
 from typing import Any
 
-from cloudseed.errors import LabError, UsageError
+from cloudseed.lab_adapters._points import broken, named, names_in
 
 __all__ = ["CHGNET", "available_calculators", "calculator_point", "load_calculator", "maker"]
 
 GROUP = "cloudseed.calculators"
+_WHAT = "calculator"
 
 CHGNET = "chgnet"
 """The potential that comes with cloudseed."""
@@ -25,7 +25,7 @@ CHGNET = "chgnet"
 
 def available_calculators() -> tuple[str, ...]:
     """Returns the names of the potentials that are installed, sorted."""
-    return tuple(sorted({CHGNET, *(point.name for point in entry_points(group=GROUP))}))
+    return tuple(sorted({CHGNET, *names_in(GROUP)}))
 
 
 def calculator_point(name: str) -> EntryPoint:
@@ -36,15 +36,7 @@ def calculator_point(name: str) -> EntryPoint:
     """
     if name == CHGNET:
         return EntryPoint(CHGNET, f"{__name__}:_chgnet", GROUP)
-    for point in entry_points(group=GROUP, name=name):
-        return point
-    known = available_calculators()
-    near = difflib.get_close_matches(name, known, n=1)
-    raise UsageError(
-        f"There is no calculator {name!r}.",
-        hint=f"Did you mean {near[0]!r}?" if near else f"Installed: {', '.join(known)}.",
-        calculator=name,
-    )
+    return named(GROUP, name, what=_WHAT, known=available_calculators())
 
 
 @lru_cache(maxsize=1)
@@ -59,11 +51,7 @@ def load_calculator(name: str, device: str) -> Any:
     try:
         return point.load()(device)
     except Exception as error:
-        raise LabError(
-            f"The calculator {name!r} cannot be loaded: {type(error).__name__}: {error}",
-            hint=f"It is {point.value}; ask its author.",
-            calculator=name,
-        ) from error
+        raise broken(point, error, what=_WHAT) from error
 
 
 @lru_cache(maxsize=8)

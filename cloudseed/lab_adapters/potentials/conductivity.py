@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from cloudseed.errors import LabError
+from cloudseed.errors import MissingDependencyError
 from cloudseed.lab_adapters.potentials.calculators import load_calculator, maker
+from cloudseed.lab_adapters.potentials.offers import CONDUCTIVITY, at_kelvin
 from cloudseed.lab_adapters.potentials.outcomes import Breakdown, Ended, measurement
 from cloudseed.lab_adapters.potentials.relaxing import guarded
 from cloudseed.lab_adapters.potentials.vibrations import check_modes
@@ -36,12 +37,12 @@ def check_installed() -> None:
     """Says how phono3py is installed, where it is not.
 
     Raises:
-        LabError: If it is missing.
+        MissingDependencyError: If it is missing.
     """
     from importlib.util import find_spec
 
     if find_spec("phono3py") is None:
-        raise LabError(
+        raise MissingDependencyError(
             "Thermal conductivity needs phono3py.", hint="pip install 'cloudseed[conductivity]'"
         )
 
@@ -76,10 +77,12 @@ def conductivities(
         words = f"its conductivity takes {calls} force calculations of {settings.max_force_calls}"
         raise Ended(Breakdown.TOO_DEAR, words, force_calls=calls)
     phonon3 = _phonons(relaxed, supercell, temperatures[0], settings)
-    curves = [_conductivity(phonon3, mesh, temperatures) for mesh in meshes]
-    lowest = float(phonon3.get_phonon_data()[0].min())
-    details["conductivity"]["lowest_frequency_THz"] = lowest
-    check_modes(lowest, settings)
+    curves = []
+    for mesh in meshes:
+        curves.append(_conductivity(phonon3, mesh, temperatures))
+        lowest = float(phonon3.get_phonon_data()[0].min())
+        details["conductivity"]["lowest_frequency_THz"] = lowest
+        check_modes(lowest, settings)
     method = (
         f"relaxation-time solution with {maker(settings.calculator)[0]} (matcalc Phonon3Calc),"
         f" supercell {'x'.join(map(str, factors))}, mesh of {meshes[1]} points an axis,"
@@ -87,7 +90,7 @@ def conductivities(
     )
     found = {}
     for kelvin, coarse, fine in zip(temperatures, *curves, strict=True):
-        name = f"thermal_conductivity@{kelvin:.12g}K"
+        name = at_kelvin(CONDUCTIVITY, kelvin)
         if not 0 < fine < _LARGEST:
             words = f"its conductivity at {kelvin:g} K comes out as {fine:g} W/m/K"
             raise Ended(Breakdown.UNUSABLE, words)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudseed.lab_adapters.potentials.calculators import load_calculator, maker
 from cloudseed.lab_adapters.potentials.moduli import MODULUS_SIGMA
+from cloudseed.lab_adapters.potentials.offers import at_kelvin
 from cloudseed.lab_adapters.potentials.outcomes import Breakdown, Ended, measurement
 from cloudseed.lab_adapters.potentials.relaxing import ENERGY_SIGMA, VOLUME_SIGMA, guarded
 from cloudseed.lab_adapters.potentials.vibrations import (
@@ -20,6 +21,7 @@ from cloudseed.lab_adapters.potentials.vibrations import (
     lowest_frequency,
     units_in,
 )
+from cloudseed.units import convert
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,9 +45,6 @@ _NO_FIT = "no equation of state fits its free energies"
 
 _FEWEST = 2
 """Fits that must give a number before their spread tells anything."""
-
-_KJ_PER_MOL = 96.48533212
-"""1 eV a particle in kJ/mol (CODATA)."""
 
 _POSITIVE = ("bulk_modulus", "heat_capacity_p", "volume")
 
@@ -93,16 +92,16 @@ def quasi_harmonic(
     method = f"quasi-harmonic phonons by {kind}, {settings.qha_points} volumes, Vinet fit"
     found = {}
     for kelvin, names in wanted.items():
-        at = [fit(kelvin) for fit in fits]
-        _check(at[0], kelvin, volumes, len(relaxed.cell.species))
-        errors = _errors(at[0], kelvin, thermal[len(thermal) // 2], relaxed)
+        fitted = [fit(kelvin) for fit in fits]
+        _check(fitted[0], kelvin, volumes, len(relaxed.cell.species))
+        errors = _errors(fitted[0], kelvin, thermal[len(thermal) // 2], relaxed)
         for name in names:
-            values = [each[name] for each in at if math.isfinite(each[name])]
+            values = [each[name] for each in fitted if math.isfinite(each[name])]
             spread = max(values) - min(values)
-            full = f"{name}@{kelvin:.12g}K"
+            full = at_kelvin(name, kelvin)
             own, cause = errors[name]
             kinds = f"spread of {len(values)} equations of state, and {cause}"
-            value = at[0][name]
+            value = fitted[0][name]
             suspect = len(values) < _FEWEST or spread > _SUSPECT * abs(value)
             sigma = math.hypot(spread, own)
             found[full] = measurement(full, value, sigma, method, kinds, suspect=suspect)
@@ -130,7 +129,7 @@ def _errors(
     capacity = at(thermal.heat_capacity, kelvin)
     stiffer = abs(capacity - at(thermal.heat_capacity, colder))
     free = SOFTENING * at(thermal.free_energy, colder) - at(thermal.free_energy, kelvin)
-    free /= _KJ_PER_MOL * len(relaxed.cell.species)
+    free = convert(free, "kJ/mol", "eV") / len(relaxed.cell.species)
     # Expansion goes as the heat capacity over the bulk modulus (Grueneisen's relation).
     relative = math.hypot(MODULUS_SIGMA, stiffer / capacity)
     modes = f"frequencies {SOFTENING - 1:.0%} higher"

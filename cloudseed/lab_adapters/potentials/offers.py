@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from cloudseed.lab_adapters.potentials.calculators import CHGNET
 from cloudseed.lab_adapters.protocols import Estimate
-from cloudseed.units import PROPERTIES
+from cloudseed.units import unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -47,6 +47,11 @@ _STEPS: Mapping[str, tuple[float, float]] = MappingProxyType(
 """Step -> seconds that half and 19 of 20 materials are expected to take at most."""
 
 
+def at_kelvin(base: str, kelvin: float) -> str:
+    """Returns the name of a property at a temperature in K, as objectives write it."""
+    return f"{base}@{kelvin:.12g}K"
+
+
 def offered(settings: MlipSettings) -> tuple[str, ...]:
     """Returns the properties that a lab with these settings measures, sorted."""
     found = ["bulk_modulus", "energy", "shear_modulus", "volume"]
@@ -56,14 +61,14 @@ def offered(settings: MlipSettings) -> tuple[str, ...]:
         found.append("energy_above_hull")
     for kelvin in settings.temperatures:
         bases = [HARMONIC, *QUASI_HARMONIC, *([CONDUCTIVITY] if settings.conductivity else [])]
-        found += [f"{base}@{kelvin:.12g}K" for base in bases]
+        found += [at_kelvin(base, kelvin) for base in bases]
     return tuple(sorted(found))
 
 
 def step_of(name: str) -> str:
     """Returns which step of the work gives a property."""
-    base, at, _ = name.partition("@")
-    if not at:
+    base, sign, _ = name.partition("@")
+    if not sign:
         if base in RELAXED:
             return "relaxation"
         return "equation of state" if base == "bulk_modulus" else "elastic tensor"
@@ -93,4 +98,4 @@ def _limited(seconds: tuple[float, float], timeout: float) -> Estimate:
 
 def units(settings: MlipSettings) -> dict[str, str]:
     """Returns property -> unit of what is offered."""
-    return {name: PROPERTIES[name.partition("@")[0]].unit for name in offered(settings)}
+    return {name: unit_of(name) or "" for name in offered(settings)}

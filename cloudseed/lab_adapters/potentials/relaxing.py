@@ -12,6 +12,7 @@ from cloudseed.crystal import Cell
 from cloudseed.lab_adapters.potentials.calculators import load_calculator, maker
 from cloudseed.lab_adapters.potentials.outcomes import Breakdown, Ended, measurement
 from cloudseed.lab_adapters.potentials.references import element_energies, known_entries
+from cloudseed.units import convert
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,16 +24,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ENERGY_SIGMA",
-    "GPA_PER_EV_ANGSTROM3",
     "VOLUME_SIGMA",
     "Relaxed",
     "energies",
     "guarded",
     "relax",
 ]
-
-GPA_PER_EV_ANGSTROM3 = 160.21766208
-"""1 eV/angstrom^3 in GPa (CODATA)."""
 
 ENERGY_SIGMA = 0.03
 """CHGNet's mean absolute error against DFT, eV/atom (Deng et al. 2023)."""
@@ -95,12 +92,13 @@ def relax(cell: Cell, settings: MlipSettings, *, fmax: float | None = None) -> R
     force = float(result["max_force"])
     # matcalc looks at forces alone, which symmetry may hold at zero while the cell still moves.
     cell_force = stress * structure.volume / len(structure)
-    left = {"max_force": force, "max_stress": stress * GPA_PER_EV_ANGSTROM3}
+    pressure = convert(stress, "eV/angstrom^3", "GPa")
+    left = {"max_force": force, "max_stress": pressure}
     if not (result["is_converged"] and cell_force <= 2 * fmax):
         raise Ended(
             Breakdown.NOT_CONVERGED,
             f"it did not come to rest within {settings.max_steps} steps: {force:.2f} eV/angstrom"
-            f" and {stress * GPA_PER_EV_ANGSTROM3:.1f} GPa are left",
+            f" and {pressure:.1f} GPa are left",
             **{name: value if math.isfinite(value) else None for name, value in left.items()},
         )
     return Relaxed(structure, Cell.from_structure(structure), float(result["energy"]), left)

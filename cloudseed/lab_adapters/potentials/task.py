@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.lab_adapters.potentials.calculators import load_calculator, maker
+from cloudseed.lab_adapters.potentials.conductivity import conductivities
+from cloudseed.lab_adapters.potentials.expansion import quasi_harmonic
 from cloudseed.lab_adapters.potentials.moduli import bulk_modulus, shear_modulus
 from cloudseed.lab_adapters.potentials.offers import (
     CONDUCTIVITY,
@@ -18,6 +20,7 @@ from cloudseed.lab_adapters.potentials.offers import (
 from cloudseed.lab_adapters.potentials.outcomes import Ended, without_value
 from cloudseed.lab_adapters.potentials.relaxing import energies, relax
 from cloudseed.lab_adapters.potentials.settings import MlipSettings
+from cloudseed.lab_adapters.potentials.vibrations import heat_capacities
 from cloudseed.lab_adapters.protocols import ExperimentRequest, Instrument, Outcome, OutcomeKind
 
 if TYPE_CHECKING:
@@ -110,21 +113,14 @@ class _Work:
         if "shear_modulus" in self._plain:
             found["shear_modulus"] = shear_modulus(fine, self._settings, self._details)
         if HARMONIC in self._at:
-            from cloudseed.lab_adapters.potentials.vibrations import heat_capacities
-
-            curve = heat_capacities(fine, self._at[HARMONIC], self._settings, self._details)
-            found |= {value.property: value for value in curve.values()}
+            found |= heat_capacities(fine, self._at[HARMONIC], self._settings, self._details)
         wanted: dict[float, list[str]] = {}
         for name in QUASI_HARMONIC:
             for kelvin in self._at.get(name, ()):
                 wanted.setdefault(kelvin, []).append(name)
         if wanted:
-            from cloudseed.lab_adapters.potentials.expansion import quasi_harmonic
-
             found |= quasi_harmonic(fine, wanted, self._settings, self._details)
         if CONDUCTIVITY in self._at:
-            from cloudseed.lab_adapters.potentials.conductivity import conductivities
-
             found |= conductivities(fine, self._at[CONDUCTIVITY], self._settings, self._details)
         return found
 

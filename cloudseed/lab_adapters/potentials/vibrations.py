@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from cloudseed.crystal import reduced_formula
 from cloudseed.lab_adapters.potentials.calculators import load_calculator, maker
+from cloudseed.lab_adapters.potentials.offers import HARMONIC, at_kelvin
 from cloudseed.lab_adapters.potentials.outcomes import Breakdown, Ended, measurement
 from cloudseed.lab_adapters.potentials.relaxing import guarded
 
@@ -34,8 +35,8 @@ _NOISE = 0.5
 
 def heat_capacities(
     relaxed: Relaxed, temperatures: Sequence[float], settings: MlipSettings, details: dict[str, Any]
-) -> dict[float, Measurement]:
-    """Returns temperature in K -> heat capacity in J/mol/K, per mole of formula units.
+) -> dict[str, Measurement]:
+    """Returns property at a temperature -> heat capacity in J/mol/K, per mole of formula units.
 
     Args:
         relaxed: The structure, relaxed finely.
@@ -75,16 +76,17 @@ def heat_capacities(
         f" at least {settings.supercell:g} angstrom, at 0 GPa, per mole of"
         f" {_formula(relaxed.cell)}"
     )
+    names = {at_kelvin(HARMONIC, t): t for t in temperatures}
     return {
-        t: measurement(
-            f"heat_capacity@{t:.12g}K",
+        name: measurement(
+            name,
             found[t],
             abs(found[t] - found[t / SOFTENING]),
             method,
             f"frequencies {SOFTENING - 1:.0%} higher",
             suspect=unstable or noisy,
         )
-        for t in temperatures
+        for name, t in names.items()
     }
 
 
