@@ -26,6 +26,7 @@ from searching import pool as known_pool
 
 from cloudseed.surrogate import Choice, wants_hints
 from cloudseed.surrogate.backtesting import Rules, replay, start_rows
+from cloudseed.surrogate.backtesting.searchers import CloudSearcher
 from cloudseed.surrogate.batch import cholesky
 from cloudseed.surrogate.deciding import FINALISTS
 from cloudseed.surrogate.doubts import doubts
@@ -62,11 +63,9 @@ def compare(name: str, options: argparse.Namespace) -> Table:
     task = TASKS[name]
     values, features, hints = known_pool(task.table, options)
     truth = task.truth(values)
-    space = Space.of(
-        features,
-        hints if wants_hints(truth.problem) else None,
-        guesses_of(task, features, options),
-    )
+    hints = hints if wants_hints(truth.problem) else None
+    guesses = guesses_of(task, features, options)
+    space = Space.of(features, hints, guesses)
     strings = kept_strings(task.table, load_encoder(options.encoder).dialect, options.out)[0]
     holds = one_hot(strings)[:, : len(ELEMENTS)] > 0
     near = space.near(np.arange(len(strings)))
@@ -77,11 +76,15 @@ def compare(name: str, options: argparse.Namespace) -> Table:
     table = Table(title=f"{name}: {truth.hits.sum()} hits of {len(strings)}, {options.seeds} seeds")
     for head in ("rule", f"hits at {half}, {options.budget}", "distance", "shared", "same"):
         table.add_column(head)
-    for rule, joint in (("likeliest", False), ("jointly", True)):
+    for rule in ("likeliest", "jointly"):
         found, seen = [], []
         for seed in range(options.seeds):
             start = start_rows(features, STARTS, seed, "random")
-            searcher = Hunter(space, truth.problem, joint=joint)
+            searcher = (
+                Hunter(space, truth.problem)
+                if rule == "jointly"
+                else CloudSearcher(features, truth.problem, hints=hints, guesses=guesses)
+            )
             run = replay(searcher, truth, start, Rules(options.budget, BATCH, BATCH, seed))
             order = np.array(run.order)
             found.append(np.cumsum(truth.hits[order])[[half - 1, options.budget - 1]])
@@ -104,11 +107,10 @@ def likeness(points: np.ndarray, holds: np.ndarray) -> tuple[float, float, float
 
 @dataclass(frozen=True)
 class Hunter:
-    """Chooses hits, the likeliest ones or jointly."""
+    """Chooses hits jointly."""
 
     space: Space
     problem: Problem
-    joint: bool
 
     def next(
         self,
@@ -120,8 +122,6 @@ class Hunter:
     ) -> Choice:
         criterion = fit_criterion(self.space, observations, self.problem, seed, [])
         scores = score(self.space, criterion, available)
-        if not self.joint:
-            return Choice(tuple(scores.rows[:batch].tolist()), None, "likeliest")
         rows = scores.rows[:FINALISTS]
         x = self.space[rows]
         picks = spread(*sampled(criterion, x, np.random.default_rng(seed)), batch)

@@ -107,6 +107,7 @@ def compare(name, task, strings, values, vectors, options) -> None:
     places = [n for n in PLACES if n <= options.budget]
     for head in ("setting", f"best at {places}", f"hits at {places}", "to half (median)"):
         table.add_column(head)
+    top, found_by = np.argsort(-truth.merit)[:2], {}
     for setting in options.settings:
         names, first, prior = SETTINGS[setting]
         features = Features({n: blocks[n] for n in names})
@@ -115,7 +116,13 @@ def compare(name, task, strings, values, vectors, options) -> None:
             campaign(features, truth, *told, options.budget, seed) for seed in range(options.seeds)
         ]
         table.add_row(setting, *figures(truth, runs, places))
+        found_by[setting] = [sum(row in order for order in runs) for row in top]
     console.print(table)
+    for i, row in enumerate(top):
+        told = {p: f"{g.mean[row]:.4g}" for p, g in guesses.items()}
+        found = ", ".join(f"{setting} {counts[i]}" for setting, counts in found_by.items())
+        best = truth.merit[row] * (-1.0 if problem.objective.direction == "min" else 1.0)
+        console.print(f"{best:.4g} ({strings[row]}), heads say {told}; runs that found it: {found}")
 
 
 def campaign(features, truth, promised, guesses, budget, seed) -> np.ndarray:

@@ -3,7 +3,7 @@
 `python benchmarks/mlip_properties.py` goes through simple crystals with CHGNet and prints for each
 property the value, its uncertainty, the textbook's, and the seconds of processor time. `--only`
 names steps (elastic, phonon, qha, kappa), `--materials` crystals; `--out` keeps the rows as JSON
-lines, to which a later run adds.
+lines, to which a later run adds. At the end it prints each step's median and largest seconds.
 
 Textbook values, all near 300 K: heat capacities at constant pressure from the CRC Handbook of
 Chemistry and Physics; elastic constants from Simmons & Wang, Single Crystal Elastic Constants
@@ -18,6 +18,7 @@ import json
 import time
 import warnings
 from pathlib import Path
+from statistics import median
 
 from rich.console import Console
 
@@ -59,6 +60,7 @@ def main() -> None:
     task.warm_up(values)
     warnings.simplefilter("ignore")
     base: dict[str, float] = {}
+    seconds: dict[str, list[float]] = {}
     for step in ["relax", *(s for s in options.only if s != "relax")]:
         for name in options.materials:
             wanted = ExperimentRequest("k", name, name, cell_of(name), STEPS[step])
@@ -75,10 +77,13 @@ def main() -> None:
                 "values": {m.property: [m.value, m.sigma, m.quality] for m in outcome.measurements},
                 "textbook": textbook(name, step),
             }
+            seconds.setdefault(step, []).append(row["cpu"])
             console.print_json(json.dumps(row), indent=None)
             if options.out:
                 with options.out.open("a") as stream:
                     stream.write(json.dumps(row) + "\n")
+    for step, spent in seconds.items():
+        console.print(f"{step}: {median(spent):.1f} s, at most {max(spent):.1f}")
 
 
 def cell_of(name: str) -> Cell:
