@@ -12,9 +12,12 @@ import numpy as np
 
 from cloudseed.errors import FitError
 from cloudseed.surrogate import kernels
+from cloudseed.surrogate.gp.evidence import Loss
 from cloudseed.surrogate.gp.process import MIN_NOISE, Hyperparameters
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy.typing as npt
 
     Array = npt.NDArray[np.float64]
@@ -90,7 +93,7 @@ def _optimise(
         FitError: If every attempt fails or the optimum is not finite.
     """
     model = botorch_model(x, targets, blocks, noise)
-    maximise(model, seed)
+    maximise(model, seed, loss=lambda mll: Loss(mll, blocks, noise) if Loss.takes(blocks) else None)
     return read_hyperparameters(model, blocks)
 
 
@@ -136,12 +139,15 @@ def _likelihood_beside(noise: Array) -> Any:
     return likelihood
 
 
-def maximise(model: Any, seed: int, **how: Any) -> None:
+def maximise(
+    model: Any, seed: int, *, loss: Callable[[Any], Loss | None] | None = None, **how: Any
+) -> None:
     """Fits a BoTorch model in place, exactly, within a limit of time.
 
     Args:
         model: The model.
         seed: Decides all that is random.
+        loss: Makes of its marginal log likelihood what is minimised; None for GPyTorch's own.
         how: Further arguments of its fit.
 
     Raises:
@@ -168,7 +174,8 @@ def maximise(model: Any, seed: int, **how: Any) -> None:
                 torch.set_num_threads(1)
             # Made anew: relevance pursuit writes tolerances of its own into what it is given.
             options = {"options": {"maxiter": _FIT_ITERATIONS}, "timeout_sec": _FIT_SECONDS}
-            fit_gpytorch_mll(mll, optimizer_kwargs=options, **how)
+            closure = None if loss is None else loss(mll)
+            fit_gpytorch_mll(mll, closure=closure, optimizer_kwargs=options, **how)
     except (
         BotorchError,
         NanError,
