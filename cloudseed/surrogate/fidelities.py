@@ -92,7 +92,7 @@ def fit_fidelities(
     targets = np.empty(len(y))
     for s, part in enumerate(parts):
         targets[source == s] = part.targets
-    hyper, between = _optimise(x, targets, source, place, seed=seed)
+    hyper, between = _optimise(x, targets, source, place, seed=seed, name=name, notes=notes)
     own = source == place
     factor, weights = _solve(hyper, x, targets - hyper.mean, source, between, name=name)
     precision = np.diag(cho_solve((factor, True), np.eye(len(x))))
@@ -126,7 +126,14 @@ def _kept(source: Sources, known: list[int], target: int) -> Sources:
 
 
 def _optimise(
-    x: Array, targets: Array, source: Sources, place: int, *, seed: int
+    x: Array,
+    targets: Array,
+    source: Sources,
+    place: int,
+    *,
+    seed: int,
+    name: str,
+    notes: list[str],
 ) -> tuple[gp.Hyperparameters, Array]:
     """Returns hyperparameters of the asked source, and covariances of all sources over its own.
 
@@ -145,7 +152,7 @@ def _optimise(
         likelihood=plain.likelihood,
         outcome_transform=None,
     )
-    gp.maximise(model, seed)
+    gp.maximise(model, seed, name=name, notes=notes)
     kernels = model.covar_module.kernels
     with torch.no_grad():
         features = next(k for k in kernels if hasattr(k, "nu"))

@@ -123,7 +123,7 @@ def fit_property(measured: Measured, seed: int, kind: ModelKind = "auto") -> Fit
         told |= _compare({before: ("gp", measured), "robust": ("robust", measured)})
         if told["robust"] > told[before] + _WORTH:
             chosen, model = "robust", _fit(measured, seed, "robust")
-    about = {**model.about, "kind": chosen}
+    about = {"kind": chosen, **model.about}
     if told:
         about["compared"] = {"n": _counted(total), "log_density": told}
     return replace(model, about=about, notes=(*model.notes, *notes))
@@ -152,7 +152,8 @@ def _fit(measured: Measured, seed: int, kind: str) -> FittedSurrogate:
             return replace(found, notes=(*found.notes, *unused))
         except FitError as error:
             note = f"the robust fit of {m.name} failed ({error.message}): the default is used"
-            return replace(plain := _fit(m, seed, "gp"), notes=(*plain.notes, note))
+            plain = _fit(m, seed, "gp")
+            return replace(plain, about={"kind": "gp"}, notes=(*plain.notes, note))
     return gp.fit(m.x, m.y, **asked, sigma=m.sigma)
 
 
