@@ -135,7 +135,11 @@ def fit_criterion(
 def modelled_problem(
     observations: Observations, problem: Problem, least: int, notes: list[str]
 ) -> Problem:
-    """Leaves out the objectives of a front that were measured too seldom to be modelled.
+    """Leaves out of what is sought what was measured too seldom to be modelled.
+
+    Of a front that is its objectives. Where all that meets the bounds is to be found, the property
+    with a bound that was measured most leads if the first was not measured enough, so that the
+    order of the bounds does not matter; bounds without any value are left out with the models.
 
     Args:
         observations: What was measured.
@@ -144,16 +148,26 @@ def modelled_problem(
         notes: Gets a line for each that is left out.
 
     Returns:
-        The problem of the others; of the first alone where there is no other.
+        The problem of the others; as it is where there are none.
     """
+
+    def count(name: str) -> int:
+        return int(np.isfinite(column(observations, name)).sum())
+
+    goal = problem.objective
+    if goal.direction == "find" and goal.share is None and count(goal.property) < least:
+        best = max(judging.bounds(problem), key=count, default=goal.property)
+        return replace(problem, objective=replace(goal, property=best))
     if not problem.further:
         return problem
-    counts = [int(np.isfinite(column(observations, o.property)).sum()) for o in problem.objectives]
-    kept = [i for i, count in enumerate(counts) if count >= least] or [0]
+    counts = [count(o.property) for o in problem.objectives]
+    kept = [i for i, number in enumerate(counts) if number >= least]
+    if not kept:
+        return problem
     notes.extend(
-        f"{o.property} was measured {count} times: it is left out of the objectives"
-        for o, count in zip(problem.objectives, counts, strict=True)
-        if count < least and len(kept) < len(counts)
+        f"{o.property} was measured {number} times: it is left out of the objectives"
+        for o, number in zip(problem.objectives, counts, strict=True)
+        if number < least
     )
     goals = [problem.objectives[i] for i in kept]
     given = problem.reference
