@@ -130,7 +130,7 @@ def fit_property(measured: Measured, seed: int, kind: ModelKind = "auto") -> Fit
 
 
 def _fit(measured: Measured, seed: int, kind: str) -> FittedSurrogate:
-    """Fits one kind; the default in place of a robust model that fails."""
+    """Fits one kind; the default in place of another that fails, of the newest values if many."""
     m = measured
     asked: dict[str, Any] = {
         "seed": seed,
@@ -143,16 +143,16 @@ def _fit(measured: Measured, seed: int, kind: str) -> FittedSurrogate:
     unused: tuple[str, ...] = ()
     if kind != "gp" and m.sigma is not None and np.isfinite(m.sigma).any():
         unused = (f"known uncertainties of {m.name} are not used by the {kind} model",)
-    if kind == "variational":
-        found = fit_variational(m.x, m.y, **asked)
-        return replace(found, notes=(*found.notes, *unused))
-    if kind == "robust":
+    if kind != "gp":
+        fit = fit_variational if kind == "variational" else robust.fit_robust
         try:
-            found = robust.fit_robust(m.x, m.y, **asked)
+            found = fit(m.x, m.y, **asked)
             return replace(found, notes=(*found.notes, *unused))
         except FitError as error:
-            note = f"the robust fit of {m.name} failed ({error.message}): the default is used"
-            plain = _fit(m, seed, "gp")
+            note = f"the {kind} fit of {m.name} failed ({error.message}): the default is used"
+            if len(m.y) > MANY:
+                note += f" on the newest {MANY} values"
+            plain = _fit(m.at(slice(-MANY, None)), seed, "gp")
             return replace(plain, about={"kind": "gp"}, notes=(*plain.notes, note))
     return gp.fit(m.x, m.y, **asked, sigma=m.sigma)
 

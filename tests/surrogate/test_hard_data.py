@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.linalg import LinAlgError
 from scipy.optimize import OptimizeResult
 
 from cloudseed.errors import InputError
-from cloudseed.surrogate import batch, gp, robust
+from cloudseed.surrogate import batch, gp, robust, selecting, variational
 from cloudseed.surrogate.batch import best_left
 from cloudseed.surrogate.deciding import decide
 from cloudseed.surrogate.fidelities import fit_fidelities
@@ -46,6 +47,20 @@ def test_an_optimiser_that_fails_at_every_attempt_leaves_the_priors():
     found = fit_property(Measured("a", x, y), 0, "robust")
     assert found.summary["kind"] == "gp"
     assert any("the robust fit of a failed" in note for note in found.notes)
+
+
+def test_a_variational_fit_that_fails_leaves_the_newest_values(monkeypatch):
+    def failing(*_, **__):
+        raise LinAlgError("not positive definite")
+
+    monkeypatch.setattr(variational, "cholesky", failing)
+    monkeypatch.setattr(selecting, "MANY", 30)
+    x, y = data()
+    found = fit_property(Measured("a", x, y), 0)
+    assert found.summary["kind"] == "gp"
+    assert found.summary["n"] == 30
+    assert found.hyper == gp.fit(x[-30:], y[-30:], seed=0).hyper
+    assert any("the default is used on the newest 30 values" in note for note in found.notes)
 
 
 @pytest.mark.usefixtures("no_optimum")
