@@ -35,6 +35,8 @@ __all__ = ["MAX_ROWS", "fit_fidelities"]
 MAX_ROWS = 1_500
 #: With fewer values of a source than this, what it has to do with another cannot be told.
 LEAST = 3
+#: Shares of all variances together below this are rounding.
+_NOTHING = 1e-12
 
 
 def fit_fidelities(
@@ -92,7 +94,7 @@ def fit_fidelities(
     targets = np.empty(len(y))
     for s, part in enumerate(parts):
         targets[source == s] = part.targets
-    hyper, between = _optimise(x, targets, source, place, seed=seed)
+    hyper, between = _optimise(x, targets, source, place, seed=seed, name=name, notes=notes)
     own = source == place
     factor, weights = _solve(hyper, x, targets - hyper.mean, source, between, name=name)
     precision = np.diag(cho_solve((factor, True), np.eye(len(x))))
@@ -108,7 +110,7 @@ def fit_fidelities(
         tuple(notes),
         factor,
         weights,
-        coupling=between[place, source],
+        mixing=_mixing(between, place)[source],
         about={
             "kind": "fidelities",
             "values": [int((source == s).sum()) for s in range(len(known))],
@@ -126,7 +128,14 @@ def _kept(source: Sources, known: list[int], target: int) -> Sources:
 
 
 def _optimise(
-    x: Array, targets: Array, source: Sources, place: int, *, seed: int
+    x: Array,
+    targets: Array,
+    source: Sources,
+    place: int,
+    *,
+    seed: int,
+    name: str,
+    notes: list[str],
 ) -> tuple[gp.Hyperparameters, Array]:
     """Returns hyperparameters of the asked source, and covariances of all sources over its own.
 
@@ -145,7 +154,7 @@ def _optimise(
         likelihood=plain.likelihood,
         outcome_transform=None,
     )
-    gp.maximise(model, seed)
+    gp.maximise(model, seed, name=name, notes=notes)
     kernels = model.covar_module.kernels
     with torch.no_grad():
         features = next(k for k in kernels if hasattr(k, "nu"))
@@ -164,6 +173,19 @@ def _optimise(
         raise FitError("The optimum is not finite.", hint="Look for extreme values.")
     targets += means[place] - np.array(means)[source]
     return found, between / found.outputscale
+
+
+def _mixing(between: Array, place: int) -> Array:
+    """Returns what each source holds of independent functions, s x q, the asked source the first.
+
+    Args:
+        between: Covariances of the sources over that of the asked one with itself, s x s.
+        place: The asked source, which holds the first function alone.
+    """
+    own = between[place]
+    variances, directions = np.linalg.eigh(between - np.outer(own, own))
+    kept = variances > _NOTHING * np.trace(between)
+    return np.column_stack([own, directions[:, kept] * np.sqrt(variances[kept])])
 
 
 def _solve(
