@@ -4,10 +4,10 @@
 
 Every case runs in a process of its own, `ours` in this Python and the peers in theirs, and is ended
 after `--limit` seconds. All minimise the formation energy of the perovskites: the peers on the
-site descriptors, ours on embeddings and element descriptors (made once, not counted). Larger pools
-repeat the rows with noise. `setup` is what comes before the first decision: the search space and
-telling 200 values. Memory is the process's highest resident size, with the pool in it. Half of the
-peers' time may be the system's, for pages given back and taken again: `MALLOC_MMAP_MAX_=0
+site descriptors, ours on embeddings, element and site descriptors (made once, not counted). Larger
+pools repeat the rows with noise. `setup` is what comes before the first decision: the search space
+and telling 200 values. Memory is the process's highest resident size, with the pool in it. Half of
+the peers' time may be the system's, for pages given back and taken again: `MALLOC_MMAP_MAX_=0
 MALLOC_TRIM_THRESHOLD_=4000000000 MALLOC_TOP_PAD_=268435456` in the environment, which every case
 inherits, takes that off.
 """
@@ -28,8 +28,8 @@ from goals import Task
 BUILD = Path(__file__).parents[2] / "build" / "peers"
 POOLS = (3_787, 100_000, 1_000_000)
 MEASURED = 200
-#: Columns of the embedding; those of the element descriptors follow.
-WIDTH = 192
+#: Columns of the blocks that our models see.
+WIDTHS = {"embedding": 192, "elements": 52, "sites 1": 26, "sites 2": 26, "sites 3": 26}
 BATCH = 8
 
 
@@ -64,7 +64,7 @@ def answer(command: list[str | Path], limit: float) -> str:
 
 def case(method: str, size: int, tasks: Path) -> dict[str, float]:
     """Returns the costs of one decision, in this process."""
-    kind = "blocks" if method == "ours" else "sites"
+    kind = "ours" if method == "ours" else "sites"
     whole = Task.load(tasks / "perovskites", kind)
     order = np.random.default_rng(0).permutation(min(size, len(whole.values)))
     prepare = ours if method == "ours" else peer
@@ -93,7 +93,7 @@ def enlarged(whole: Task, size: int) -> Task:
         noise = rng.standard_normal((fresh, features.shape[1]), dtype=np.float32)
         features[len(whole.features) :] += 0.02 * whole.features.std(axis=0) * noise
     low, high = whole.features.min(axis=0), whole.features.max(axis=0)
-    spec = {"goal": "best", "properties": ["formation_energy"], "signs": [-1.0], "split": WIDTH}
+    spec = {"goal": "best", "properties": ["formation_energy"], "signs": [-1.0]}
     return Task(spec, whole.values[source, :1], np.clip(features, low, high, out=features))
 
 
@@ -101,9 +101,8 @@ def ours(method: str, task: Task, rows: list[int]):  # noqa: ARG001
     from cloudseed.surrogate import Features, Observations, decide, parse_problem
 
     began = time.process_time()
-    split = int(task.spec["split"])
-    blocks = {"embedding": task.features[:, :split], "elements": task.features[:, split:]}
-    features = Features(blocks)
+    parts = np.split(task.features, np.cumsum([*WIDTHS.values()])[:-1], axis=1)
+    features = Features(dict(zip(WIDTHS, parts, strict=True)))
     problem = parse_problem("min formation_energy", [])
     known = Observations(np.array(rows), task.values[rows], ("formation_energy",))
     every = np.arange(len(task.values))
@@ -125,22 +124,28 @@ def peer(method: str, task: Task, rows: list[int]):
 
 def embed(tasks: Path) -> None:
     """Writes what our models see of the perovskites beside what the peers' see, once."""
-    path = tasks / "perovskites" / "features-blocks.npy"
+    path = tasks / "perovskites" / "features-ours.npy"
     if path.exists():
         return
     import pandas as pd
     from tasks import DATA
 
     from cloudseed.crystal import read_crystals
-    from cloudseed.surrogate import CloudEncoder, element_descriptors, scope_string
+    from cloudseed.surrogate import (
+        CloudEncoder,
+        element_descriptors,
+        scope_string,
+        site_descriptors,
+    )
 
     encoder = CloudEncoder.load("cloud-small")
     texts = pd.read_csv(DATA / "perov5_dev.csv.gz")["cif"]
-    crystals = read_crystals([(str(i), text) for i, text in enumerate(texts)])
+    crystals = list(read_crystals([(str(i), text) for i, text in enumerate(texts)]))
     strings = [scope_string(c, encoder.dialect) for c in crystals]
-    embedding = encoder.embed(strings)
-    assert embedding.shape[1] == WIDTH
-    np.save(path, np.hstack([embedding, element_descriptors(strings).astype(np.float32)]))
+    sites = site_descriptors(crystals)
+    blocks = [encoder.embed(strings), element_descriptors(strings), *np.moveaxis(sites, 1, 0)]
+    assert [block.shape[1] for block in blocks] == [*WIDTHS.values()]
+    np.save(path, np.hstack(blocks).astype(np.float32))
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -58,7 +58,7 @@ def rank(  # noqa: PLR0917  Typer passes options by name
     encoder: EncoderName = "cloud-small",
     features: Annotated[
         str, typer.Option(help="What the models see; the first tells what is near.")
-    ] = "embedding,elements",
+    ] = "embedding,elements,sites",
     no_heads: NoHeads = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all randomness.")] = 0,
     skip_bad: SkipBad = False,

@@ -41,7 +41,7 @@ LEAST_FOR_HEADS = 60
 ends that are searched for, and a slope near zero does no harm."""
 
 _GROWTH = 1.2
-#: Standard deviations by which the default misses a value that makes outliers a question.
+#: Standard deviations by which the default misses a value that may be an outlier.
 _SURPRISE = 3.5
 #: Log density a value by which another kind must be better: outliers bring far more.
 _WORTH = 0.1
@@ -158,9 +158,14 @@ def _fit(measured: Measured, seed: int, kind: str) -> FittedSurrogate:
 
 
 def _surprised(model: FittedSurrogate) -> bool:
-    """Tells whether a value is so far from what the others say that it may be an outlier."""
+    """Tells whether values are so far from what the others say that a robust model may be worth it.
+
+    What they cost in log density is the most that calling them outliers can gain.
+    """
     left = model.left_out
-    return bool((np.abs(left.targets - left.mean) > _SURPRISE * left.sd).any())
+    off = np.abs(left.targets - left.mean) / left.sd
+    cost = float((off[off > _SURPRISE] ** 2).sum()) / 2
+    return cost > _WORTH * len(off)
 
 
 def _counted(total: int) -> int:

@@ -13,8 +13,8 @@ import pytest
 from cloudseed.db import open_ledger
 from cloudseed.errors import StorageError
 from cloudseed.loop import pool
-from cloudseed.loop.pool import embed_all, record_pool
-from cloudseed.surrogate import element_descriptors
+from cloudseed.loop.pool import embed_all, load_pool, record_pool
+from cloudseed.surrogate import element_descriptors, site_descriptors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -152,3 +152,16 @@ def test_features_are_blocks_in_the_order_asked_for() -> None:
     assert list(found) == ["elements", "embedding"]
     np.testing.assert_array_equal(found["elements"], element_descriptors([r.scope for r in rows]))
     assert list(made.blocks(("embedding",)).blocks) == ["embedding"]
+
+
+def test_a_recorded_pool_shows_what_is_on_its_sites(ledger: Ledger, generation: Proposed) -> None:
+    row = ledger.create_campaign("a", {})
+    with ledger.claim(row.id) as claim:
+        record_pool(ledger, claim, generation)
+    found = load_pool(ledger, row.id, Counter()).blocks()
+    sites = site_descriptors([proposal.crystal for proposal in generation.proposals])
+    names = [f"sites {role + 1}" for role in range(sites.shape[1])]
+    assert list(found.blocks) == ["embedding", "elements", *names]
+    assert len(names) > 1
+    for role, name in enumerate(names):
+        np.testing.assert_array_equal(found.blocks[name], sites[:, role])

@@ -88,6 +88,21 @@ def test_parts_and_order_change_nothing_but_the_order(monkeypatch):
     np.testing.assert_array_equal(site_descriptors(crystals), whole)
 
 
+def test_crystals_that_are_all_unlike_have_no_roles():
+    rng = np.random.default_rng(0)
+    crystals = [
+        Crystal.from_cell(
+            Cell(
+                tuple(map(tuple, np.eye(3) * rng.uniform(4, 8, 3))),
+                ("Na", "Cl", "O", "Ti"),
+                tuple(map(tuple, rng.random((4, 3)))),
+            )
+        )
+        for _ in range(40)
+    ]
+    assert site_descriptors(crystals).shape == (40, 0, element_properties().shape[1])
+
+
 def test_nothing_gives_nothing():
     assert site_descriptors([]).shape[0] == 0
 
