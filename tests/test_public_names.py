@@ -259,6 +259,7 @@ NAMES = {
     "surrogate.backtesting": {
         "FRACTIONS",
         "HIT_SHARE",
+        "PEERS",
         "SEARCHERS",
         "Acceleration",
         "Chance",
@@ -281,6 +282,7 @@ NAMES = {
         "Truth",
         "accelerations",
         "chance_of",
+        "composition_features",
         "curves_of",
         "experiments_of_random",
         "foresight",
@@ -288,6 +290,7 @@ NAMES = {
         "replay",
         "start_rows",
         "stopping",
+        "unit",
     },
     "units": {
         "PROPERTIES",
