@@ -49,5 +49,5 @@ class Constrained(Ax):
         limits = []
         for name in others:
             low, high = spec["limits"][name]
-            limits += [f"{name} >= {low}", f"{name} <= {high}"]
-        return f"-{goal}", limits
+            limits += [f"{self.metrics[name]} >= {low}", f"{self.metrics[name]} <= {high}"]
+        return f"-{self.metrics[goal]}", limits

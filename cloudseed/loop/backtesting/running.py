@@ -170,6 +170,11 @@ def backtest(
         else {}
     )
     notes = [_SEEN.format(", ".join(guesses))] if guesses else []
+    peers = [method for method in settings.methods if method in PEERS]
+    descriptors = _descriptors(pool) if peers else None
+    if descriptors is not None:
+        what = "the features given" if pool.strings is None else "descriptors of composition"
+        notes.append(f"{', '.join(peers)}: sees {what}, {descriptors.shape[1]} in [0, 1]")
     job = Job(
         features=features,
         truth=truth,
@@ -183,7 +188,7 @@ def backtest(
         rule=_rule(spec),
         guesses=guesses,
         models=spec.surrogate.settings,
-        descriptors=_descriptors(pool) if set(settings.methods) & PEERS.keys() else None,
+        descriptors=descriptors,
     )
     for method in settings.methods:
         job.searcher(method)  # a misspelt one is an error at once

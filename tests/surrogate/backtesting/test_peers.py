@@ -198,7 +198,8 @@ PROBLEMS = {
     "optimum": parse_problem("max x", ["y <= 1"]),
     "all": parse_problem("find all", ["x >= 0.9"]),
     "front": parse_problem(["max x", "min y"], []),
-    "three": parse_problem(["max x", "min y", "z = 0"], []),
+    # Ax reads E as a number, and no @.
+    "three": parse_problem(["max x", "min E", "cv@300K = 0"], []),
 }
 
 
@@ -209,7 +210,7 @@ def test_a_peer_spends_a_budget_better_than_chance(name, kind):
     pytest.importorskip(library, reason=ABSENT.format(library))
     features = unit(np.random.default_rng(1).uniform(size=(60, 2)))
     x, y = features.T
-    values = {"x": x + 0.1 * y, "y": y, "z": x - 0.5}
+    values = {"x": x + 0.1 * y, "y": y, "E": y, "cv@300K": x - 0.5}
     values = {n: np.where(np.arange(60) % 20 == 7, np.nan, v) for n, v in values.items()}
     truth = Truth.of(PROBLEMS[kind], values, share=0.1)
     # Rows 7, 27 and 47 fail; one result comes at a time, so that another is pending.

@@ -7,6 +7,7 @@ acquisition, then `select_from_candidate_set` picks the batch among the open row
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,6 +34,7 @@ class Ax:
         torch.manual_seed(seed)
         self.features = features
         self.signs = signs
+        self.metrics = {name: _metric(name) for name in signs}
         self.names = [f"x{i}" for i in range(features.shape[1])]
         self.running: dict[int, int] = {}
         self.client = Client(random_seed=seed)
@@ -46,14 +48,14 @@ class Ax:
 
     def objective(self) -> tuple[str, list[str] | None]:
         """Returns Ax's objective, and its constraints on outcomes."""
-        named = [f"{'-' if sign < 0 else ''}{name}" for name, sign in self.signs.items()]
+        named = [f"{'-' if s < 0 else ''}{self.metrics[name]}" for name, s in self.signs.items()]
         return ", ".join(named), None
 
     def tell(self, rows: Sequence[int], outcomes: npt.NDArray[np.float64]) -> None:
         for row, found in zip(rows, outcomes.tolist(), strict=True):
             trial = self.running.pop(row, None)
             trial = self._begun(row) if trial is None else trial
-            self.client.complete_trial(trial, dict(zip(self.signs, found, strict=True)))
+            self.client.complete_trial(trial, dict(zip(self.metrics.values(), found, strict=True)))
 
     def ask(self, count: int, available: Rows, pending: Rows) -> list[int]:
         experiment = self.client._experiment
@@ -74,3 +76,8 @@ class Ax:
         """Returns a new trial of a row."""
         named = dict(zip(self.names, map(float, self.features[row]), strict=True))
         return int(self.client.attach_trial(named))
+
+
+def _metric(name: str) -> str:
+    """Returns what Ax calls an outcome: it reads names as formulas, in which E is a number."""
+    return "of_" + re.sub(r"\W", "_", name)
