@@ -301,7 +301,7 @@ def test_peers_see_compositions_in_place_of_embeddings(tmp_path, monkeypatch):
     first, again = Seer.seen
     assert np.array_equal(first, again)
     assert np.array_equal(first, composition_features([*scopes, *scopes]))
-    told = f"baybe: sees descriptors of composition, {first.shape[1]} in [0, 1]"
+    told = f"seen by baybe: descriptors of composition, {first.shape[1]} in [0, 1]"
     assert told in result.notes
 
 

@@ -174,7 +174,7 @@ def backtest(
     descriptors = _descriptors(pool) if peers else None
     if descriptors is not None:
         what = "the features given" if pool.strings is None else "descriptors of composition"
-        notes.append(f"{', '.join(peers)}: sees {what}, {descriptors.shape[1]} in [0, 1]")
+        notes.append(f"seen by {', '.join(peers)}: {what}, {descriptors.shape[1]} in [0, 1]")
     job = Job(
         features=features,
         truth=truth,
