@@ -261,6 +261,7 @@ NAMES = {
     "surrogate.backtesting": {
         "FRACTIONS",
         "HIT_SHARE",
+        "PEERS",
         "SEARCHERS",
         "Acceleration",
         "Chance",
@@ -283,6 +284,7 @@ NAMES = {
         "Truth",
         "accelerations",
         "chance_of",
+        "composition_features",
         "curves_of",
         "experiments_of_random",
         "foresight",
@@ -290,6 +292,7 @@ NAMES = {
         "replay",
         "start_rows",
         "stopping",
+        "unit",
     },
     "units": {
         "PROPERTIES",

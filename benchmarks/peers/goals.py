@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from cloudseed.surrogate import Constraint, Objective, Problem
+from cloudseed.surrogate.backtesting.peers import PeerGoal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,29 +37,22 @@ class Task:
         features = np.load(folder / f"features-{kind or spec['set']}.npy")
         return cls(spec, np.load(folder / "values.npy"), features)
 
-    @property
-    def goal(self) -> str:
-        return self.spec["goal"]
-
-    def signed(self, values: np.ndarray) -> np.ndarray:
-        """Returns values, n x p, with the sign that makes higher better."""
-        return values * np.array(self.spec["signs"])
-
-    def score(self, values: np.ndarray) -> np.ndarray:
-        """Returns one number per row of n x p values, higher is better.
-
-        For a window it is minus the sum of what each bound is missed by, in units of the task's
-        scales, so 0 for a hit. For two objectives there is none.
-        """
-        if self.goal == "best":
-            return self.signed(values)[:, 0]
-        missed = np.zeros(len(values))
-        for column, name in enumerate(self.spec["properties"]):
-            low, high = self.spec["limits"][name]
-            scale = self.spec["scales"][name]
-            value = values[:, column]
-            if low is not None:
-                missed += np.maximum(low - value, 0) / scale
-            if high is not None:
-                missed += np.maximum(value - high, 0) / scale
-        return -missed
+    @cached_property
+    def sought(self) -> PeerGoal:
+        """What the peers are told of values, n x p."""
+        names = self.spec["properties"]
+        if self.spec["goal"] == "window":
+            limits = self.spec["limits"]
+            bounds = tuple(
+                Constraint(name, relation, bound)
+                for name in names
+                for relation, bound in zip((">=", "<="), limits[name], strict=True)
+                if bound is not None
+            )
+            every = Problem(Objective(names[0], "find"), bounds)
+            return PeerGoal(every, self.spec["scales"])
+        first, *further = (
+            Objective(name, "max" if sign > 0 else "min")
+            for name, sign in zip(names, self.spec["signs"], strict=True)
+        )
+        return PeerGoal(Problem(first, further=tuple(further)))

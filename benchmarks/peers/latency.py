@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import resource
 import subprocess
 import sys
@@ -116,6 +117,7 @@ def ours(method: str, task: Task, rows: list[int]):  # noqa: ARG001
 def peer(method: str, task: Task, rows: list[int]):
     from run import made
 
+    logging.disable(logging.WARNING)  # one line per trial otherwise
     began = time.process_time()
     asked = made(method, task, 0)
     asked.tell(rows)

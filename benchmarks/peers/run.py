@@ -11,8 +11,10 @@ are not computed again: seeds that take minutes each add up over machines and da
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.metadata
 import json
+import logging
 import time
 import warnings
 from pathlib import Path
@@ -21,9 +23,31 @@ from typing import Any
 import numpy as np
 from goals import Task
 
+from cloudseed.surrogate.backtesting.peers import PEERS
+
 BUILD = Path(__file__).parents[2] / "build" / "peers"
 RESULTS = Path(__file__).parents[1] / "results" / "peers"
 PACKAGES = ("ax-platform", "baybe", "botorch", "gpytorch", "numpy", "scikit-learn", "torch")
+VARIANTS = {"baybe-desirability": "Desirability", "ax-constrained": "Constrained"}
+NONE = np.empty(0, dtype=np.int64)
+
+
+class Asked:
+    """Tells a peer what rows measure, and asks it; `raw` tells the values themselves."""
+
+    def __init__(self, peer: Any, task: Task, *, raw: bool = False):
+        self.peer = peer
+        self.task = task
+        self.raw = raw
+        self.open = np.ones(len(task.values), dtype=bool)
+
+    def tell(self, rows: list[int]) -> None:
+        values = self.task.values[rows]
+        self.peer.tell(rows, values if self.raw else self.task.sought.outcomes(values))
+        self.open[rows] = False
+
+    def ask(self, count: int) -> list[int]:
+        return self.peer.ask(count, np.flatnonzero(self.open), NONE)
 
 
 class Random:
@@ -42,6 +66,7 @@ class Random:
 
 def main() -> None:
     warnings.simplefilter("ignore")  # the peers' own, about constant columns
+    logging.disable(logging.WARNING)  # one line per trial otherwise
     options = arguments().parse_args()
     first, last = (int(part) for part in options.seeds.split(":"))
     name = options.peer if options.features is None else f"{options.peer}/{options.features}"
@@ -91,21 +116,16 @@ def replay(name: str, task: Task, seed: int, budget: int) -> dict[str, Any]:
     return {"order": order, "seconds": seconds}
 
 
-def made(name: str, task: Task, seed: int) -> Any:
+def made(name: str, task: Task, seed: int) -> Random | Asked:
     """Returns the peer of that name, set up on the task."""
     if name == "random":
         return Random(task, seed)
-    if name.startswith("camd"):
-        from peer_camd import Camd
-
-        return Camd(task, seed, committee=name == "camd-qbc")
-    if name.startswith("baybe"):
-        from peer_baybe import BayBE
-
-        return BayBE(task, seed, desirability=name == "baybe-desirability")
-    from peer_ax import Ax
-
-    return Ax(task, seed, constrained=name == "ax-constrained")
+    if name in VARIANTS:
+        variants = importlib.import_module("variants")
+        return Asked(getattr(variants, VARIANTS[name])(task, seed), task, raw=True)
+    module, _, attribute = PEERS[name].partition(":")
+    factory = getattr(importlib.import_module(module), attribute)
+    return Asked(factory(task.features, task.sought.signs, seed), task)
 
 
 def versions() -> dict[str, str]:
@@ -120,8 +140,7 @@ def versions() -> dict[str, str]:
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    names = ["random", "camd-gp", "camd-qbc", "baybe", "baybe-desirability", "ax", "ax-constrained"]
-    parser.add_argument("peer", choices=names)
+    parser.add_argument("peer", choices=["random", *PEERS, *VARIANTS])
     parser.add_argument("task")
     parser.add_argument("--seeds", default="0:5", metavar="FIRST:LAST", help="LAST not included")
     parser.add_argument("--features", help="descriptor set, by default the task's")

@@ -26,7 +26,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from descriptors import by_site, magpie, spread, unit
+from descriptors import by_site, spread
+
+from cloudseed.surrogate.backtesting.peers import magpie, unit
 
 DATA = Path(os.environ.get("CLOUDSEED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 BUILD = Path(__file__).parents[2] / "build" / "peers"

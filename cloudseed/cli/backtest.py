@@ -39,7 +39,11 @@ def backtest(  # noqa: PLR0917  Typer passes options by name
         typer.Option(min=2, help="Experiments per campaign.", show_default="the file's"),
     ] = None,
     methods: Annotated[
-        str, typer.Option(help="Of cloud, greedy, random, and module:name of your own; by commas.")
+        str,
+        typer.Option(
+            help="Of cloud, greedy, random, the peers baybe, ax, camd-gp, camd-qbc, and module:name"
+            " of your own; by commas."
+        ),
     ] = "cloud,greedy,random",
     hits: Annotated[
         str | None,

@@ -51,9 +51,7 @@ def test_descriptors_by_hand(script):
     sites = descriptors.by_site([[["Na"], ["Cl", "F"]]])
     both = descriptors.by_site([[["Na"]], [["Cl"]], [["F"]]])
     assert np.allclose(sites, [np.concatenate([both[0], both[1:].mean(axis=0)])])
-    table = descriptors.magpie([{"Na": 1, "Cl": 3}])
-    assert np.allclose(table[0, :8], 0.25 * both[0] + 0.75 * both[1])
-    assert np.allclose(table[0, 8:16], 0.375 * np.abs(both[0] - both[1]))
+    assert np.allclose(descriptors.spread([["Na", "Na"], ["Cl", "F"]])[0], 0)
 
 
 def test_a_window_scores_what_is_missed(script):
@@ -65,8 +63,20 @@ def test_a_window_scores_what_is_missed(script):
         "scales": {"heat": 1.0, "gap": 1.5},
     }
     task = goals.Task(spec, np.zeros((0, 2)), np.zeros((0, 1)))
-    score = task.score(np.array([[0.4, 2.0], [0.7, 0.0], [-9.0, 6.0]]))
-    assert np.allclose(score, [0, -1.2, -2])
+    score = task.sought.outcomes(np.array([[0.4, 2.0], [0.7, 0.0], [-9.0, 6.0]]))
+    assert np.allclose(score[:, 0], [0, -1.2, -2])
+
+
+def test_peers_are_told_an_optimum_and_a_front_as_they_are(script):
+    goals, values = script("goals"), np.array([[3.0, -1.0], [2.0, 5.0]])
+    best = {"goal": "best", "properties": ["x"], "signs": [-1.0]}
+    task = goals.Task(best, values[:, :1], values)
+    assert task.sought.signs == {"score": 1.0}
+    assert task.sought.outcomes(values[:, :1]).tolist() == [[-3.0], [-2.0]]
+    both = {"goal": "front", "properties": ["x", "y"], "signs": [1.0, -1.0]}
+    front = goals.Task(both, values, values)
+    assert front.sought.signs == {"x": 1.0, "y": -1.0}
+    assert front.sought.outcomes(values).tolist() == values.tolist()
 
 
 def test_acceleration_counts_runs_that_do_not_get_there(script):
@@ -117,7 +127,7 @@ def test_the_report_reads_any_method_and_refuses_repeats(script, tmp_path, capsy
 def test_a_peer_replays_from_the_starts_without_repeats(script):
     goals, run = script("goals"), script("run")
     values = np.random.default_rng(0).normal(size=(40, 1))
-    spec = {"goal": "best", "signs": [1.0], "starts": [[5, 6, 7]], "batch": 4}
+    spec = {"goal": "best", "properties": ["x"], "signs": [1.0], "starts": [[5, 6, 7]], "batch": 4}
     task = goals.Task(spec, values, values)
     for name in ("random", "camd-gp"):
         found = run.replay(name, task, 0, 13)

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from cloudseed.cli.app import app
-from cloudseed.errors import CloudseedError, InputError, SpecError, UnitError, UsageError
+from cloudseed.errors import (
+    CloudseedError,
+    InputError,
+    MissingDependencyError,
+    SpecError,
+    UnitError,
+    UsageError,
+)
 from cloudseed.loop import load_spec
 from cloudseed.loop.backtesting import BacktestSettings, backtest, draw, parse_share
 from cloudseed.loop.listing import read_values
 from cloudseed.surrogate import Choice
+from cloudseed.surrogate.backtesting import composition_features
 
 COUNT = 40
 
@@ -254,6 +264,62 @@ def test_an_embedded_table_is_kept(tmp_path):
     )
     assert set(seen) == {"replaying"}
     assert again.runs["random"][0].order == first.runs["random"][0].order
+
+
+class Seer:
+    """A peer that keeps what it sees and takes the lowest rows."""
+
+    seen: ClassVar[list[np.ndarray]] = []
+
+    def __init__(self, features, signs, seed):
+        self.seen.append(features)
+
+    def tell(self, rows, outcomes):
+        pass
+
+    def ask(self, count, available, pending):
+        return available[:count].tolist()
+
+
+def test_peers_see_compositions_in_place_of_embeddings(tmp_path, monkeypatch):
+    monkeypatch.setattr("cloudseed.surrogate.backtesting.peers.searcher._load", lambda name: Seer)
+    monkeypatch.setattr(Seer, "seen", [])
+    scopes = ["1 3 n O O O b O O D e O O O 0 | 4f | Ga 0.5 Te 0.5"]
+    scopes += [scopes[0].replace("Te", other) for other in ("Se", "S", "O")]
+    rows = [f"m{i},{i},{text}" for i, text in enumerate([*scopes, *scopes])]
+    (tmp_path / "table.csv").write_text("\n".join(["id,score,scope", *rows]))
+    (tmp_path / "spec.yaml").write_text(
+        "name: few\nobjective: max score\nbudget: {experiments: 6}\nbatch: 1\ninitial: 4\n"
+    )
+    spec = load_spec(tmp_path / "spec.yaml", parents_optional=True)
+    settings = BacktestSettings(("random", "baybe"), seeds=2)
+    result = backtest(spec, tmp_path / "table.csv", tmp_path / "out", settings)
+    assert [len(run.order) for run in result.runs["baybe"]] == [6, 6]
+    assert {run.order[:4] for run in result.runs["baybe"]} == {
+        run.order[:4] for run in result.runs["random"]
+    }
+    first, again = Seer.seen
+    assert np.array_equal(first, again)
+    assert np.array_equal(first, composition_features([*scopes, *scopes]))
+    told = f"seen by baybe: descriptors of composition, {first.shape[1]} in [0, 1]"
+    assert told in result.notes
+
+
+def test_peers_see_features_of_one_s_own_within_the_unit_cube(folder, monkeypatch):
+    monkeypatch.setattr("cloudseed.surrogate.backtesting.peers.searcher._load", lambda name: Seer)
+    monkeypatch.setattr(Seer, "seen", [])
+    run(folder, methods=("ax",), seeds=1)
+    own = np.load(folder / "features.npy")
+    low, high = own.min(axis=0), own.max(axis=0)
+    assert np.allclose(Seer.seen[0], (own - low) / (high - low))
+
+
+def test_a_peer_that_is_not_installed_is_an_error_before_anything_is_replayed(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "baybe", None)
+    monkeypatch.delitem(sys.modules, "cloudseed.surrogate.backtesting.peers.baybe", raising=False)
+    with pytest.raises(MissingDependencyError, match="baybe"):
+        run(folder, methods=("random", "baybe"))
+    assert not (folder / "out" / "runs.jsonl").exists()
 
 
 def test_parents_may_be_missing_only_here(folder):

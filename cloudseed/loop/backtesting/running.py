@@ -18,14 +18,17 @@ from cloudseed.loop.backtesting.report import Backtest
 from cloudseed.loop.pool import feature_blocks
 from cloudseed.surrogate import guess, wants_hints, with_derived
 from cloudseed.surrogate.backtesting import (
+    PEERS,
     Conduct,
     Rules,
     Run,
     StopRule,
     Truth,
+    composition_features,
     load_searcher,
     replay,
     start_rows,
+    unit,
 )
 
 if TYPE_CHECKING:
@@ -39,7 +42,7 @@ if TYPE_CHECKING:
     from cloudseed.loop.backtesting.settings import BacktestSettings
     from cloudseed.loop.spec import CampaignSpec
     from cloudseed.surrogate import Features, Guess, ModelSettings
-    from cloudseed.surrogate.backtesting import StartKind
+    from cloudseed.surrogate.backtesting import Searcher, StartKind
 
 __all__ = ["Job", "backtest", "replays"]
 
@@ -69,6 +72,8 @@ class Job:
         rule: When a campaign would stop; None for the budget alone. Runs go on all the same.
         guesses: What the encoder's heads predict of each property.
         models: What models the properties; None for what suits each.
+        descriptors: What peers see in place of the features, N x d in [0, 1]; None where no peer
+            is compared.
     """
 
     features: Features | npt.NDArray[Any]
@@ -83,10 +88,16 @@ class Job:
     rule: StopRule | None = None
     guesses: Mapping[str, Guess] | None = None
     models: ModelSettings | None = None
+    descriptors: npt.NDArray[np.float64] | None = None
 
-    def run(self, method: str, seed: int) -> Run:
-        """Replays one campaign."""
-        searcher = load_searcher(
+    def searcher(self, method: str) -> Searcher:
+        """Makes a method ready for one run.
+
+        Raises:
+            UsageError: If there is none of that name.
+            MissingDependencyError: If it needs a library that is not installed.
+        """
+        return load_searcher(
             method,
             self.features,
             self.truth.problem,
@@ -94,7 +105,12 @@ class Job:
             self.conduct,
             guesses=self.guesses,
             models=self.models,
+            descriptors=self.descriptors,
         )
+
+    def run(self, method: str, seed: int) -> Run:
+        """Replays one campaign."""
+        searcher = self.searcher(method)
         first = start_rows(self.features, self.initial, seed, self.start)
         rules = Rules(self.budget, self.batch, self.arriving, seed)
         if self.rule is not None:
@@ -125,6 +141,7 @@ def backtest(
         InputError: If the table cannot be used, or has no hits.
         EmptyPoolError: If it holds fewer than two materials.
         UsageError: If a setting is impossible.
+        MissingDependencyError: If a method needs a library that is not installed.
     """
     problem = spec.problem
     pool = known_pool(
@@ -153,6 +170,11 @@ def backtest(
         else {}
     )
     notes = [_SEEN.format(", ".join(guesses))] if guesses else []
+    peers = [method for method in settings.methods if method in PEERS]
+    descriptors = _descriptors(pool) if peers else None
+    if descriptors is not None:
+        what = "the features given" if pool.strings is None else "descriptors of composition"
+        notes.append(f"seen by {', '.join(peers)}: {what}, {descriptors.shape[1]} in [0, 1]")
     job = Job(
         features=features,
         truth=truth,
@@ -166,9 +188,10 @@ def backtest(
         rule=_rule(spec),
         guesses=guesses,
         models=spec.surrogate.settings,
+        descriptors=descriptors,
     )
     for method in settings.methods:
-        load_searcher(method, features, problem)  # a misspelt one is an error at once
+        job.searcher(method)  # a misspelt one is an error at once
     records = Records(out / _RECORDS, settings.sha(spec, pool.sha), spec.name)
     seeds = [spec.seed + i for i in range(settings.seeds)]
     wanted = [(method, seed) for seed in seeds for method in settings.methods]
@@ -207,6 +230,15 @@ def _conduct(spec: CampaignSpec, pool: KnownPool) -> Conduct:
         )
     costs = None if pool.strings is None else decide.cost.of(pool.strings)
     return Conduct(decide.strategy, decide.exploration, decide.alarm, costs)
+
+
+def _descriptors(pool: KnownPool) -> npt.NDArray[np.float64]:
+    """Returns what peers see: compositions, or features that a user gives.
+
+    Raises:
+        InputError: If they tell no two materials apart.
+    """
+    return unit(pool.features) if pool.strings is None else composition_features(pool.strings)
 
 
 def _rule(spec: CampaignSpec) -> StopRule | None:

@@ -2,6 +2,7 @@
 
 Truth       what every candidate measures, and which are hits
 replay      a searcher spends a budget: a Run
+peers       other optimisers as searchers
 curves_of, accelerations, foresight, stopping      the figures of many runs
 chance_of   what random picks find, exactly
 """
@@ -10,6 +11,7 @@ from cloudseed.surrogate.backtesting.acceleration import FRACTIONS, Acceleration
 from cloudseed.surrogate.backtesting.chance import Chance, chance_of, experiments_of_random
 from cloudseed.surrogate.backtesting.curves import Curve, Curves, curves_of
 from cloudseed.surrogate.backtesting.foresight import Foresight, foresight
+from cloudseed.surrogate.backtesting.peers import PEERS, composition_features, unit
 from cloudseed.surrogate.backtesting.protocols import (
     Forecast,
     Rules,
@@ -32,6 +34,7 @@ from cloudseed.surrogate.backtesting.truth import HIT_SHARE, Truth
 __all__ = [
     "FRACTIONS",
     "HIT_SHARE",
+    "PEERS",
     "SEARCHERS",
     "Acceleration",
     "Chance",
@@ -54,6 +57,7 @@ __all__ = [
     "Truth",
     "accelerations",
     "chance_of",
+    "composition_features",
     "curves_of",
     "experiments_of_random",
     "foresight",
@@ -61,4 +65,5 @@ __all__ = [
     "replay",
     "start_rows",
     "stopping",
+    "unit",
 ]

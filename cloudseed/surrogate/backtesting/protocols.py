@@ -7,7 +7,7 @@ different seeds make the figures in `curves`, beside what `chance` says of rando
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -17,11 +17,19 @@ import numpy.typing as npt
 from cloudseed.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from cloudseed.surrogate.protocols import Choice, Observations
 
-__all__ = ["OUTLOOK", "Forecast", "Rows", "Rules", "Run", "Searcher", "SearcherFactory"]
+__all__ = [
+    "OUTLOOK",
+    "Forecast",
+    "Peer",
+    "PeerFactory",
+    "Rows",
+    "Rules",
+    "Run",
+    "Searcher",
+    "SearcherFactory",
+]
 
 OUTLOOK = 10
 """Experiments that an outlook looks ahead."""
@@ -58,6 +66,34 @@ SearcherFactory = Callable[..., Searcher]
 """Makes a searcher from features, N x d, and the problem.
 
 One that has a parameter `hints` is given what chemistry says of each band gap, N, or None."""
+
+
+class Peer(Protocol):
+    """Another optimiser, told of measurements as they come and asked for batches."""
+
+    def tell(self, rows: Sequence[int], outcomes: npt.NDArray[np.float64]) -> None:
+        """Tells what was measured.
+
+        Args:
+            rows: Rows that were never told before, n; at least one.
+            outcomes: How good they are, n x q, finite.
+        """
+        ...
+
+    def ask(self, count: int, available: Rows, pending: Rows) -> list[int]:
+        """Asks what to measure next, at least one row having been told.
+
+        Args:
+            count: How many rows, at most as many as are available.
+            available: Rows that may be chosen, sorted.
+            pending: Rows that are being measured. What is in neither and was not told failed.
+        """
+        ...
+
+
+PeerFactory = Callable[[npt.NDArray[np.float64], Mapping[str, float], int], Peer]
+"""Makes a peer from features in [0, 1], N x d, the name of each of q outcomes with 1 if large is
+good and -1 if small is, and a seed."""
 
 
 @dataclass(frozen=True, slots=True)

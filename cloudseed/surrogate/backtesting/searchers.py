@@ -1,4 +1,4 @@
-"""Who may search: the campaign's own choice, the posterior mean alone, and chance."""
+"""Who may search: the campaign's own choice, the posterior mean alone, chance, and the peers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from cloudseed.errors import InputError, ObjectiveError, UsageError
 from cloudseed.surrogate.acquisition import Goal
+from cloudseed.surrogate.backtesting.peers import PEERS, PeerSearcher
 from cloudseed.surrogate.calibration import ranks_worse_than_random
 from cloudseed.surrogate.deciding import MIN_VALUES, decide, space_fill
 from cloudseed.surrogate.features import Features
@@ -227,12 +228,13 @@ def load_searcher(
     *,
     guesses: Mapping[str, Guess] | None = None,
     models: ModelSettings | None = None,
+    descriptors: npt.NDArray[np.float64] | None = None,
 ) -> Searcher:
     """Makes a searcher.
 
     Args:
-        name: One of `SEARCHERS`, or "module:name" of a `SearcherFactory`, which is given the first
-            block of the features.
+        name: One of `SEARCHERS` or `PEERS`, or "module:name" of a `SearcherFactory`, which is given
+            the first block of the features.
         features: As in `decide`, N rows.
         problem: What is sought.
         hints: As in `decide`, for those that model anything; one of your own is given them, and
@@ -240,9 +242,11 @@ def load_searcher(
         conduct: How `cloud` chooses, beside its models; None for the defaults without an alarm.
         guesses: As in `decide`.
         models: As in `decide`.
+        descriptors: What peers see in place of the features, N x d in [0, 1].
 
     Raises:
-        UsageError: If there is none of that name.
+        UsageError: If there is none of that name, or a peer has no descriptors.
+        MissingDependencyError: If a peer's library is not installed.
         InputError: If the features hold NaN or infinity.
     """
     blocks = Features.of(features)
@@ -255,6 +259,14 @@ def load_searcher(
                 hint="Leave such materials out.",
                 row=row,
             )
+    if name in PEERS:
+        if descriptors is None:
+            raise UsageError(
+                f"{name} sees descriptors of the candidates, and there are none.",
+                hint="Pass `descriptors`, such as `composition_features` of SCOPE strings.",
+                method=name,
+            )
+        return PeerSearcher(name, descriptors, problem)
     factory: Any = SEARCHERS[name] if name in SEARCHERS else _factory(name)
     given: dict[str, Any] = {
         "hints": hints,
@@ -277,7 +289,7 @@ def _takes(factory: Any, name: str) -> bool:
 
 def _factory(name: str) -> SearcherFactory:
     module, _, attribute = name.partition(":")
-    known = ", ".join(SEARCHERS)
+    known = ", ".join([*SEARCHERS, *PEERS])
     try:
         if not attribute:
             raise ImportError(name)
