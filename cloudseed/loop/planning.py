@@ -285,7 +285,8 @@ def _outlook(spec: CampaignSpec, choice: Choice, known: Observations) -> dict[st
     if scores is not None and stop.expected_hits is not None:
         found["expected_hits"] = expected_hits(scores, stop.expected_hits.next)
     if scores is not None and stop.regret is not None:
-        rows = [dict(zip(known.properties, row, strict=True)) for row in known.values.tolist()]
+        values = known.counting.values.tolist()
+        rows = [dict(zip(known.properties, row, strict=True)) for row in values]
         reached = [merit(problem, row) for row in rows if is_feasible(problem, row)]
         best = max((m for m in reached if m is not None), default=None)
         if best is not None:

@@ -7,7 +7,7 @@ candidate that is available, and answer with a `Choice`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -209,6 +209,20 @@ class Observations:
     infeasible: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     sigma: npt.NDArray[np.float64] | None = None
     source: npt.NDArray[np.int64] | None = None
+
+    @property
+    def counting(self) -> Observations:
+        """The observations whose values count, without those that only hint at them."""
+        if self.source is None or not self.source.any():
+            return self
+        kept = self.source == 0
+        return replace(
+            self,
+            rows=self.rows[kept],
+            values=self.values[kept],
+            sigma=None if self.sigma is None else self.sigma[kept],
+            source=self.source[kept],
+        )
 
 
 @dataclass(frozen=True, slots=True)
