@@ -252,6 +252,7 @@ NAMES = {
         "ModelKind",
         "ModelSettings",
         "fit_fidelities",
+        "CheapSource",
         "check_heads",
         "guess",
         "start",

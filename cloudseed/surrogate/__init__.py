@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     )
     from cloudseed.surrogate.prediction import resolve as resolve_property
     from cloudseed.surrogate.protocols import (
+        CheapSource,
         Choice,
         Constraint,
         Encoder,
@@ -100,7 +101,7 @@ else:
                 "NEEDS_ATOMS Prediction Predictor check_heads guess resolve=resolve_property"
             ),
             "protocols": (
-                "Choice Constraint Encoder Guess ModelKind ModelSettings Objective "
+                "CheapSource Choice Constraint Encoder Guess ModelKind ModelSettings Objective "
                 "Observations Problem Scores"
             ),
             "random_search": "RandomCurve exact_random_best expected_random_best",
@@ -118,6 +119,7 @@ __all__ = [
     "NEEDS_ATOMS",
     "RECALIBRATION_LEAST",
     "AcquisitionName",
+    "CheapSource",
     "Choice",
     "CloudEncoder",
     "Constraint",

@@ -9,11 +9,11 @@ everything, the process answers for one source, as the default surrogate does.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_solve, cholesky
+from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 
 from cloudseed.errors import FitError, InputError
 from cloudseed.surrogate import gp
@@ -23,18 +23,57 @@ from cloudseed.surrogate.left_out import LeftOut
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from cloudseed.surrogate.gp import FittedSurrogate
-
     Array = npt.NDArray[np.float64]
     Sources = npt.NDArray[np.int64]
 
-__all__ = ["MAX_ROWS", "fit_fidelities"]
+__all__ = ["MAX_ROWS", "FidelitySurrogate", "fit_fidelities"]
 
 #: Measurements of all sources together that are modelled at most, the newest of the others' first
 #: left out: the fit is cubic in them.
 MAX_ROWS = 1_500
 #: With fewer values of a source than this, what it has to do with another cannot be told.
 LEAST = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FidelitySurrogate(gp.FittedSurrogate):
+    """A process conditioned on values of several sources, that answers for one of them.
+
+    Attributes:
+        hint: How far each measurement tells of another source's value, n: its covariance with that
+            over the asked source's variance.
+        spread: Variance of the other source over that of the asked one.
+        shared: Their covariance over the same.
+    """
+
+    hint: Array | None = None
+    spread: float = 1.0
+    shared: float = 0.0
+
+    def explained(self, x: Array) -> Array:
+        """Returns how much of the variance left at points a value of the other source takes away.
+
+        Args:
+            x: Projected features, k x p or more.
+
+        Returns:
+            Shares of the variance of the noise-free property, k, 0 to 1.
+        """
+        assert self.hint is not None, "made with it"
+        assert self.coupling is not None, "made with it"
+        points = x[:, : self.features.shape[1]]
+        cross = self.hyper.kernel(self.features, points)
+        own, other = (
+            solve_triangular(self._factor, part[:, None] * cross, lower=True, check_finite=False)
+            for part in (self.coupling, self.hint)
+        )
+        prior = self.hyper.covariance.diagonal(points)
+        left = prior - (own * own).sum(axis=0)
+        told = self.spread * prior - (other * other).sum(axis=0) + self.hyper.noise
+        both = self.shared * prior - (own * other).sum(axis=0)
+        tiny = np.finfo(np.float64).tiny
+        share = both**2 / np.maximum(left * told, tiny)
+        return np.where(left > tiny, np.clip(share, 0.0, 1.0), 0.0)
 
 
 def fit_fidelities(
@@ -46,7 +85,7 @@ def fit_fidelities(
     seed: int,
     name: str,
     spread: float | None = None,
-) -> FittedSurrogate:
+) -> gp.FittedSurrogate:
     """Fits one property by values from several sources.
 
     Args:
@@ -99,7 +138,8 @@ def fit_fidelities(
     left = targets - weights / precision
     sizes = np.sqrt(np.diag(between))
     data = parts[place]
-    return gp.FittedSurrogate(
+    other = 1 if place == 0 else 0
+    return FidelitySurrogate(
         hyper,
         x,
         targets,
@@ -115,6 +155,9 @@ def fit_fidelities(
             "correlations": (between[place] / (sizes * sizes[place])).tolist(),
         },
         _left_out=LeftOut(targets[own], left[own], np.sqrt(1 / precision)[own]),
+        hint=between[other, source],
+        spread=float(between[other, other]),
+        shared=float(between[place, other]),
     )
 
 
