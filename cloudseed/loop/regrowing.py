@@ -98,7 +98,7 @@ def regrown(context: Context, now: Snapshot) -> Context:
         return context
     past = _past(context)
     fresh = {m.experiment_id for m in _measurements(context) if m.id > past.measurement}
-    enough = len(fresh) >= _every(context.spec) or (bool(fresh) and exhausted(now))
+    enough = len(fresh) >= _every(context.spec) or (bool(fresh) and exhausted(context.spec, now))
     allowed = _allowed(context, past)
     if not enough or past.step >= now.rounds or allowed == 0:
         return context

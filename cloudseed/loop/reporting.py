@@ -325,7 +325,7 @@ def _next_best(material: _Material, scores: Scores | None) -> list[dict[str, Any
     if scores is None:
         return []
     rows = material.ledger.candidates(material.campaign.id)
-    tried = {r.candidate.position for r in material.results}
+    tried = {r.candidate.position for r in material.count}
     left = [(p, row) for p, row in enumerate(scores.rows.tolist()) if row not in tried]
     return [
         {
@@ -358,7 +358,8 @@ def _decisions(material: _Material) -> list[dict[str, Any]]:
     amended = material.ledger.amendments(material.campaign.id)
     chosen: dict[int, list[str]] = {}
     for r in material.results:
-        chosen.setdefault(r.experiment.decision_id, []).append(r.candidate.formula)
+        lab = f" ({r.experiment.lab})" if material.spec.sources is not None else ""
+        chosen.setdefault(r.experiment.decision_id, []).append(r.candidate.formula + lab)
     ended = ends(r.experiment for r in material.results)
     return [
         _decision(d, chosen.get(d.id, []), doubts(d, amended, ended)) for d in material.decisions

@@ -27,7 +27,7 @@ def stop_reason(spec: CampaignSpec, now: Snapshot) -> str | None:
     still expected, pool. What was reached is told by the values that count alone.
     """
     reason = _limit(spec, now) or _expected(spec, now)
-    if reason is None and exhausted(now) and not opened(now):
+    if reason is None and exhausted(spec, now) and not opened(now):
         return "every candidate has been tried"
     return reason
 
@@ -38,9 +38,9 @@ def wants_more(spec: CampaignSpec, now: Snapshot) -> bool:
     return left > 0 and _limit(spec, now) is None
 
 
-def exhausted(now: Snapshot) -> bool:
+def exhausted(spec: CampaignSpec, now: Snapshot) -> bool:
     """Tells whether the pool holds nothing that was not asked for."""
-    return tried(now.results) >= now.pool
+    return tried(spec, now.results) >= now.pool
 
 
 def _limit(spec: CampaignSpec, now: Snapshot) -> str | None:
@@ -121,9 +121,15 @@ def _few_hits(spec: CampaignSpec, now: Snapshot, step: int) -> str | None:
     return f"{left:.2g} further hits are expected in the next {rule.next} experiments"
 
 
-def tried(results: Sequence[Result]) -> int:
-    """Returns how many candidates were asked for and are not to be asked for again."""
-    return len({r.candidate.id for r in results if leaves_pool(r.experiment.state, r.failures)})
+def tried(spec: CampaignSpec, results: Sequence[Result]) -> int:
+    """Returns how many candidates were asked for and are not to be asked for again, or not now."""
+    return len(
+        {
+            r.candidate.id
+            for r in results
+            if leaves_pool(r.experiment.state, r.failures, hints=spec.hints(r.experiment.lab))
+        }
+    )
 
 
 def opened(now: Snapshot) -> int:
@@ -140,6 +146,8 @@ def rounds_without_improvement(results: Sequence[Result], top: Result | None) ->
 
 def room(spec: CampaignSpec, now: Snapshot) -> int:
     """Returns how many experiments budget and pool still allow beside those that are open."""
-    left = min(spec.budget.experiments - now.used - opened(now), now.pool - tried(now.results))
+    left = min(
+        spec.budget.experiments - now.used - opened(now), now.pool - tried(spec, now.results)
+    )
     payable = affordable(spec, now.spending, now.states.get(ExperimentState.PLANNED, 0))
     return max(left if payable is None else min(left, payable), 0)

@@ -180,14 +180,17 @@ def _optimise(
 
     plain = gp.botorch_model(x, targets, prior_modes((x.shape[1],)))
     coded = np.column_stack([x, source.astype(np.float64)])
-    model: Any = MultiTaskGP(
-        torch.as_tensor(coded, dtype=torch.float64),
-        torch.as_tensor(targets, dtype=torch.float64).unsqueeze(-1),
-        task_feature=-1,
-        covar_module=plain.covar_module.base_kernel,
-        likelihood=plain.likelihood,
-        outcome_transform=None,
-    )
+    # How sources go together begins at random.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: Any = MultiTaskGP(
+            torch.as_tensor(coded, dtype=torch.float64),
+            torch.as_tensor(targets, dtype=torch.float64).unsqueeze(-1),
+            task_feature=-1,
+            covar_module=plain.covar_module.base_kernel,
+            likelihood=plain.likelihood,
+            outcome_transform=None,
+        )
     gp.maximise(model, seed)
     kernels = model.covar_module.kernels
     with torch.no_grad():
