@@ -55,8 +55,8 @@ def dispatch(context: Context) -> int:
         if due[experiment.id] > moment or waits(context, experiment):
             continue
         request = _request(experiment, experiment.attempt + 1)
-        if (short := _unpayable(context, experiment, now)) is not None:
-            ledger.transition(context.claim, experiment.id, ExperimentState.CANCELLED, short)
+        if why := _in_vain(context, experiment, now):
+            ledger.transition(context.claim, experiment.id, ExperimentState.CANCELLED, why)
             done += 1
             continue
         route = choose(context, request, now, experiment.lab)
@@ -89,12 +89,16 @@ def dispatch(context: Context) -> int:
     return done
 
 
-def _unpayable(context: Context, experiment: ExperimentRow, now: Traffic) -> str | None:
-    """Returns why an experiment that is for one kind of lab cannot be paid there, or None."""
+def _in_vain(context: Context, experiment: ExperimentRow, now: Traffic) -> str:
+    """Returns why what is planned for cheap or for dear labs keeps others from work; "" if not."""
     sources = context.spec.sources
     if sources is None:
-        return None
-    return overspent(context.spec, now.spending, sources(experiment.lab))
+        return ""
+    kind = sources(experiment.lab)
+    alike = [name for name in context.labs if sources(name) == kind]
+    if kind and all(name in now.closed for name in alike):
+        return "no cheap lab answers"
+    return overspent(context.spec, now.spending, kind) or ""
 
 
 def _look_again(context: Context, lab: str) -> None:

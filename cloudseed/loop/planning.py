@@ -19,6 +19,7 @@ from cloudseed.loop.budgets import hint_price, money
 from cloudseed.loop.calibrating import widths
 from cloudseed.loop.effects import failures_of, leaves_pool, teaches
 from cloudseed.loop.fingerprints import Arguments, replay_record
+from cloudseed.loop.patience import is_closed
 from cloudseed.loop.results import that_count
 from cloudseed.loop.volumes import volume_of
 from cloudseed.surrogate import (
@@ -274,7 +275,9 @@ def plan(context: Context, batch: int) -> DecisionRow:
         "widths": widths(results, earlier, spec.decide.recalibrate),
     }
     if spec.sources is not None:
-        arguments["price"] = hint_price(spec, ledger.spent(campaign.id))
+        hinting = [name for name in context.labs if spec.hints(name)]
+        away = all(is_closed(context, name) for name in hinting)
+        arguments["price"] = None if away else hint_price(spec, ledger.spent(campaign.id))
     choice = choose(spec, pool, state, step=step, **arguments)
     notes = list(choice.notes)
     if alarm and choice.scores is not None:

@@ -13,7 +13,7 @@ import pytest
 from cloudseed.db import ExperimentState, Spending
 from cloudseed.errors import UnitError
 from cloudseed.lab_adapters import FailureKind, Outcome, OutcomeKind, Validation, load_lab
-from cloudseed.loop import Workspace, collecting, dispatching, exporting, reporting
+from cloudseed.loop import Workspace, collecting, dispatching, exporting, patience, reporting
 from cloudseed.loop import campaign as module
 from cloudseed.loop.budgets import hint_price
 from cloudseed.loop.decided import show_decision
@@ -188,6 +188,25 @@ def test_without_money_for_the_cheap_lab_the_dear_one_goes_on(on_tables, ledger)
     found = held(ledger, spec)
     assert (len(found["cheap"]), len(found["dear"])) == (6, 10)
     assert ledger.decisions(1)[-1].model["replay"]["arguments"]["price"] is None
+
+
+def test_while_no_cheap_lab_answers_the_dear_one_goes_on(on_labs, ledger, monkeypatch):
+    monkeypatch.setattr(patience, "FIRST_PAUSE", 1000.0)
+    dear, cheap = NamedLab("dear"), NamedLab("cheap", away=True)
+    spec = hinted_spec(budget={"experiments": 12})
+    with on_labs(spec, dear, cheap) as campaign:
+        for _ in range(60):
+            campaign.step()
+            if campaign.snapshot().measured >= 8:
+                break
+        rows = ledger.experiments(1)
+        assert {e.lab for e in rows if e.state is S.MEASURED} == {"dear"}
+        assert "no cheap lab answers" in {e.reason for e in rows}
+        cheap.away = False
+        ledger.record_health(campaign.context.claim, "cheap", failures=0)
+        end = campaign.run()
+    assert (end.status, end.measured) == ("finished", 12)
+    assert held(ledger, spec)["cheap"]
 
 
 def test_without_money_for_the_dear_lab_it_ends(on_tables, ledger):
