@@ -20,6 +20,7 @@ from cloudseed.loop.calibrating import widths
 from cloudseed.loop.effects import failures_of, leaves_pool, teaches
 from cloudseed.loop.fingerprints import Arguments, replay_record
 from cloudseed.loop.patience import is_closed
+from cloudseed.loop.ranks import kept_ranks, spacing, stands_for_all
 from cloudseed.loop.results import that_count
 from cloudseed.loop.volumes import volume_of
 from cloudseed.surrogate import (
@@ -59,14 +60,11 @@ __all__ = [
     "Situation",
     "choose",
     "idempotency_key",
-    "kept_ranks",
     "plan",
     "situation",
     "situation_of",
 ]
 
-_ALL_RANKS = 5000
-_TOP_RANKS = 1000
 ALARM = "alarm: the model had the order of its last {} predictions wrong; half the batch explores"
 
 
@@ -362,13 +360,11 @@ def _experiment(
     return NewExperiment(candidate.id, key, labs[0], request.to_json(), others)
 
 
-def kept_ranks(scored: int) -> int:
-    """Returns how many ranks of so many scored candidates are recorded besides the chosen."""
-    return scored if scored <= _ALL_RANKS else _TOP_RANKS
-
-
 def _proposals(pool: Pool, choice: Choice) -> Sequence[ProposalRow]:
-    """Returns every scored candidate of a small pool; of a large one the best and the chosen."""
+    """Returns every scored candidate of a small pool.
+
+    Of a large one they are the best, the chosen, and an even sample of all.
+    """
     picks = set(choice.picks)
     if choice.scores is None:
         return [
@@ -376,10 +372,10 @@ def _proposals(pool: Pool, choice: Choice) -> Sequence[ProposalRow]:
             for rank, row in enumerate(choice.picks)
         ]
     scores = choice.scores
-    keep = kept_ranks(len(scores.rows))
+    keep, every = kept_ranks(len(scores.rows)), spacing(len(scores.rows))
     rows = []
     for rank, row in enumerate(scores.rows.tolist()):
-        if rank >= keep and row not in picks:
+        if rank >= keep and row not in picks and not stands_for_all(rank, every):
             continue
         prediction = {
             name: (float(scores.mean[rank, j]), float(scores.sd[rank, j]))

@@ -16,8 +16,9 @@ from cloudseed.loop.amending import doubts, ends
 from cloudseed.loop.effects import failures_of
 from cloudseed.loop.encoders import in_force
 from cloudseed.loop.fingerprints import Arguments, scores_sha, sigma_sha, training_sha, versions
-from cloudseed.loop.planning import ALARM, choose, kept_ranks, situation_of
+from cloudseed.loop.planning import ALARM, choose, situation_of
 from cloudseed.loop.pool import Pool, embed_all
+from cloudseed.loop.ranks import kept_ranks
 from cloudseed.surrogate import CloudEncoder
 
 if TYPE_CHECKING:
