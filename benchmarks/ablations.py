@@ -42,7 +42,7 @@ FILES = (
 )
 DEFAULT_TASKS = ("perovskites", "elpasolites-below", "moduli")
 #: Experiments per run: enough for the defaults to find half of the hits.
-BUDGETS = {"perovskites": 200, "elpasolites-below": 100, "elpasolites": 150, "moduli": 150}
+BUDGETS = {"perovskites": 110, "elpasolites-below": 80, "elpasolites": 150, "moduli": 80}
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ that the script may be stopped and started again. Methods are cloud, greedy, ran
 of another; `--acquisition`, `--exploration` and `--alarm` are those of a campaign's `decide`,
 without an alarm unless asked. `--features X.npy` puts a matrix of one's own, rows as in the table,
 in place of the embeddings, and `--label` tells its runs from others. `--blocks` names the blocks of
-features, of embedding, elements and one-hot; `--kernel`, `--ard` and `--whiten` say how models read
-them; `--encoder untrained` has random weights. Data: the folder in CLOUDSEED_DATA, default
-../shared/data.
+features, of embedding, elements, sites and one-hot; `--kernel`, `--ard` and `--whiten` say how
+models read them; `--encoder untrained` has random weights. Data: the folder in CLOUDSEED_DATA,
+default ../shared/data.
 
 | task | sought | hits |
 | --- | --- | --- |
@@ -52,6 +52,7 @@ from cloudseed.crystal import Crystal
 from cloudseed.loop.backtesting import Backtest, Job, draw, replays
 from cloudseed.loop.backtesting.records import Records
 from cloudseed.surrogate import (
+    BLOCKS,
     CloudEncoder,
     Features,
     Guess,
@@ -63,6 +64,7 @@ from cloudseed.surrogate import (
     parse_scope,
     scope_string,
     shell_penalties,
+    site_descriptors,
     wants_hints,
 )
 from cloudseed.surrogate import guess as guess_by_heads
@@ -72,7 +74,6 @@ from cloudseed.surrogate.scope import ELEMENTS
 from cloudseed.surrogate.strategy import ACQUISITIONS
 
 DATA = Path(os.environ.get("CLOUDSEED_DATA", Path(__file__).parents[2] / "shared" / "data"))
-BLOCKS = ("embedding", "elements")
 BUILD = Path(__file__).parents[1] / "build" / "searching"
 STARTS, BATCH = 20, 5
 
@@ -259,12 +260,15 @@ def pool(
         return READERS[name]()[1], Features({"own": matrix}, kernel, options.whiten), None
     encoder = load_encoder(options.encoder, options.pooling)
     strings, values = kept_strings(name, encoder.dialect, options.out)
-    blocks = {
-        block: embeddings(name, encoder, strings, options.out)
-        if block == "embedding"
-        else MAKERS[block](strings)
-        for block in options.blocks.split(",")
-    }
+    blocks: dict[str, np.ndarray] = {}
+    for block in options.blocks.split(","):
+        if block == "embedding":
+            blocks[block] = embeddings(name, encoder, strings, options.out)
+        elif block == "sites":
+            found = kept_sites(name, options.out)
+            blocks |= {f"sites {role + 1}": found[:, role] for role in range(found.shape[1])}
+        else:
+            blocks[block] = MAKERS[block](strings)
     return values, Features(blocks, kernel, options.whiten), -shell_penalties(strings)
 
 
@@ -293,6 +297,14 @@ def embeddings(name: str, encoder: CloudEncoder, strings: list[str], out: Path) 
     kept = out / f"{name}-{encoder.id[:16]}.npy"
     if not kept.exists():
         np.save(kept, encoder.embed(strings))
+    return np.load(kept, allow_pickle=False)
+
+
+def kept_sites(name: str, out: Path) -> np.ndarray:
+    """Returns the site descriptors of a table, N x roles x p."""
+    kept = out / f"{name}-sites.npy"
+    if not kept.exists():
+        np.save(kept, site_descriptors(READERS[name]()[0]()))
     return np.load(kept, allow_pickle=False)
 
 

@@ -30,6 +30,12 @@ __all__ = ["VACANT", "GeometryRoot", "Orbit", "Symmetry", "orbit_of", "partition
 VACANT = -1
 """Class of empty orbits in a partition."""
 
+NEIGHBOURS = 12
+"""Nearest sites that tell what surrounds an orbit."""
+
+#: Angstrom; what is nearer is the site itself.
+_SAME_SITE = 1e-6
+
 
 @dataclass(frozen=True, slots=True)
 class Orbit:
@@ -117,6 +123,29 @@ class GeometryRoot:
         """How the parent's space group moves the sites, `operations x sites`."""
         numbers = [self.partition[orbit] + 1 for orbit in self.site_orbits]
         return site_permutations(self.lattice, self.frac_coords, numbers, self.symprec)
+
+    @cached_property
+    def surroundings(self) -> np.ndarray:
+        """How far the nearest sites are from each orbit's, whatever is on them: orbits x 12.
+
+        Sorted, in units of the edge of a cube that holds one site, so that cells of one shape and
+        of different size have the same.
+        """
+        from pymatgen.optimization.neighbors import find_points_in_spheres
+
+        lattice = np.ascontiguousarray(self.lattice, dtype=np.float64)
+        sites = np.ascontiguousarray((np.array(self.frac_coords) % 1) @ lattice)
+        centres = np.ascontiguousarray(sites[list(self.first_sites)])
+        edge = (abs(np.linalg.det(lattice)) / len(sites)) ** (1 / 3)
+        radius, periodic = 2.2 * edge, np.ones(3, dtype=np.int64)
+        while True:
+            of, _, _, far = find_points_in_spheres(sites, centres, radius, periodic, lattice, 1e-8)
+            of, far = of[far > _SAME_SITE], far[far > _SAME_SITE]
+            if np.bincount(of, minlength=len(centres)).min() >= NEIGHBOURS:
+                break
+            radius *= 1.4
+        found = [np.sort(far[of == orbit])[:NEIGHBOURS] for orbit in range(len(centres))]
+        return np.asarray(np.array(found) / edge)
 
     def symmetry(self, partition: tuple[int, ...]) -> Symmetry:
         """Returns the symmetry of a partition of the orbits into classes of one element each.

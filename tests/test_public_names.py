@@ -189,6 +189,7 @@ NAMES = {
     },
     "surrogate": {
         "BLOCKS",
+        "Block",
         "Features",
         "Kernel",
         "NEEDS_ATOMS",
@@ -234,6 +235,7 @@ NAMES = {
         "noise_sds",
         "recalibration",
         "shell_penalties",
+        "site_descriptors",
         "on_front",
         "wants_hints",
         "with_derived",

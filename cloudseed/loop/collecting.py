@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING
 
 from cloudseed._failpoints import passing
@@ -150,7 +151,7 @@ def _measurements(outcome: Outcome, experiment: ExperimentRow) -> Sequence[NewMe
 
     Raises:
         UnitError: If a unit does not fit its property.
-        LabError: If a property that was asked for is missing.
+        LabError: If a property that was asked for is missing, or a number is infinite in that unit.
     """
     if outcome.kind is not OutcomeKind.MEASURED:
         return ()
@@ -164,5 +165,7 @@ def _measurements(outcome: Outcome, experiment: ExperimentRow) -> Sequence[NewMe
         target = m.unit if unit is None else unit
         sigma = None if m.sigma is None else convert(m.sigma, m.unit, target)
         value = convert(m.value, m.unit, target)
+        if not math.isfinite(value + (sigma or 0.0)):
+            raise LabError(f"The lab's value of {m.property} is too large to be kept in {target}.")
         rows.append(NewMeasurement(m.property, value, target, sigma, m.method))
     return rows

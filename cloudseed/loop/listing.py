@@ -11,7 +11,7 @@ import numpy as np
 
 from cloudseed.crystal import Crystal, read_crystals
 from cloudseed.errors import CloudseedError, EmptyPoolError, InputError
-from cloudseed.surrogate import parse_scope, scope_string
+from cloudseed.surrogate import parse_scope, scope_string, site_descriptors
 from cloudseed.units import convert, unit_of
 
 if TYPE_CHECKING:
@@ -62,6 +62,11 @@ class Listing:
             scope_string(crystal, dialect) if crystal is not None else str(given)
             for crystal, given in zip(self.crystals, self.scopes, strict=True)
         ]
+
+    def sites(self) -> npt.NDArray[np.float32] | None:
+        """Returns the site descriptors, n x roles x p; None where a structure is missing."""
+        crystals = [crystal for crystal in self.crystals if crystal is not None]
+        return site_descriptors(crystals) if len(crystals) == len(self.names) else None
 
 
 def read_listing(

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from cloudseed.db import (
         CandidateRow,
         DecisionRow,
-        EventRow,
         ExperimentRow,
         ExperimentState,
         Ledger,
@@ -92,12 +91,6 @@ class Mirror:
             return self._ledger.decisions(campaign_id)
         self._refresh()
         return list(self._decisions.values())
-
-    def safety_log(self, campaign_id: int, after: int = 0) -> list[EventRow]:
-        """Returns checks, people's words and wishes whose id is greater than `after`, in order."""
-        if campaign_id != self._id or after:
-            return self._ledger.safety_log(campaign_id, after)
-        return list(self.safety(campaign_id).lines)
 
     def safety(self, campaign_id: int) -> SafetyLog:
         """Returns the safety log with its index; it changes when it is next asked for."""

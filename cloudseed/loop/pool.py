@@ -21,6 +21,7 @@ from cloudseed.surrogate import (
     Memory,
     element_descriptors,
     guess,
+    site_descriptors,
     wants_hints,
 )
 
@@ -72,12 +73,14 @@ class Pool:
         features: Their embeddings, N x d.
         encoder_id: Which encoder made them.
         gaps: Hints on their band gaps.
+        shelf: Builds their crystals; without one, what is on their sites is not seen.
     """
 
     rows: Sequence[CandidateRow]
     features: npt.NDArray[np.float32]
     encoder_id: str
     gaps: GapHints = field(default_factory=GapHints)
+    shelf: CrystalShelf | None = None
 
     @cached_property
     def sha(self) -> str:
@@ -99,11 +102,18 @@ class Pool:
     def blocks(self, names: Sequence[str] = BLOCKS) -> Features:
         """Returns what models see of the candidates, as `decide.features` names it."""
         elements = self._elements if "elements" in names else None
-        return feature_blocks(names, self.features, elements)
+        sites = self._sites if "sites" in names else None
+        return feature_blocks(names, self.features, elements, sites)
 
     @cached_property
     def _elements(self) -> npt.NDArray[np.float32]:
         return element_descriptors([row.scope for row in self.rows])
+
+    @cached_property
+    def _sites(self) -> npt.NDArray[np.float32] | None:
+        if self.shelf is None:
+            return None
+        return site_descriptors([self.shelf.crystal(row) for row in self.rows])
 
     def guesses(self, spec: CampaignSpec) -> Mapping[str, Guess]:
         """Returns what the encoder's heads predict of each candidate, by property.
@@ -134,6 +144,7 @@ def feature_blocks(
     names: Sequence[str],
     embeddings: npt.NDArray[Any],
     elements: npt.NDArray[np.float32] | None,
+    sites: npt.NDArray[np.float32] | None = None,
 ) -> Features:
     """Joins blocks of features, in the order of their names.
 
@@ -142,9 +153,16 @@ def feature_blocks(
         embeddings: Embeddings, N x d.
         elements: Element descriptors, N x p; None where there are no strings to make them of, or
             no need.
+        sites: Site descriptors, N x roles x p, a block for each role; None where there are no
+            crystals to make them of, or no need.
     """
-    found = {"embedding": embeddings, "elements": elements}
-    blocks = {name: block for name in names if (block := found[name]) is not None}
+    found = {"embedding": [embeddings], "elements": [] if elements is None else [elements]}
+    found["sites"] = [] if sites is None else list(np.moveaxis(sites, 1, 0))
+    blocks = {
+        name if name != "sites" else f"sites {place + 1}": block
+        for name in names
+        for place, block in enumerate(found[name])
+    }
     return Features(blocks or {"embedding": embeddings})
 
 
@@ -225,7 +243,7 @@ def load_pool(
     rows = ledger.candidates(campaign_id)
     strings = [row.scope for row in rows]
     features = embed_all(encoder, strings, ledger, folder)
-    return Pool(rows, features, encoder.id, GapHints(folder))
+    return Pool(rows, features, encoder.id, GapHints(folder), CrystalShelf(ledger))
 
 
 def embed_all(

@@ -22,6 +22,7 @@ from cloudseed.surrogate import (
     guess,
     parse_problem,
     shell_penalties,
+    site_descriptors,
     wants_hints,
     with_derived,
 )
@@ -146,7 +147,7 @@ def rank_files(
         derived: Name -> formula of properties that are computed from the measured ones.
         order_by: "acquisition" or "mean".
         encoder: A shipped name, a folder or a hub id.
-        features: What the models see: "embedding", "elements" or both, the first for distances.
+        features: What the models see: some of `BLOCKS`, the first for distances.
         heads: Whether what the encoder's own heads predict is the prior mean.
         seed: Seed of all randomness.
         skip_bad: Whether to leave out materials that cannot be used.
@@ -176,9 +177,12 @@ def rank_files(
     vectors = embed_all(model, strings)
     progress("embedding", 1, 1)
     elements = element_descriptors(strings) if "elements" in features else None
+    crystals = [c for c in (*wanted.crystals, *known.crystals) if c is not None]
+    seen = "sites" in features and len(crystals) == len(names)
+    sites = site_descriptors(crystals) if seen else None
     rows = np.flatnonzero(has_value) + len(wanted.names)
     ranking = rank_rows(
-        feature_blocks(features, vectors, elements),
+        feature_blocks(features, vectors, elements, sites),
         Observations(rows, values[has_value], problem.properties),
         available=np.arange(len(wanted.names)),
         problem=problem,

@@ -17,7 +17,7 @@ from cloudseed.loop.effects import failures_of
 from cloudseed.loop.encoders import in_force
 from cloudseed.loop.fingerprints import Arguments, scores_sha, sigma_sha, training_sha, versions
 from cloudseed.loop.planning import ALARM, choose, situation_of
-from cloudseed.loop.pool import Pool, embed_all
+from cloudseed.loop.pool import CrystalShelf, Pool, embed_all
 from cloudseed.loop.ranks import kept_ranks
 from cloudseed.surrogate import CloudEncoder
 
@@ -190,11 +190,13 @@ class Replayer:
         whole = self._pools.get(decision.encoder_id)
         if whole is None:
             features = self._features(decision.encoder_id, self._candidates)
-            whole = Pool(self._candidates, features, decision.encoder_id)
+            shelf = CrystalShelf(self._ledger)
+            whole = Pool(self._candidates, features, decision.encoder_id, shelf=shelf)
             self._pools[decision.encoder_id] = whole
         if size == len(whole.rows):
             return whole
-        return Pool(whole.rows[:size], whole.features[:size], whole.encoder_id)
+        rows, features = whole.rows[:size], whole.features[:size]
+        return Pool(rows, features, whole.encoder_id, shelf=whole.shelf)
 
     def _features(self, encoder_id: str, rows: Sequence[CandidateRow]) -> Any:
         strings = [row.scope for row in rows]

@@ -19,7 +19,7 @@ from cloudseed.loop.encoders import in_force
 from cloudseed.loop.exporting import final_cell, table_of
 from cloudseed.loop.front_figures import front_figures
 from cloudseed.loop.planning import situation
-from cloudseed.loop.pool import Pool
+from cloudseed.loop.pool import CrystalShelf, Pool
 from cloudseed.loop.results import (
     improvements,
     in_order_of_arrival,
@@ -194,7 +194,8 @@ def _cached_pool(material: _Material) -> Pool | None:
     cached = material.ledger.get_embeddings(encoder, [row.scope for row in rows])
     if any(row.scope not in cached for row in rows):
         return None
-    return Pool(rows, np.stack([cached[row.scope] for row in rows]), encoder)
+    features = np.stack([cached[row.scope] for row in rows])
+    return Pool(rows, features, encoder, shelf=CrystalShelf(material.ledger))
 
 
 def _random_note(random: RandomCurve | None) -> str:

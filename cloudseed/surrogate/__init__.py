@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cloudseed.surrogate.descriptors import element_descriptors
     from cloudseed.surrogate.embedding_store import EmbeddingStore
     from cloudseed.surrogate.encoder import CloudEncoder, shipped_encoders
-    from cloudseed.surrogate.features import BLOCKS, Features
+    from cloudseed.surrogate.features import BLOCKS, Block, Features
     from cloudseed.surrogate.fidelities import fit_fidelities
     from cloudseed.surrogate.formulas import with_derived
     from cloudseed.surrogate.judging import (
@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from cloudseed.surrogate.ranking import OrderBy, Ranking, rank
     from cloudseed.surrogate.scope import Scope, full_string, scope_string
     from cloudseed.surrogate.scope import parse as parse_scope
+    from cloudseed.surrogate.site_roles import site_descriptors
     from cloudseed.surrogate.strategy import EXPLORED, AcquisitionName, Strategy
     from cloudseed.surrogate.valence import shell_penalties
 else:
@@ -83,9 +84,10 @@ else:
             "costs": "experiment_costs",
             "deciding": "decide decision_seed space_fill start",
             "descriptors": "element_descriptors",
+            "site_roles": "site_descriptors",
             "embedding_store": "EmbeddingStore",
             "encoder": "CloudEncoder shipped_encoders",
-            "features": "BLOCKS Features",
+            "features": "BLOCKS Block Features",
             "fidelities": "fit_fidelities",
             "formulas": "with_derived",
             "judging": (
@@ -119,6 +121,7 @@ __all__ = [
     "NEEDS_ATOMS",
     "RECALIBRATION_LEAST",
     "AcquisitionName",
+    "Block",
     "CheapSource",
     "Choice",
     "CloudEncoder",
@@ -176,6 +179,7 @@ __all__ = [
     "shell_penalties",
     "shipped_encoders",
     "shown",
+    "site_descriptors",
     "space_fill",
     "start",
     "wants_hints",

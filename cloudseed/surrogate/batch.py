@@ -38,6 +38,7 @@ __all__ = [
     "SAMPLES",
     "Baseline",
     "Output",
+    "best_left",
     "cholesky",
     "choose_jointly",
     "drawn_classes",
@@ -116,7 +117,7 @@ def choose_jointly(
     gains: list[float] = []
     for _ in range(min(batch, len(choices))):
         worth = worth_of(goal, outputs, np.maximum(best, floor)) + extra
-        pick = int(np.where(left, worth, -np.inf).argmax())
+        pick = best_left(worth, left)
         picks.append(pick)
         gains.append(float(worth[pick]))
         left[pick] = False
@@ -257,6 +258,16 @@ class Output:
         self.mean = self.mean + deviates[:, None] * row
         self.covariance = self.covariance - np.outer(row, row)
         return np.asarray(drawn)
+
+
+def best_left(worth: Array, left: npt.NDArray[np.bool_]) -> int:
+    """Returns the position of the largest worth among what is left, at least one.
+
+    What is no number is worth nothing. Where nothing that is left is worth anything, the first of
+    it is as good as any.
+    """
+    worth = np.where(left & ~np.isnan(worth), worth, -np.inf)
+    return int(worth.argmax() if worth.max() > -np.inf else left.argmax())
 
 
 def cholesky(covariance: Array) -> Array:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg import cho_solve
 
-from cloudseed.surrogate.batch import cholesky
+from cloudseed.surrogate.batch import best_left, cholesky
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -91,9 +91,7 @@ def choose_believing(
     left = np.ones(count, dtype=bool)
     picks: list[int] = []
     for _ in range(min(batch, count)):
-        worth = np.where(left, value(), -np.inf)
-        # Where all that is left is worth nothing, the first of it is as good as any.
-        pick = int(worth.argmax()) if np.isfinite(worth).any() else int(left.argmax())
+        pick = best_left(value(), left)
         picks.append(pick)
         left[pick] = False
         for belief in beliefs:

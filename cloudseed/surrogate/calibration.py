@@ -1,32 +1,22 @@
-"""How well the model predicts what was measured, each value from all the others."""
+"""Whether what was predicted came true, and what to do where it did not."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-
-from cloudseed.errors import ObjectiveError
-from cloudseed.surrogate.space import Space, column
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
-    from cloudseed.surrogate.features import Features
-    from cloudseed.surrogate.protocols import Observations
-
     Array = npt.NDArray[np.float64]
-    Rows = npt.NDArray[np.int64]
 
 __all__ = [
     "ALARM_LEAST",
     "RECALIBRATION_LEAST",
-    "Calibration",
-    "calibrate",
     "coverage90",
     "noise_sds",
     "ranks_worse_than_random",
@@ -47,52 +37,8 @@ _WANTED = 0.9
 _BELIEF = 20
 #: Factors beyond these speak of a wrong model, not of wrong widths.
 _FACTORS = (0.5, 3.0)
-#: Half the widths of a normal distribution's central 90 and 95 %, in standard deviations.
+#: Half the width of a normal distribution's central 90 %, in standard deviations.
 Z90 = 1.6448536269514722
-_Z95 = 1.959963984540054
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Leave-one-out predictions of one property, next to what was measured.
-
-    Attributes:
-        name: The property.
-        rows: Row of each measurement, n.
-        measured: Measured values, n, in the property's unit.
-        mean: Predicted means, n.
-        sd: Predicted standard deviations, noise included, n.
-        notes: What went otherwise than planned in the fit.
-    """
-
-    name: str
-    rows: Rows
-    measured: Array
-    mean: Array
-    sd: Array
-    notes: tuple[str, ...] = ()
-
-    @property
-    def r2(self) -> float:
-        """Share of the variance that is predicted; NaN where all values are equal."""
-        spread = float(self.measured.var())
-        return 1 - float(((self.measured - self.mean) ** 2).mean()) / spread if spread else math.nan
-
-    @property
-    def mean_absolute_error(self) -> float:
-        """Mean absolute error, in the property's unit."""
-        return float(np.abs(self.measured - self.mean).mean())
-
-    @property
-    def coverage95(self) -> float:
-        """Share of the measurements that lie in the predicted 95 % interval; 0.95 is ideal."""
-        return float((np.abs(self.measured - self.mean) <= _Z95 * self.sd).mean())
-
-    @property
-    def nll(self) -> float:
-        """Mean negative log likelihood; lower is better."""
-        z = (self.measured - self.mean) / self.sd
-        return float((0.5 * np.log(2 * np.pi * self.sd**2) + 0.5 * z * z).mean())
 
 
 def ranks_worse_than_random(predicted: Array, came: Array) -> bool:
@@ -157,46 +103,3 @@ def noise_sds(model: Mapping[str, Any], properties: Sequence[str]) -> dict[str, 
         if "floor" not in one:
             found[name] = math.sqrt(one.get("noise", 0.0)) * one.get("scale", 0.0)
     return found
-
-
-def calibrate(
-    features: Features | npt.NDArray[Any], observations: Observations, name: str, *, seed: int
-) -> Calibration:
-    """Predicts every measurement of a property from all the others.
-
-    Hyperparameters are those of the fit to all, so that this costs one fit. A value that was
-    measured twice is predicted from its own replicate too.
-
-    Args:
-        features: As in `decide`, N rows.
-        observations: What was measured; at least two values of the property.
-        name: The property.
-        seed: Chooses the rows for hyperparameters in large data.
-
-    Raises:
-        ObjectiveError: If the property was measured fewer than two times.
-        InputError: If a value is infinite.
-        FitError: If the measurements cannot be modelled.
-    """
-    from cloudseed.surrogate import gp  # scipy, which others who ask this module need not load
-
-    values = column(observations, name)
-    known = np.isfinite(values)
-    if known.sum() < 2:
-        raise ObjectiveError(
-            f"{int(known.sum())} values of {name} are too few to leave one out.",
-            hint="Measure at least two.",
-            property=name,
-        )
-    rows = observations.rows[known]
-    space = Space.of(features)
-    model = gp.fit(
-        space[rows],
-        values[known],
-        seed=seed,
-        name=name,
-        widths=space.widths,
-        kernel=space.features.kernel,
-    )
-    mean, sd = model.leave_one_out()
-    return Calibration(name, rows, values[known], mean, sd, model.notes)

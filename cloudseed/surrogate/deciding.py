@@ -85,7 +85,8 @@ def decide(
 ) -> Choice:
     """Chooses the next batch.
 
-    With fewer than `MIN_VALUES` measured values of the objective, `start` chooses. Otherwise a
+    With fewer than `MIN_VALUES` measured values of the objective, `start` chooses; where all that
+    meets the constraints is to be found, with fewer of every constrained property. Otherwise a
     model per property scores every available candidate. For an optimum, or the Pareto front of
     several, the best of them compete for the batch jointly, pending experiments taken into account.
     Of several objectives those that were measured too seldom are left out. Where all that meets the

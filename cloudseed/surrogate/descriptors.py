@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float32]
 
-__all__ = ["descriptor_names", "element_descriptors"]
+__all__ = ["descriptor_names", "element_descriptors", "element_properties"]
 
 #: Strings described at once: bounds the memory beside the answer.
 _CHUNK = 16_384
@@ -48,7 +48,7 @@ def element_descriptors(strings: Sequence[str]) -> Array:
         n x `len(descriptor_names())`, finite. A string without a composition that can be read has
         zeros, the average of all elements.
     """
-    table = _table()
+    table = element_properties()
     found = np.zeros((len(strings), 2 * table.shape[1]), dtype=np.float32)
     for start in range(0, len(strings), _CHUNK):
         compositions = [_composition(s) for s in strings[start : start + _CHUNK]]
@@ -88,6 +88,9 @@ def _statistics(compositions: Sequence[tuple[list[int], list[float]]], table: Ar
 
 
 @lru_cache(maxsize=1)
-def _table() -> Array:
-    """Returns the properties of the elements, 118 x p."""
+def element_properties() -> Array:
+    """Returns the properties of the elements, standardised over the periodic table, 118 x p.
+
+    Where one is not tabulated, the element counts as average.
+    """
     return np.nan_to_num(element_table()[1]).astype(np.float32)

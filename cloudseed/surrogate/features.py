@@ -23,12 +23,13 @@ if TYPE_CHECKING:
 
 __all__ = ["BLOCKS", "COMPONENTS", "Block", "Features", "Projection", "fit_projection", "project"]
 
-Block = Literal["embedding", "elements"]
+Block = Literal["embedding", "elements", "sites"]
 """What a block of features may be called."""
 
-BLOCKS: tuple[Block, ...] = ("embedding", "elements")
-"""Blocks that candidates may have, and by default do: the embedding of their SCOPE strings, and
-`cloudseed.surrogate.descriptors.element_descriptors` of these."""
+BLOCKS: tuple[Block, ...] = ("embedding", "elements", "sites")
+"""Blocks that candidates may have, and by default do: the embedding of their SCOPE strings,
+`cloudseed.surrogate.descriptors.element_descriptors` of these, and
+`cloudseed.surrogate.site_roles.site_descriptors` of the crystals, a block for each role."""
 
 #: Components kept; 128 and all 768 of an encoder fit no better and cost more.
 COMPONENTS = 64
@@ -123,7 +124,7 @@ def project(features: Features) -> Mapping[str, Projection]:
     """
     found: dict[str, Projection] = {}
     for name, block in features.blocks.items():
-        most = ELEMENT_COMPONENTS if name == "elements" else COMPONENTS
+        most = ELEMENT_COMPONENTS if name.startswith(("elements", "sites")) else COMPONENTS
         made = fit_projection(block, most, whiten=features.whiten)
         if not found or made.components.any():
             found[name] = made

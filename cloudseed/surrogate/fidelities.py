@@ -33,6 +33,8 @@ __all__ = ["MAX_ROWS", "FidelitySurrogate", "fit_fidelities"]
 MAX_ROWS = 1_500
 #: With fewer values of a source than this, what it has to do with another cannot be told.
 LEAST = 3
+#: Shares of all variances together below this are rounding.
+_NOTHING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +42,10 @@ class FidelitySurrogate(gp.FittedSurrogate):
     """A process conditioned on values of several sources, that answers for one of them.
 
     Attributes:
-        hint: How far each measurement tells of another source's value, n: its covariance with that
-            over the asked source's variance.
-        spread: Variance of the other source over that of the asked one.
-        shared: Their covariance over the same.
+        other: What another source holds of the independent functions that `mixing` tells of, q.
     """
 
-    hint: Array | None = None
-    spread: float = 1.0
-    shared: float = 0.0
+    other: Array | None = None
 
     def explained(self, x: Array) -> Array:
         """Returns how much of the variance left at points a value of the other source takes away.
@@ -59,18 +56,18 @@ class FidelitySurrogate(gp.FittedSurrogate):
         Returns:
             Shares of the variance of the noise-free property, k, 0 to 1.
         """
-        assert self.hint is not None, "made with it"
-        assert self.coupling is not None, "made with it"
+        assert self.other is not None, "made with it"
+        assert self.mixing is not None, "made with it"
         points = x[:, : self.features.shape[1]]
         cross = self.hyper.kernel(self.features, points)
         own, other = (
             solve_triangular(self._factor, part[:, None] * cross, lower=True, check_finite=False)
-            for part in (self.coupling, self.hint)
+            for part in (self.mixing[:, 0], self.mixing @ self.other)
         )
         prior = self.hyper.covariance.diagonal(points)
         left = prior - (own * own).sum(axis=0)
-        told = self.spread * prior - (other * other).sum(axis=0) + self.hyper.noise
-        both = self.shared * prior - (own * other).sum(axis=0)
+        told = self.other @ self.other * prior - (other * other).sum(axis=0) + self.hyper.noise
+        both = self.other[0] * prior - (own * other).sum(axis=0)
         tiny = np.finfo(np.float64).tiny
         share = both**2 / np.maximum(left * told, tiny)
         return np.where(left > tiny, np.clip(share, 0.0, 1.0), 0.0)
@@ -131,14 +128,14 @@ def fit_fidelities(
     targets = np.empty(len(y))
     for s, part in enumerate(parts):
         targets[source == s] = part.targets
-    hyper, between = _optimise(x, targets, source, place, seed=seed)
+    hyper, between = _optimise(x, targets, source, place, seed=seed, name=name, notes=notes)
     own = source == place
     factor, weights = _solve(hyper, x, targets - hyper.mean, source, between, name=name)
     precision = np.diag(cho_solve((factor, True), np.eye(len(x))))
     left = targets - weights / precision
     sizes = np.sqrt(np.diag(between))
     data = parts[place]
-    other = 1 if place == 0 else 0
+    mixing = _mixing(between, place)
     return FidelitySurrogate(
         hyper,
         x,
@@ -148,16 +145,14 @@ def fit_fidelities(
         tuple(notes),
         factor,
         weights,
-        coupling=between[place, source],
+        mixing=mixing[source],
         about={
             "kind": "fidelities",
             "values": [int((source == s).sum()) for s in range(len(known))],
             "correlations": (between[place] / (sizes * sizes[place])).tolist(),
         },
         _left_out=LeftOut(targets[own], left[own], np.sqrt(1 / precision)[own]),
-        hint=between[other, source],
-        spread=float(between[other, other]),
-        shared=float(between[place, other]),
+        other=mixing[1 if place == 0 else 0],
     )
 
 
@@ -169,7 +164,14 @@ def _kept(source: Sources, known: list[int], target: int) -> Sources:
 
 
 def _optimise(
-    x: Array, targets: Array, source: Sources, place: int, *, seed: int
+    x: Array,
+    targets: Array,
+    source: Sources,
+    place: int,
+    *,
+    seed: int,
+    name: str,
+    notes: list[str],
 ) -> tuple[gp.Hyperparameters, Array]:
     """Returns hyperparameters of the asked source, and covariances of all sources over its own.
 
@@ -191,7 +193,7 @@ def _optimise(
             likelihood=plain.likelihood,
             outcome_transform=None,
         )
-    gp.maximise(model, seed)
+    gp.maximise(model, seed, name=name, notes=notes)
     kernels = model.covar_module.kernels
     with torch.no_grad():
         features = next(k for k in kernels if hasattr(k, "nu"))
@@ -210,6 +212,19 @@ def _optimise(
         raise FitError("The optimum is not finite.", hint="Look for extreme values.")
     targets += means[place] - np.array(means)[source]
     return found, between / found.outputscale
+
+
+def _mixing(between: Array, place: int) -> Array:
+    """Returns what each source holds of independent functions, s x q, the asked source the first.
+
+    Args:
+        between: Covariances of the sources over that of the asked one with itself, s x s.
+        place: The asked source, which holds the first function alone.
+    """
+    own = between[place]
+    variances, directions = np.linalg.eigh(between - np.outer(own, own))
+    kept = variances > _NOTHING * np.trace(between)
+    return np.column_stack([own, directions[:, kept] * np.sqrt(variances[kept])])
 
 
 def _solve(

@@ -73,7 +73,7 @@ def choose_for_front(
     gains: list[float] = []
     for _ in range(min(batch, len(choices))):
         worth = state.worth() if log_costs is None else state.worth() - log_costs
-        pick = int(np.where(left, worth, -np.inf).argmax())
+        pick = joint.best_left(worth, left)
         picks.append(pick)
         gains.append(float(worth[pick]))
         left[pick] = False

@@ -21,7 +21,7 @@ from cloudseed.surrogate.makeable import Makeable, fit_makeable, newest
 from cloudseed.surrogate.protocols import ModelSettings, Observations, Problem, Scores
 from cloudseed.surrogate.scalarised import MANY, Scalarised
 from cloudseed.surrogate.selecting import Measured, fit_property
-from cloudseed.surrogate.space import Space, checked_rows, column
+from cloudseed.surrogate.space import LARGEST, Space, checked_rows, column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -96,6 +96,11 @@ def fit_criterion(
         if not known.any():
             notes.append(f"{name} was never measured: its constraint is left out")
             continue
+        if huge := int((np.abs(values[known]) >= LARGEST).sum()):
+            notes.append(
+                f"{huge} of {known.sum()} values of {name} are {LARGEST:g} or more in size, which"
+                " no measurement is: they are drawn in to that"
+            )
         gaps = [abs(b - values[known][0]) for b in limits.get(name, ()) if math.isfinite(b)]
         points = space[observations.rows[known]]
         sigma = _uncertainties(observations, name)[known]
@@ -115,19 +120,9 @@ def fit_criterion(
         )
         hints = points[:, -1] if space.hints is not None and is_gap(name) else None
         source = None if observations.source is None else observations.source[known]
-        if source is not None and source.any():
-            surrogates[name] = fit_fidelities(
-                measured.x,
-                measured.y,
-                source,
-                seed=seed,
-                name=name,
-                spread=measured.spread,
-            )
-        else:
-            surrogates[name] = _fitted(
-                measured, seed, models.of(name), floors=floors, hints=hints, notes=notes
-            )
+        surrogates[name] = _of_sources(
+            measured, source, seed, models.of(name), floors=floors, hints=hints, notes=notes
+        )
         notes.extend(surrogates[name].notes)
         surrogates[name] = _widened(surrogates[name], name, widths.get(name, 1.0), notes)
     makeable = _makeable(space, observations, notes)
@@ -140,7 +135,11 @@ def fit_criterion(
 def modelled_problem(
     observations: Observations, problem: Problem, least: int, notes: list[str]
 ) -> Problem:
-    """Leaves out the objectives of a front that were measured too seldom to be modelled.
+    """Leaves out of what is sought what was measured too seldom to be modelled.
+
+    Of a front that is its objectives. Where all that meets the bounds is to be found, the property
+    with a bound that was measured most leads if the first was not measured enough, so that the
+    order of the bounds does not matter; bounds without any value are left out with the models.
 
     Args:
         observations: What was measured.
@@ -149,21 +148,66 @@ def modelled_problem(
         notes: Gets a line for each that is left out.
 
     Returns:
-        The problem of the others; of the first alone where there is no other.
+        The problem of the others; as it is where there are none.
     """
+
+    def count(name: str) -> int:
+        return int(np.isfinite(column(observations, name)).sum())
+
+    goal = problem.objective
+    if goal.direction == "find" and goal.share is None and count(goal.property) < least:
+        best = max(judging.bounds(problem), key=count, default=goal.property)
+        return replace(problem, objective=replace(goal, property=best))
     if not problem.further:
         return problem
-    counts = [int(np.isfinite(column(observations, o.property)).sum()) for o in problem.objectives]
-    kept = [i for i, count in enumerate(counts) if count >= least] or [0]
+    counts = [count(o.property) for o in problem.objectives]
+    kept = [i for i, number in enumerate(counts) if number >= least]
+    if not kept:
+        return problem
     notes.extend(
-        f"{o.property} was measured {count} times: it is left out of the objectives"
-        for o, count in zip(problem.objectives, counts, strict=True)
-        if count < least and len(kept) < len(counts)
+        f"{o.property} was measured {number} times: it is left out of the objectives"
+        for o, number in zip(problem.objectives, counts, strict=True)
+        if number < least
     )
     goals = [problem.objectives[i] for i in kept]
     given = problem.reference
     reference = None if given is None or len(kept) < 2 else tuple(given[i] for i in kept)
     return replace(problem, objective=goals[0], further=tuple(goals[1:]), reference=reference)
+
+
+def _of_sources(
+    measured: Measured,
+    source: Rows | None,
+    seed: int,
+    kind: ModelKind,
+    *,
+    floors: bool,
+    hints: Array | None,
+    notes: list[str],
+) -> FittedSurrogate | Hurdle:
+    """Fits one property by all that measured it; by what counts alone where that fails."""
+    name = measured.name
+    if source is None or not source.any():
+        return _fitted(measured, seed, kind, floors=floors, hints=hints, notes=notes)
+    if kind != "auto":
+        notes.append(
+            f"several sources measured {name}: its model is of the kind 'fidelities', not {kind!r}"
+            " as asked for"
+        )
+    try:
+        return fit_fidelities(
+            measured.x, measured.y, source, seed=seed, name=name, spread=measured.spread
+        )
+    except FitError as error:
+        own = np.flatnonzero(source == 0)
+        if not len(own):
+            raise
+        notes.append(
+            f"the fit of {name} by several sources failed ({error.message.rstrip('.')}): dear"
+            " values alone are modelled"
+        )
+        hints = None if hints is None else hints[own]
+        return _fitted(measured.at(own), seed, kind, floors=floors, hints=hints, notes=notes)
 
 
 def _fitted(

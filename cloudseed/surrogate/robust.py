@@ -36,6 +36,7 @@ MAX_ROWS = 500
 FRACTIONS = (0.0, 0.02, 0.05, 0.1, 0.2)
 #: Own noise below this share of the common one is none.
 _NEGLIGIBLE = 0.01
+#: Seconds for all that is tried together.
 _TIMEOUT = 60.0
 
 
@@ -59,7 +60,7 @@ def fit_robust(
     notes: list[str] = []
     data = gp.standardise(x, y, name=name, spread=spread, notes=notes, prior=prior)
     blocks = prior_modes(widths or (x.shape[1],), kernel)
-    hyper, own = _pursue(x, data.targets, blocks, seed)
+    hyper, own = _pursue(x, data.targets, blocks, seed, name=name, notes=notes)
     outliers = int((own > 0).sum())
     notes.append(f"{outliers} of {len(y)} values of {name} are taken for outliers")
     model = gp.condition(hyper, x, data, name=name, notes=notes, extra=own)
@@ -72,7 +73,7 @@ def fit_robust(
 
 
 def _pursue(
-    x: Array, targets: Array, blocks: Covariance, seed: int
+    x: Array, targets: Array, blocks: Covariance, seed: int, *, name: str, notes: list[str]
 ) -> tuple[Hyperparameters, Array]:
     """Returns hyperparameters and each value's own noise variance, n."""
     import torch
@@ -93,6 +94,8 @@ def _pursue(
     gp.maximise(
         model,
         seed,
+        name=name,
+        notes=notes,
         numbers_of_outliers=[n for n in counts if n < len(targets)],
         timeout_sec=_TIMEOUT,
         # As good as backwards from everything, and cheaper where outliers are few.

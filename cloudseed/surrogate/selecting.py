@@ -123,14 +123,14 @@ def fit_property(measured: Measured, seed: int, kind: ModelKind = "auto") -> Fit
         told |= _compare({before: ("gp", measured), "robust": ("robust", measured)})
         if told["robust"] > told[before] + _WORTH:
             chosen, model = "robust", _fit(measured, seed, "robust")
-    about = {**model.about, "kind": chosen}
+    about = {"kind": chosen, **model.about}
     if told:
         about["compared"] = {"n": _counted(total), "log_density": told}
     return replace(model, about=about, notes=(*model.notes, *notes))
 
 
 def _fit(measured: Measured, seed: int, kind: str) -> FittedSurrogate:
-    """Fits one kind; the default in place of a robust model that fails."""
+    """Fits one kind; the default in place of another that fails, of the newest values if many."""
     m = measured
     asked: dict[str, Any] = {
         "seed": seed,
@@ -143,16 +143,17 @@ def _fit(measured: Measured, seed: int, kind: str) -> FittedSurrogate:
     unused: tuple[str, ...] = ()
     if kind != "gp" and m.sigma is not None and np.isfinite(m.sigma).any():
         unused = (f"known uncertainties of {m.name} are not used by the {kind} model",)
-    if kind == "variational":
-        found = fit_variational(m.x, m.y, **asked)
-        return replace(found, notes=(*found.notes, *unused))
-    if kind == "robust":
+    if kind != "gp":
+        fit = fit_variational if kind == "variational" else robust.fit_robust
         try:
-            found = robust.fit_robust(m.x, m.y, **asked)
+            found = fit(m.x, m.y, **asked)
             return replace(found, notes=(*found.notes, *unused))
         except FitError as error:
-            note = f"the robust fit of {m.name} failed ({error.message}): the default is used"
-            return replace(plain := _fit(m, seed, "gp"), notes=(*plain.notes, note))
+            note = f"the {kind} fit of {m.name} failed ({error.message}): the default is used"
+            if len(m.y) > MANY:
+                note += f" on the newest {MANY} values"
+            plain = _fit(m.at(slice(-MANY, None)), seed, "gp")
+            return replace(plain, about={"kind": "gp"}, notes=(*plain.notes, note))
     return gp.fit(m.x, m.y, **asked, sigma=m.sigma)
 
 

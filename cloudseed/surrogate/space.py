@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["Space", "checked_rows", "column"]
+__all__ = ["LARGEST", "Space", "checked_rows", "column"]
+
+LARGEST = 1e100
+"""Measured values beyond it are drawn in, so that the volume of three of them is a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ def checked_rows(rows: Sequence[int] | Rows, count: int) -> Rows:
 
 
 def column(observations: Observations, name: str) -> Array:
-    """Returns the measured values of one property, n, NaN where there is none.
+    """Returns the measured values of one property, n, within `LARGEST`, NaN where there is none.
 
     Raises:
         InputError: If a value is infinite.
@@ -142,4 +145,4 @@ def column(observations: Observations, name: str) -> Array:
             property=name,
             row=row,
         )
-    return values
+    return np.clip(values, -LARGEST, LARGEST)

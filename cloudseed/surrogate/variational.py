@@ -73,6 +73,12 @@ def fit_variational(
             hyper.kernel(points, points) + _JITTER * hyper.outputscale * np.eye(len(points)),
             lower=True,
         )
+        half = solve_triangular(prior_factor, hyper.kernel(points, x), lower=True)
+        gram, turn = np.linalg.eigh(half @ half.T / hyper.noise)
+        gram = np.maximum(gram, _NOTHING)
+        # Values at the inducing points with noise as if seen: prior covariance plus that noise.
+        seen = (turn * np.sqrt((1 + gram) / gram)) @ turn.T
+        factor = cholesky(prior_factor @ seen @ seen @ prior_factor.T, lower=True)
     except LinAlgError as error:
         raise FitError(
             f"The covariance of the inducing points of {name} cannot be factored.",
@@ -80,12 +86,6 @@ def fit_variational(
             property=name,
         ) from error
     notes.append(f"{len(points)} inducing points stand for the {len(y)} values of {name}")
-    half = solve_triangular(prior_factor, hyper.kernel(points, x), lower=True)
-    gram, turn = np.linalg.eigh(half @ half.T / hyper.noise)
-    gram = np.maximum(gram, _NOTHING)
-    # Values at the inducing points with noise as if seen: prior covariance plus that noise.
-    seen = (turn * np.sqrt((1 + gram) / gram)) @ turn.T
-    factor = cholesky(prior_factor @ seen @ seen @ prior_factor.T, lower=True)
     told = half @ (data.targets - hyper.mean) / hyper.noise
     weights = solve_triangular(
         prior_factor, turn @ ((turn.T @ told) / (1 + gram)), lower=True, trans="T"

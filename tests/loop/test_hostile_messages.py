@@ -51,10 +51,16 @@ def test_the_engine_outlives_what_cannot_be_read(campaign_on, ledger):
         lambda r: changed(r, reason="\0"),
         lambda r: changed(r, measurements=[value | {"property": 5}]),
         lambda r: changed(r, measurements=[value | {"value": "1"}]),
+        lambda r: changed(r, measurements=[*known(r), value | {"value": 1e306, "unit": "TPa"}]),
+        lambda r: changed(r, measurements=[*known(r), value | {"sigma": 1e306, "unit": "TPa"}]),
         lambda r: b"[" * 100_000,
         lambda r: FORGED,
     ]
     asked = []
+
+    def known(request):
+        found = json.loads(modulus(request).to_json())["measurements"]
+        return [m for m in found if m["property"] != "bulk_modulus"]
 
     def answer(request):
         asked.append(request.key)

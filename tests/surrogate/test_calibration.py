@@ -1,50 +1,8 @@
 import numpy as np
 import pytest
 
-from cloudseed.errors import ObjectiveError
 from cloudseed.surrogate import gp
-from cloudseed.surrogate.calibration import Calibration, calibrate, recalibration
-from cloudseed.surrogate.protocols import Observations
-
-
-def test_good_features_are_well_calibrated_and_noise_is_not_explained():
-    rng = np.random.default_rng(0)
-    features = rng.normal(size=(150, 3))
-    signal = features[:, 0] + 0.1 * rng.normal(size=150)
-    data = Observations(
-        np.arange(150), np.column_stack([signal, rng.normal(size=150)]), ("signal", "noise")
-    )
-    good = calibrate(features, data, "signal", seed=0)
-    bad = calibrate(features, data, "noise", seed=0)
-    assert good.r2 > 0.95
-    assert bad.r2 < 0.2
-    assert good.mean_absolute_error < 0.15
-    for found in (good, bad):
-        assert 0.88 <= found.coverage95 <= 1
-    assert good.nll < bad.nll
-
-
-def test_figures_by_hand():
-    found = Calibration(
-        "x",
-        rows=np.arange(2),
-        measured=np.array([0.0, 2.0]),
-        mean=np.array([0.0, 1.0]),
-        sd=np.array([1.0, 0.4]),
-    )
-    assert found.r2 == pytest.approx(0.5)
-    assert found.mean_absolute_error == pytest.approx(0.5)
-    assert found.coverage95 == pytest.approx(0.5)
-    assert np.isnan(Calibration("x", found.rows, np.ones(2), found.mean, found.sd).r2)
-
-
-def test_missing_values_are_left_out_and_one_is_too_few():
-    features = np.random.default_rng(0).normal(size=(4, 2))
-    data = Observations(np.arange(4), np.array([[1.0], [np.nan], [2.0], [4.0]]), ("x",))
-    np.testing.assert_array_equal(calibrate(features, data, "x", seed=0).rows, [0, 2, 3])
-    lonely = Observations(np.arange(1), np.array([[1.0]]), ("x",))
-    with pytest.raises(ObjectiveError, match="too few"):
-        calibrate(features, lonely, "x", seed=0)
+from cloudseed.surrogate.calibration import recalibration
 
 
 def test_intervals_are_mended_only_where_chance_does_not_explain_them():

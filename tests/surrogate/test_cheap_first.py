@@ -72,7 +72,8 @@ def test_what_a_hint_would_tell_is_what_conditioning_on_it_takes_away():
     model = fit_fidelities(FEATURES[:30], values, source, seed=0, name="a")
     x = FEATURES[30:34]
     shares = model.explained(x)
-    b = np.array([[1.0, model.shared], [model.shared, model.spread]])
+    both = np.vstack([np.eye(len(model.other))[0], model.other])
+    b = both @ both.T
     for point, share in zip(x, shares, strict=True):
         every = np.vstack([FEATURES[rows], point[None], point[None]])
         labels = np.concatenate([source, [1, 0]])

@@ -43,10 +43,10 @@ def _equal_fits_once():
     """Fits are the same for the same data: each is made once for all tests here."""
     found, fit = {}, gp.optimising._optimise
 
-    def once(x, targets, blocks, seed, noise=None):
+    def once(x, targets, blocks, seed, noise=None, **told):
         key = (x.tobytes(), targets.tobytes(), blocks, None if noise is None else noise.tobytes())
         if key not in found:
-            found[key] = fit(x, targets, blocks, seed, noise)
+            found[key] = fit(x, targets, blocks, seed, noise, **told)
         return found[key]
 
     with pytest.MonkeyPatch.context() as patch:

@@ -120,3 +120,31 @@ def test_kinds_are_chosen_per_property():
 def test_guesses_must_fit_the_pool(bad):
     with pytest.raises(InputError, match="guesses of a"):
         choose(data=observed(range(5)), guesses={"a": Guess(bad, np.ones(len(bad)))})
+
+
+@pytest.mark.parametrize(("goal", "sign"), [("highest", 1), ("lowest", -1)])
+def test_a_share_is_led_by_the_head_too(goal, sign):
+    choice = choose(f"find {goal} 5 % a")
+    assert choice.method == "heads"
+    assert set(choice.picks[:4]) <= set(np.argsort(-sign * VALUE)[:12].tolist())
+    likely = choice.scores.feasible
+    assert (np.diff(likely) <= 1e-12).all()
+    assert 0.5 < likely.sum() / (0.05 * len(VALUE)) < 4
+    bound = choose(f"find {goal} 5 % a", ["b >= 0"])
+    assert bound.picks[:4] == choice.picks[:4]
+
+
+def test_a_front_is_led_by_the_heads_there_are():
+    for goal in ("max b; max a", "max a; max b"):
+        choice = choose(goal)
+        assert choice.method == "heads"
+        assert choice.scores.properties == ("a",)
+        assert set(choice.picks[:4]) <= set(np.argsort(-VALUE)[:12].tolist())
+    other = Guess(FEATURES[:, 2].astype(np.float64) * 1e3, np.full(len(VALUE), 1.0))
+    both = choose("min b; max a", guesses=GUESSES | {"b": other})
+    assert set(both.scores.properties) == {"a", "b"}
+    first = list(both.picks[:4])
+    assert VALUE[first].mean() > VALUE.mean() + 0.5 * VALUE.std()
+    assert other.mean[first].mean() < other.mean.mean() - 0.5 * other.mean.std()
+    scaled = GUESSES | {"b": Guess(other.mean / 1e6, other.sd)}
+    assert choose("min b; max a", guesses=scaled).picks == both.picks

@@ -250,3 +250,23 @@ def test_no_warning_escapes():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         choose(observed(range(30)), constraints=["b >= 9"], pending=[40, 41])
+
+
+def test_the_order_of_bounds_does_not_matter():
+    values = VALUES.copy()
+    values[:, 0] = np.nan
+    bounds = ["a >= 0.5", "b >= 0.5"]
+    choices = [
+        choose(observed(range(30), values), goal="find all", constraints=asked)
+        for asked in (bounds, bounds[::-1])
+    ]
+    for choice in choices:
+        assert choice.method != "space_filling"
+        assert choice.scores.properties == ("b",)
+        assert "a was never measured: its constraint is left out" in choice.notes
+    assert choices[0].picks == choices[1].picks
+    values[:2, 0] = [0.1, 0.9]
+    both = choose(observed(range(30), values), goal="find all", constraints=bounds)
+    assert set(both.scores.properties) == {"a", "b"}
+    few = choose(observed(range(2)), goal="find all", constraints=bounds)
+    assert few.method == "space_filling"

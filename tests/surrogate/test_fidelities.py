@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cloudseed.errors import InputError
-from cloudseed.surrogate import gp
+from cloudseed.surrogate import Observations, Strategy, decide, gp, parse_problem
 from cloudseed.surrogate.fidelities import fit_fidelities
 
 RNG = np.random.default_rng(0)
@@ -65,3 +65,29 @@ def test_the_same_values_give_the_same_model():
     other = fit_fidelities(X[ROWS], VALUES, SOURCE, seed=0, name="a")
     assert one.summary == other.summary
     assert (one.posterior_moments(X)[0] == other.posterior_moments(X)[0]).all()
+
+
+@pytest.mark.parametrize("sources", [2, 3])
+def test_drawn_functions_have_the_posterior_s_moments(sources):
+    # The third source measures something of its own besides.
+    source = np.repeat([0, 1, 2][:sources], [8, 40, 16][:sources])
+    rows = np.concatenate([np.arange(8), np.arange(40), np.arange(20, 36)])[: len(source)]
+    noise = 0.1 * np.random.default_rng(1).normal(size=len(rows))
+    values = np.choose(source, [DEAR[rows], CHEAP[rows], X[rows, 2] - CHEAP[rows]]) + noise
+    found = fit_fidelities(X[rows], values, source, seed=0, name="a")
+    points = np.concatenate([NEW[:12], X[:3], X[30:33]])
+    drawn = gp.draw_functions(found, 1500, seed=3)(points)
+    mean, sd = found.posterior_moments(points)
+    np.testing.assert_allclose(drawn.mean(axis=0), mean, atol=0.02 * found.scale)
+    np.testing.assert_allclose(drawn.std(axis=0), sd, atol=0.06 * found.scale)
+    assert found.mixing.shape == (len(rows), sources)
+    np.testing.assert_allclose(found.mixing[source == 0], np.eye(sources)[[0] * 8], atol=1e-6)
+
+
+def test_draws_choose_what_cheap_values_promise():
+    known = Observations(ROWS, VALUES[:, None], ("a",), source=SOURCE)
+    pool = np.concatenate([X, NEW])
+    asked = {"available": np.arange(60, 160), "problem": parse_problem("max a"), "batch": 8}
+    drawn = decide(pool, known, seed=0, strategy=Strategy("thompson"), **asked)
+    assert drawn.model["surrogates"]["a"]["kind"] == "fidelities"
+    assert TRUTH[np.array(drawn.picks) - 60].mean() > np.quantile(TRUTH, 0.9)

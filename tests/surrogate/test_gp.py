@@ -125,7 +125,7 @@ def test_large_data_fits_on_some_and_conditions_on_all(monkeypatch):
 
 
 def test_failed_fit_falls_back_to_the_priors_with_a_note(monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise FitError("nothing converged")
 
     monkeypatch.setattr(optimising, "_optimise", fail)

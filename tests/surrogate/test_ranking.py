@@ -79,3 +79,19 @@ def test_nothing_to_rank_and_bad_rows():
         rank(FEATURES, DATA, available=[], problem=problem("max a"), seed=0)
     with pytest.raises(InputError):
         rank(FEATURES, DATA, available=[500], problem=problem("max a"), seed=0)
+
+
+def test_a_bound_that_was_never_measured_is_left_out_wherever_it_stands():
+    values = np.column_stack([np.full(40, np.nan), B[:40]])
+    known = Observations(np.arange(40), values, ("a", "b"))
+    bounds = ["a >= 1", "b >= 0.5"]
+    first, second = (
+        rank(FEATURES, known, available=POOL, problem=problem("find all", asked), seed=0)
+        for asked in (bounds, bounds[::-1])
+    )
+    np.testing.assert_array_equal(first.scores.rows, second.scores.rows)
+    assert any("a was never measured" in note for note in first.notes)
+    assert (B[first.scores.rows[:5]] > 0.3).all()
+    nothing = Observations(np.arange(2), np.full((2, 2), np.nan), ("a", "b"))
+    with pytest.raises(ObjectiveError, match="no measured value"):
+        rank(FEATURES, nothing, available=POOL, problem=problem("find all", bounds), seed=0)

@@ -82,7 +82,7 @@ def test_a_campaign_that_screens_pays_less_for_the_best(monkeypatch):
     """Whether a candidate passes cannot be learned here, and most do not."""
     covariance = Covariance((Term(3, (2.0,), 1.0),))
     hyper = gp.Hyperparameters(covariance, noise=1e-2, mean=0.0)
-    monkeypatch.setattr(optimising, "_optimise", lambda *_: hyper)
+    monkeypatch.setattr(optimising, "_optimise", lambda *_, **__: hyper)
     luck = np.random.default_rng(5).normal(size=120)
     unseen = 40 + np.argsort(-A[40:])
     luck[unseen[:12]] = 1.0

@@ -40,6 +40,7 @@ class KnownPool:
         hints: What chemistry says of each band gap, N; None where there are no strings.
         strings: SCOPE strings, N; None where features are given instead.
         elements: Element descriptors, N x p; None where there are no strings.
+        sites: Site descriptors, N x roles x p; None where there are no structures.
         encoder_id: Which encoder made the features; "" where none did.
     """
 
@@ -50,19 +51,21 @@ class KnownPool:
     hints: npt.NDArray[np.float64] | None = None
     strings: tuple[str, ...] | None = None
     elements: npt.NDArray[np.float32] | None = None
+    sites: npt.NDArray[np.float32] | None = None
     encoder_id: str = ""
 
     @property
     def sha(self) -> str:
-        """Hash of features, values, hints and element descriptors."""
+        """Hash of features, values, hints, element and site descriptors."""
         digest = hashlib.sha256(np.ascontiguousarray(self.features).tobytes())
         for name, column in sorted(self.values.items()):
             digest.update(name.encode())
             digest.update(column.tobytes())
         if self.hints is not None:
             digest.update(self.hints.tobytes())
-        if self.elements is not None:
-            digest.update(self.elements.tobytes())
+        for block in (self.elements, self.sites):
+            if block is not None:
+                digest.update(block.tobytes())
         return digest.hexdigest()
 
 
@@ -114,6 +117,7 @@ def known_pool(
         hints,
         tuple(strings),
         element_descriptors(strings),
+        listing.sites(),
         model.id,
     )
     _write(out / _FILE, key, pool)
@@ -169,6 +173,7 @@ def _read(path: Path, key: str) -> KnownPool | None:
                 kept["hints"],
                 strings,
                 kept["elements"],
+                kept["sites"] if kept["sites"].size else None,
             )
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile):
         return None  # nothing is kept, or a kill cut it short
@@ -185,6 +190,7 @@ def _write(path: Path, key: str, pool: KnownPool) -> None:
             strings=np.array(pool.strings or (), dtype=str),
             hints=np.zeros(0) if pool.hints is None else pool.hints,
             elements=np.zeros((0, 0)) if pool.elements is None else pool.elements,
+            sites=np.zeros((0, 0, 0)) if pool.sites is None else pool.sites,
             properties=np.array(list(pool.values), dtype=str),
             values=np.stack(list(pool.values.values()), axis=1),
         )

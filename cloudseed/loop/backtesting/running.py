@@ -143,7 +143,7 @@ def backtest(
             f"A budget of {budget} is spent by the first {spec.initial} experiments.",
             hint="Give a larger budget, or a smaller `initial`.",
         )
-    features = feature_blocks(spec.decide.features, pool.features, pool.elements)
+    features = feature_blocks(spec.decide.features, pool.features, pool.elements, pool.sites)
     wanted_heads = settings.heads and spec.surrogate.prior == "heads" and pool.encoder_id
     guesses = (
         guess(

@@ -13,6 +13,7 @@ from cloudseed.surrogate import (
     BLOCKS,
     RECALIBRATION_LEAST,
     AcquisitionName,
+    Block,
     ModelKind,
     ModelSettings,
     Strategy,
@@ -66,8 +67,9 @@ class DecideSpec(Section):
             by the model, on average.
         alarm: Predictions looked back on: where the model ordered the last so many results worse
             than chance would, half of the next batch explores. 0 for never.
-        features: What the models see of a candidate: the "embedding" of its SCOPE string, and what
-            the periodic table says of its "elements". The first decides what is near to what.
+        features: What the models see of a candidate: the "embedding" of its SCOPE string, what the
+            periodic table says of its "elements", and of those on each kind of its "sites". The
+            first decides what is near to what.
         recalibrate: Predictions looked back on: where the last so many values of a property came
             inside their 90 % intervals too seldom or too often, the next standard
             deviations are mended. 0 for never.
@@ -79,7 +81,7 @@ class DecideSpec(Section):
     exploration: float = Field(default=0.0, ge=0, le=1)
     alarm: int = Field(default=20, ge=0)
     recalibrate: int = Field(default=100, ge=0)
-    features: tuple[Literal["embedding", "elements"], ...] = BLOCKS
+    features: tuple[Block, ...] = BLOCKS
 
     @property
     def strategy(self) -> Strategy:

@@ -16,7 +16,7 @@ from cloudseed.surrogate.acquisition import Goal
 from cloudseed.surrogate.calibration import ranks_worse_than_random
 from cloudseed.surrogate.deciding import MIN_VALUES, decide, space_fill
 from cloudseed.surrogate.features import Features
-from cloudseed.surrogate.judging import merit
+from cloudseed.surrogate.judging import bounded, merit
 from cloudseed.surrogate.memory import Memory
 from cloudseed.surrogate.protocols import Choice, Observations, Problem
 from cloudseed.surrogate.ranking import rank
@@ -89,6 +89,7 @@ class CloudSearcher(_Modelling):
 
     conduct: Conduct = field(default_factory=Conduct)
     _thought: dict[int, float] = field(default_factory=dict, init=False)
+    _standing: list[Problem] = field(default_factory=list, init=False)
     _memory: Memory = field(default_factory=Memory, init=False)
 
     def next(
@@ -114,6 +115,9 @@ class CloudSearcher(_Modelling):
             models=self.models,
         )
         self._thought.update(_thoughts(choice, self.problem))
+        threshold = choice.model.get("threshold")
+        if isinstance(threshold, float):
+            self._standing.append(bounded(self.problem, threshold))
         if alarm and choice.scores is not None:
             choice = replace(choice, notes=(*choice.notes, _ALARM.format(conduct.alarm)))
         return choice
@@ -121,10 +125,12 @@ class CloudSearcher(_Modelling):
     def _misled(self, observations: Observations) -> bool:
         """Tells whether the last predictions ordered what came worse than chance would."""
         pairs = []
+        # Where a share is sought, by the threshold of the last choice, as a campaign does.
+        problem = self._standing[-1] if self._standing else self.problem
         names = observations.properties
         for row, line in zip(observations.rows.tolist(), observations.values.tolist(), strict=True):
             known = {n: v for n, v in zip(names, line, strict=True) if not math.isnan(v)}
-            came = merit(self.problem, known)
+            came = merit(problem, known)
             if came is not None and row in self._thought:
                 pairs.append((self._thought[row], came))
         last = pairs[-self.conduct.alarm :] if self.conduct.alarm else []

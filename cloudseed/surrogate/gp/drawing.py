@@ -29,7 +29,8 @@ def draw_functions(surrogate: FittedSurrogate, count: int, seed: int) -> Callabl
     ICML 2020, arXiv:2002.09309).
 
     Args:
-        surrogate: The fitted process, of one source.
+        surrogate: The fitted process. Where several sources measured, what their values hold
+            besides the property is drawn too.
         count: How many functions.
         seed: Decides them.
 
@@ -38,13 +39,18 @@ def draw_functions(surrogate: FittedSurrogate, count: int, seed: int) -> Callabl
         count x k.
     """
     hyper, features = surrogate.hyper, surrogate.features
-    drawn = _prior(surrogate, count, seed)
+    mixing = np.ones((len(features), 1)) if surrogate.mixing is None else surrogate.mixing
+    drawn, *others = (_prior(surrogate, count, seed + i) for i in range(mixing.shape[1]))
+    told = hyper.mean + mixing[:, 0] * drawn(features)
+    for i, other in enumerate(others, 1):
+        told += mixing[:, i] * other(features)
     noise = surrogate.draw_noise(count, np.random.default_rng(seed))
-    moves = surrogate.solve(surrogate.targets - drawn(features) - noise)
+    moves = surrogate.solve(surrogate.targets - told - noise)
 
     def values(x: Array) -> Array:
         points = x[:, : features.shape[1]]
-        found = surrogate.scale * (drawn(points) + moves @ hyper.kernel(features, points))
+        moved = (moves * mixing[:, 0]) @ hyper.kernel(features, points)
+        found = surrogate.scale * (hyper.mean + drawn(points) + moved)
         found += surrogate.centre
         return found if surrogate.trend is None else found + surrogate.trend(x)
 
@@ -52,7 +58,7 @@ def draw_functions(surrogate: FittedSurrogate, count: int, seed: int) -> Callabl
 
 
 def _prior(surrogate: FittedSurrogate, count: int, seed: int) -> Callable[[Array], Array]:
-    """Draws functions from the prior, standardised: the sum of a draw for each block.
+    """Draws functions from the prior without its mean, standardised: a draw for each block, summed.
 
     BoTorch has random features for one Matern or RBF kernel, not for a sum of kernels.
     """
@@ -69,7 +75,7 @@ def _prior(surrogate: FittedSurrogate, count: int, seed: int) -> Callable[[Array
             paths.append((place, draw_kernel_feature_paths(model.eval(), torch.Size([count]))))
 
     def drawn(x: Array) -> Array:
-        total = np.full((count, len(x)), surrogate.hyper.mean)
+        total = np.zeros((count, len(x)))
         with torch.no_grad():
             for place, path in paths:
                 values = path(torch.as_tensor(np.ascontiguousarray(x[:, place])))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -59,18 +58,12 @@ def hyperparameters(
         notes.append(f"hyperparameters of {name} come from {MAX_FIT_ROWS} of {len(targets)} rows")
         rows = np.sort(rows)
         x, targets, noise = x[rows], targets[rows], None if noise is None else noise[rows]
-    began = time.monotonic()
     try:
-        found = _optimise(x, targets, blocks, seed, noise)
+        return _optimise(x, targets, blocks, seed, noise, name=name, notes=notes)
     except FitError as error:
         _log.warning("fit failed", extra={"property": name, "reason": error.message})
         notes.append(f"the fit of {name} failed ({error.message}): hyperparameters are the priors'")
         return _at_modes(blocks)
-    if time.monotonic() - began > _FIT_SECONDS:
-        notes.append(
-            f"the fit of {name} was stopped after {_FIT_SECONDS:g} s: the best so far is taken"
-        )
-    return found
 
 
 def _at_modes(blocks: Covariance) -> Hyperparameters:
@@ -78,7 +71,14 @@ def _at_modes(blocks: Covariance) -> Hyperparameters:
 
 
 def _optimise(
-    x: Array, targets: Array, blocks: Covariance, seed: int, noise: Array | None = None
+    x: Array,
+    targets: Array,
+    blocks: Covariance,
+    seed: int,
+    noise: Array | None = None,
+    *,
+    name: str,
+    notes: list[str],
 ) -> Hyperparameters:
     """Maximises the posterior density of the hyperparameters with BoTorch.
 
@@ -88,12 +88,20 @@ def _optimise(
         blocks: The covariance at the modes of its priors.
         seed: Decides all that is random.
         noise: Known variances of the noise, n; what they leave is fitted. None for none.
+        name: The property, for the notes.
+        notes: Gets a line if the limit of time ends it.
 
     Raises:
         FitError: If every attempt fails or the optimum is not finite.
     """
     model = botorch_model(x, targets, blocks, noise)
-    maximise(model, seed, loss=lambda mll: Loss(mll, blocks, noise) if Loss.takes(blocks) else None)
+    maximise(
+        model,
+        seed,
+        name=name,
+        notes=notes,
+        loss=lambda mll: Loss(mll, blocks, noise) if Loss.takes(blocks) else None,
+    )
     return read_hyperparameters(model, blocks)
 
 
@@ -140,13 +148,21 @@ def _likelihood_beside(noise: Array) -> Any:
 
 
 def maximise(
-    model: Any, seed: int, *, loss: Callable[[Any], Loss | None] | None = None, **how: Any
+    model: Any,
+    seed: int,
+    *,
+    name: str,
+    notes: list[str],
+    loss: Callable[[Any], Loss | None] | None = None,
+    **how: Any,
 ) -> None:
     """Fits a BoTorch model in place, exactly, within a limit of time.
 
     Args:
         model: The model.
         seed: Decides all that is random.
+        name: The property, for the notes.
+        notes: Gets a line if the limit of time ends the fit: the best so far is taken.
         loss: Makes of its marginal log likelihood what is minimised; None for GPyTorch's own.
         how: Further arguments of its fit.
 
@@ -157,8 +173,17 @@ def maximise(
     import torch
     from botorch import fit_gpytorch_mll
     from botorch.exceptions import BotorchError
+    from botorch.exceptions.errors import ModelFittingError
+    from botorch.optim.fit import fit_gpytorch_mll_scipy
     from botorch.utils.sampling import manual_seed
     from linear_operator.utils.errors import NanError, NotPSDError
+
+    ends: list[str | None] = []
+
+    def watched(mll: Any, **asked: Any) -> Any:
+        found = fit_gpytorch_mll_scipy(mll, **asked)
+        ends.append(found.message)
+        return found
 
     threads = torch.get_num_threads()
     mll = gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model)
@@ -175,9 +200,12 @@ def maximise(
             # Made anew: relevance pursuit writes tolerances of its own into what it is given.
             options = {"options": {"maxiter": _FIT_ITERATIONS}, "timeout_sec": _FIT_SECONDS}
             closure = None if loss is None else loss(mll)
-            fit_gpytorch_mll(mll, closure=closure, optimizer_kwargs=options, **how)
+            fit_gpytorch_mll(
+                mll, closure=closure, optimizer=watched, optimizer_kwargs=options, **how
+            )
     except (
         BotorchError,
+        ModelFittingError,
         NanError,
         NotPSDError,
         ArithmeticError,
@@ -187,6 +215,10 @@ def maximise(
         raise FitError(f"{type(error).__name__}: {error}".splitlines()[0]) from error
     finally:
         torch.set_num_threads(threads)
+    if any("timed out" in (message or "") for message in ends):
+        notes.append(
+            f"the fit of {name} was stopped after {_FIT_SECONDS:g} s: the best so far is taken"
+        )
 
 
 def read_hyperparameters(model: Any, blocks: Covariance, noise: Any = None) -> Hyperparameters:

@@ -76,8 +76,9 @@ class FittedSurrogate:
             for a constant one. Centre and scale are then those of what it leaves.
         extra: Noise variance of each measurement beyond `hyper.noise`, standardised, n; None where
             all have the same.
-        coupling: How far each measurement tells of the property itself, n; None where each does
-            wholly.
+        mixing: Where several sources measured, how much each measurement holds of independent
+            functions that all have the prior of the property, which is the first of them, n x q;
+            None where each holds the property itself.
         about: What tells this kind of model from others; JSON values.
     """
 
@@ -91,7 +92,7 @@ class FittedSurrogate:
     _weights: Array
     trend: Trend | None = None
     extra: Array | None = None
-    coupling: Array | None = None
+    mixing: Array | None = None
     about: Mapping[str, object] = field(default_factory=dict)
     _left_out: LeftOut | None = None
     _offsets: Array | None = None
@@ -143,7 +144,7 @@ class FittedSurrogate:
         """Returns the prior covariance of the measurements with the property at x, n x k."""
         # Transposed, so that the solver need not copy it.
         cross = self.hyper.kernel(x, self.features).T
-        return cross if self.coupling is None else self.coupling[:, None] * cross
+        return cross if self.mixing is None else self.mixing[:, :1] * cross
 
     def evaluate(self, x: Array, lower: float, upper: float) -> tuple[Array, Array, Array]:
         """Returns what a decision needs of points.
@@ -188,7 +189,10 @@ class FittedSurrogate:
 
     def draw_noise(self, count: int, rng: np.random.Generator) -> Array:
         """Draws the noise of the measurements, count x n, standardised."""
-        noise = self._factor @ self._factor.T - self.hyper.kernel(self.features, self.features)
+        signal = self.hyper.kernel(self.features, self.features)
+        if self.mixing is not None:
+            signal *= self.mixing @ self.mixing.T
+        noise = self._factor @ self._factor.T - signal
         drawn = rng.standard_normal((count, len(noise)))
         own = np.diagonal(noise)
         if np.abs(noise - np.diag(own)).max() <= 1e-6:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cloudseed.errors import InputError
+from cloudseed.surrogate.space import LARGEST
 from cloudseed.surrogate.trends import Trend, fit_slope
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ __all__ = ["OUTLIER_LIMIT", "Standardised", "standardise"]
 
 #: Values this many robust standard deviations from the median are drawn in for the fit.
 OUTLIER_LIMIT = 10.0
+#: Standard deviations of all values; an uncertainty above so many tells as little as so many.
+_BLIND = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def standardise(
     """Checks values and makes them ready for a model; see `fit` for the arguments.
 
     Raises:
-        InputError: If there is no value or one is NaN or infinite.
+        InputError: If there is no value, or one is NaN or above `LARGEST` in size.
     """
     if not len(y) or len(x) != len(y):
         raise InputError(
@@ -63,9 +66,9 @@ def standardise(
             hint="Give one value per row, and at least one.",
             property=name,
         )
-    if not np.isfinite(y).all():
+    if not (np.abs(y) <= LARGEST).all():
         raise InputError(
-            f"A value of {name} is not a finite number.",
+            f"A value of {name} is not a finite number, or above {LARGEST:g} in size.",
             hint="Leave out what was not measured; correct what overflowed.",
             property=name,
         )
@@ -78,7 +81,10 @@ def standardise(
         found = Standardised((y - centre) / scale, centre, scale)
     else:
         found = _beside_trend(y, *prior, spread)
-    noise = None if sigma is None else np.where(np.isnan(sigma), 0.0, sigma / found.scale) ** 2
+    noise = None
+    if sigma is not None:
+        known = np.where(np.isnan(sigma), 0.0, np.minimum(sigma, _BLIND * found.scale))
+        noise = (known / found.scale) ** 2
     return found if noise is None or not noise.any() else replace(found, noise=noise)
 
 

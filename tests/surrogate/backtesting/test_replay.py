@@ -200,3 +200,25 @@ def test_a_replayed_campaign_explores_while_its_model_is_misled(monkeypatch):
         assert asked[0] == 0.1
         assert asked[-1] == last
         assert any("alarm" in note for note in run.notes) == (alarm > 0)
+
+
+def test_a_share_s_predictions_are_judged_by_the_last_threshold(monkeypatch):
+    asked = []
+
+    def decided(features, observations, *, available, batch, exploration, **_):
+        asked.append(exploration)
+        rows = available[:batch]
+        # Holds for likely members what will turn out not to be.
+        chances = 1 / (1 + np.exp(3 * features.first[rows, 0]))
+        scores = Scores(rows, features.first[rows], np.ones((len(rows), 1)), chances, chances, "x")
+        return Choice(tuple(rows.tolist()), scores, "contrary", {"threshold": 0.5})
+
+    monkeypatch.setattr("cloudseed.surrogate.backtesting.searchers.decide", decided)
+    values = np.random.default_rng(0).normal(size=60)
+    goal = parse_problem("find highest 30 % x")
+    truth = Truth.of(goal, {"x": values})
+    searcher = load_searcher("cloud", values[:, None], goal, None, Conduct(alarm=20))
+    run = replay(searcher, truth, range(5), Rules(40, 5, 5, 0))
+    assert asked[0] == 0.0
+    assert asked[-1] == 0.5
+    assert any("alarm" in note for note in run.notes)
