@@ -254,6 +254,7 @@ NAMES = {
         "ModelKind",
         "ModelSettings",
         "fit_fidelities",
+        "CheapSource",
         "check_heads",
         "guess",
         "start",

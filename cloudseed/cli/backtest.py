@@ -133,6 +133,11 @@ def _share(hits: str | None, campaign: CampaignSpec) -> float | None:
     if hits is None:
         return BacktestSettings().share
     share = parse_share(hits)
+    if campaign.problem.further:
+        raise UsageError(
+            "--hits has no meaning where several objectives are sought.",
+            hint="Their Pareto front is the hits: leave --hits out, or seek one objective.",
+        )
     if share is not None and campaign.problem.objective.direction == "find":
         raise UsageError(
             "--hits needs an objective that ranks materials.",

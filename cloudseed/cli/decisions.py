@@ -169,7 +169,7 @@ def _picks(picks: Iterable[Pick]) -> Table:
             _number(scored.acquisition if scored else None),
             _number(scored.feasible if scored else None),
             *cells,
-            "" if ran is None else f"{ran.id} {ran.state.value}",
+            "" if ran is None else f"{ran.id} {ran.state.value}, {ran.lab}",
         )
     return table
 

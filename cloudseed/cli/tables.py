@@ -11,6 +11,7 @@ from rich.text import Text
 from cloudseed.cli.live import duration, values
 from cloudseed.cli.sparklines import track_rows
 from cloudseed.loop import campaign_of, load_results, ranked
+from cloudseed.loop.results import that_count
 from cloudseed.loop.workspace import reading
 from cloudseed.units import unit_of
 
@@ -32,7 +33,8 @@ def ranked_table(workspace: Workspace, top: int) -> Table:
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
         problem = spec.problem
-        results = ranked(load_results(ledger, row.id, problem), problem)
+        found = load_results(ledger, row.id, problem)
+    results = ranked(that_count(found, spec.sources), problem)
     table = Table(title=f"{spec.name}: {spec.objective}", title_justify="left")
     table.add_column("rank", justify="right")
     table.add_column("material")

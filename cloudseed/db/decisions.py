@@ -137,19 +137,24 @@ def _check_step(session: Session, campaign_id: int, step: int) -> None:
 
 
 def _check_experiments(session: Session, new: Sequence[NewExperiment]) -> None:
-    """Refuses a second experiment under one key, or on a candidate whose first still counts."""
+    """Refuses a second experiment under one key, or on a candidate whose first still counts.
+
+    It may count in another lab where the new one is said to stand beside that.
+    """
     keys = [e.idem_key for e in new]
     ids = [e.candidate_id for e in new]
     twice = [str(x) for values in (keys, ids) for x, n in Counter(values).items() if n > 1]
     if not twice:
         used = session.scalars(select(Experiment.idem_key).where(Experiment.idem_key.in_(keys)))
-        live = session.scalars(
-            select(Experiment.candidate_id).where(
+        beside = {e.candidate_id: {*e.beside} - {e.lab} for e in new}
+        live = session.execute(
+            select(Experiment.candidate_id, Experiment.lab).where(
                 Experiment.candidate_id.in_(ids),
                 Experiment.state.not_in([ExperimentState(s) for s in REPLANNABLE]),
             )
         )
-        twice = [str(x) for x in [*used, *live]]
+        again = [candidate for candidate, lab in live if lab not in beside[candidate]]
+        twice = [str(x) for x in [*used, *again]]
     if twice:
         raise LedgerError(
             f"An experiment would be planned twice: {', '.join(twice[:5])}.",

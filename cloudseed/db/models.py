@@ -58,7 +58,7 @@ __all__ = [
 ]
 
 REPLANNABLE = ("cancelled", "failed", "refused", "retracted")
-"""A candidate whose experiment ended so may get another; else it has one at most."""
+"""A candidate whose experiment ended so may get another; else it has one at most in each lab."""
 
 _STRICT = {"sqlite_strict": True}
 _LIVE_SQL = text("state NOT IN ({})".format(", ".join(f"'{s}'" for s in REPLANNABLE)))
@@ -198,6 +198,7 @@ class Experiment(Base):
         Index(
             "uq_experiment_live_candidate",
             "candidate_id",
+            "lab",
             unique=True,
             sqlite_where=_LIVE_SQL,
             postgresql_where=_LIVE_SQL,

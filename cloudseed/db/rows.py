@@ -153,12 +153,14 @@ class NewExperiment:
         idem_key: Idempotency key, unique in the ledger.
         lab: Name of the lab.
         request: The request as the lab will get it; JSON values.
+        beside: Labs in which the candidate may have an experiment that counts already.
     """
 
     candidate_id: int
     idem_key: str
     lab: str
     request: Mapping[str, Any]
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

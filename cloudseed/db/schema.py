@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 __all__ = ["HEAD", "VERSION_TABLE", "SchemaState", "alembic_config", "check", "rehearse", "upgrade"]
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision under `migrations/versions`."""
 
-KNOWN = frozenset({"0001", HEAD})
+KNOWN = frozenset({"0001", "0002", HEAD})
 """All revisions there."""
 
 VERSION_TABLE = "cloudseed_schema"

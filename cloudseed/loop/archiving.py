@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from cloudseed.db import CampaignRow, Ledger
     from cloudseed.loop.results import Result
+    from cloudseed.loop.spec import CampaignSpec
     from cloudseed.loop.told import Told
     from cloudseed.loop.workspace import Workspace
     from cloudseed.surrogate import Problem
@@ -59,7 +60,7 @@ def archive(
             if form == "ro-crate":
                 write_crate(ledger, row, spec, results, folder=partial, progress=progress)
                 return len(results)
-            source = _Source(ledger, row, results, spec.problem)
+            source = _Source(ledger, row, results, spec)
             return _WRITERS[form](source, partial, progress)
 
 
@@ -70,7 +71,12 @@ class _Source:
     ledger: Ledger
     campaign: CampaignRow
     results: Sequence[Result]
-    problem: Problem
+    spec: CampaignSpec
+
+    @property
+    def problem(self) -> Problem:
+        """What is sought."""
+        return self.spec.problem
 
 
 def _jsonl(source: _Source, path: Path, progress: Progress) -> int:
@@ -155,7 +161,7 @@ def _extxyz(source: _Source, path: Path, progress: Progress) -> int:
     """Writes the measured structures, best first; `units` in each header tells its values'."""
     from ase.io import write
 
-    found = ranked(source.results, source.problem)
+    found = ranked(source.results, source.problem, source.spec.sources)
     with path.open("w", encoding="utf-8") as stream:
         for done, atoms in enumerate(_atoms(source, found), 1):
             write(stream, atoms, format="extxyz")

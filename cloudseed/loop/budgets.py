@@ -20,7 +20,17 @@ if TYPE_CHECKING:
     from cloudseed.lab_adapters import LabAdapter, Outcome
     from cloudseed.loop.spec import BudgetSpec, CampaignSpec
 
-__all__ = ["actual", "affordable", "charges", "check_budget", "exceeds", "limits", "overspent"]
+__all__ = [
+    "actual",
+    "affordable",
+    "charges",
+    "check_budget",
+    "exceeds",
+    "hint_price",
+    "limits",
+    "money",
+    "overspent",
+]
 
 TIME = "instrument_time"
 MONEY = "money"
@@ -43,6 +53,43 @@ def charges(spec: CampaignSpec, lab: str) -> list[NewCharge]:
     return found
 
 
+def money(spec: CampaignSpec, lab: str) -> float:
+    """Returns what one experiment in a lab may cost in money; 0 where it has no such price."""
+    return sum(c.amount for c in charges(spec, lab) if c.resource == MONEY)
+
+
+def hint_price(spec: CampaignSpec, spending: Mapping[str, Spending]) -> float | None:
+    """Returns what a value of a cheap lab costs, over what one that counts does.
+
+    Told by the cheapest lab of each kind, in money or else in instrument time, whichever the labs
+    whose values count give a price in. A cheap lab without a price there costs nothing.
+
+    Args:
+        spec: The campaign.
+        spending: What is spent, by resource.
+
+    Returns:
+        The ratio; None where there is no cheap lab, or none that can be paid for.
+
+    Raises:
+        UnitError: If prices are in different currencies.
+    """
+    if spec.sources is None:
+        return None
+    labs: dict[int, list[str]] = {0: [], 1: []}
+    for lab in spec.lab_labels:
+        labs[spec.sources(lab)].append(lab)
+    if all(exceeds(spec, spending, charges(spec, lab)) for lab in labs[1]):
+        return None
+    for resource in (MONEY, TIME):
+        told = [{n: parse_amount(text) for n, text in spec.prices(lab).items()} for lab in labs[0]]
+        dear = [prices[resource] for prices in told if resource in prices]
+        if dear and (least := min(a.to(dear[0].unit) for a in dear)):
+            hints = [parse_amount(spec.prices(lab).get(resource, 0)) for lab in labs[1]]
+            return min(a.to(dear[0].unit) if a.value else 0.0 for a in hints) / least
+    return 0.0
+
+
 def exceeds(
     spec: CampaignSpec, spending: Mapping[str, Spending], wanted: list[NewCharge]
 ) -> str | None:
@@ -58,14 +105,21 @@ def exceeds(
     return None
 
 
-def overspent(spec: CampaignSpec, spending: Mapping[str, Spending]) -> str | None:
+def overspent(spec: CampaignSpec, spending: Mapping[str, Spending], source: int = 0) -> str | None:
     """Returns why no lab can be paid for another experiment, or None.
 
     What is only reserved does not count: some of it may come back.
+
+    Args:
+        spec: The campaign.
+        spending: What is spent, by resource.
+        source: Which labs are asked about, where some only hint: 0 for those whose values count.
     """
     bounds = limits(spec.budget)
     reasons = []
     for lab in spec.lab_labels:
+        if spec.sources is not None and spec.sources(lab) != source:
+            continue
         reason = None
         for charge in charges(spec, lab):
             limit = bounds.get(charge.resource)

@@ -93,7 +93,7 @@ def write_crate(
         ),
     )
     structures: dict[int, str] = {}
-    best_first = ranked(results, spec.problem)
+    best_first = ranked(results, spec.problem, spec.sources)
     for place, result in enumerate(best_first, 1):
         name = f"structures/{cif_name(place, result)}"
         write_text(folder / name, final_cell(ledger, result).to_cif())

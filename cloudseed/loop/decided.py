@@ -31,7 +31,11 @@ class Pick:
         """Returns plain values."""
         told: dict[str, Any] = {"formula": self.candidate.formula, "key": self.candidate.key}
         if self.experiment is not None:
-            told |= {"experiment": self.experiment.id, "state": self.experiment.state.value}
+            told |= {
+                "experiment": self.experiment.id,
+                "state": self.experiment.state.value,
+                "lab": self.experiment.lab,
+            }
         if self.proposal is not None:
             told |= {
                 "rank": self.proposal.rank + 1,

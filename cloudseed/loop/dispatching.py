@@ -12,6 +12,7 @@ from cloudseed._failpoints import passing
 from cloudseed.db import ExperimentState
 from cloudseed.errors import LabError
 from cloudseed.lab_adapters import DeliveryClass, ExperimentRequest, FailureKind, Outcome
+from cloudseed.loop.budgets import overspent
 from cloudseed.loop.collecting import attempt_key
 from cloudseed.loop.descriptions import ask_again, described
 from cloudseed.loop.effects import record
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from cloudseed.db import ExperimentRow, OutboxItem
     from cloudseed.lab_adapters import LabAdapter
     from cloudseed.loop.context import Context
-    from cloudseed.loop.routing import Route
+    from cloudseed.loop.routing import Route, Traffic
 
 __all__ = ["dispatch", "recover"]
 
@@ -54,7 +55,11 @@ def dispatch(context: Context) -> int:
         if due[experiment.id] > moment or waits(context, experiment):
             continue
         request = _request(experiment, experiment.attempt + 1)
-        route = choose(context, request, now)
+        if why := _in_vain(context, experiment, now):
+            ledger.transition(context.claim, experiment.id, ExperimentState.CANCELLED, why)
+            done += 1
+            continue
+        route = choose(context, request, now, experiment.lab)
         if route.refused:
             _refuse(context, experiment, route.refused, route.failure)
             done += 1
@@ -82,6 +87,18 @@ def dispatch(context: Context) -> int:
                 now.room -= 1
                 now.spending = ledger.spent(campaign)
     return done
+
+
+def _in_vain(context: Context, experiment: ExperimentRow, now: Traffic) -> str:
+    """Returns why what is planned for cheap or for dear labs keeps others from work; "" if not."""
+    sources = context.spec.sources
+    if sources is None:
+        return ""
+    kind = sources(experiment.lab)
+    alike = [name for name in context.labs if sources(name) == kind]
+    if kind and all(name in now.closed for name in alike):
+        return "no cheap lab answers"
+    return overspent(context.spec, now.spending, kind) or ""
 
 
 def _look_again(context: Context, lab: str) -> None:

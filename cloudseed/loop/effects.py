@@ -128,12 +128,22 @@ def failures_of(ledger: Ledger, campaign_id: int) -> dict[int, tuple[FailureKind
     }
 
 
-def leaves_pool(state: ExperimentState, failures: Sequence[FailureKind]) -> bool:
+def leaves_pool(
+    state: ExperimentState, failures: Sequence[FailureKind], *, hints: bool = False
+) -> bool:
     """Whether a candidate is planned no more, given how its experiment stands.
 
     One whose instrument or sample failed may be chosen again; one that a person stopped may not
     without that person.
+
+    Args:
+        state: The experiment's.
+        failures: What its lab told of failures.
+        hints: Whether that lab's values only hint at what counts. Then the candidate is left to the
+            labs whose values do, once it has ended, unless it cannot be made.
     """
+    if hints and state.terminal and state is not ExperimentState.INFEASIBLE:
+        return False
     if state is ExperimentState.CANCELLED:
         return False
     if state is not ExperimentState.FAILED or not failures:
@@ -142,8 +152,15 @@ def leaves_pool(state: ExperimentState, failures: Sequence[FailureKind]) -> bool
     return effect.leaves_pool or effect.retry != _NEW_KEY
 
 
-def teaches(state: ExperimentState, failures: Sequence[FailureKind]) -> bool:
-    """Whether an end without a value tells that the material cannot be made."""
+def teaches(
+    state: ExperimentState, failures: Sequence[FailureKind], *, hints: bool = False
+) -> bool:
+    """Whether an end without a value tells that the material cannot be made.
+
+    What a lab that only hints will not do says nothing of the others.
+    """
+    if hints and state is ExperimentState.REFUSED:
+        return False
     if state is ExperimentState.REFUSED and failures:
         return EFFECTS[failures[-1]].teaches
     return state in {ExperimentState.INFEASIBLE, ExperimentState.REFUSED}

@@ -86,7 +86,8 @@ def export_cifs(
     """
     with reading(workspace) as ledger, fresh(folder, folder=True) as partial:
         row, spec = campaign_of(ledger, workspace)
-        results = ranked(load_results(ledger, row.id, spec.problem), spec.problem)
+        found = load_results(ledger, row.id, spec.problem)
+        results = ranked(found, spec.problem, spec.sources)
         for place, result in enumerate(results, 1):
             write_text(partial / cif_name(place, result), final_cell(ledger, result).to_cif())
             progress("writing structures", place, len(results))

@@ -7,7 +7,7 @@ import json
 import platform
 from functools import cache
 from importlib import metadata
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 
@@ -32,12 +32,15 @@ class Arguments(TypedDict):
         asked: Experiments planned before.
         exploration: Share of the batch that covers the pool instead.
         widths: Property -> what its standard deviations are multiplied by.
+        price: What a cheap lab's value costs over a dear one's; None where it cannot be asked.
+            Missing where all labs measure alike.
     """
 
     batch: int
     asked: int
     exploration: float
     widths: Mapping[str, float]
+    price: NotRequired[float | None]
 
 
 def replay_record(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from cloudseed.db import PERSON
 from cloudseed.errors import ObjectiveError, SpecError
 from cloudseed.lab_adapters import load_lab
-from cloudseed.loop.budgets import check_budget
+from cloudseed.loop.budgets import check_budget, hint_price
 from cloudseed.loop.synthesis import check_recipes
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ def check_labs(spec: CampaignSpec, labs: Mapping[str, LabAdapter]) -> None:
         ObjectiveError: If no lab measures all that is asked for.
         SpecError: If more is to be in flight than the labs take, a budget lacks a price, or nothing
             says what recipes are made from, or too much.
+        UnitError: If prices of cheap and dear labs cannot be compared.
     """
     able = {name: lab.describe() for name, lab in labs.items()}
     offered = {p for can in able.values() for p in can.properties}
@@ -96,3 +97,4 @@ def check_labs(spec: CampaignSpec, labs: Mapping[str, LabAdapter]) -> None:
         if (recipes := spec.lab_of(name).recipes) is not None:
             check_recipes(recipes, can)
     check_budget(spec, labs)
+    hint_price(spec, {})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from dataclasses import dataclass
+from itertools import repeat
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -13,13 +15,17 @@ import numpy as np
 from cloudseed.db import NewDecision, NewExperiment, ProposalRow
 from cloudseed.lab_adapters import ExperimentRequest
 from cloudseed.loop.alarm import misled
+from cloudseed.loop.budgets import hint_price, money
 from cloudseed.loop.calibrating import widths
 from cloudseed.loop.effects import failures_of, leaves_pool, teaches
 from cloudseed.loop.fingerprints import Arguments, replay_record
+from cloudseed.loop.patience import is_closed
+from cloudseed.loop.ranks import kept_ranks, spacing, stands_for_all
 from cloudseed.loop.results import that_count
 from cloudseed.loop.volumes import volume_of
 from cloudseed.surrogate import (
     EXPLORED,
+    CheapSource,
     Observations,
     decide,
     decision_seed,
@@ -54,14 +60,11 @@ __all__ = [
     "Situation",
     "choose",
     "idempotency_key",
-    "kept_ranks",
     "plan",
     "situation",
     "situation_of",
 ]
 
-_ALL_RANKS = 5000
-_TOP_RANKS = 1000
 ALARM = "alarm: the model had the order of its last {} predictions wrong; half the batch explores"
 
 
@@ -75,6 +78,8 @@ class Situation:
         available: Rows of the pool that may be chosen, in order.
         pending: Rows of the pool that are planned or running.
         pending_ids: The candidates' ids of those.
+        screened: Rows that cheap labs are not to be asked of again; None where all labs measure
+            alike.
     """
 
     observations: Observations
@@ -82,6 +87,7 @@ class Situation:
     available: tuple[int, ...]
     pending: tuple[int, ...]
     pending_ids: tuple[int, ...]
+    screened: tuple[int, ...] | None = None
 
 
 def situation(
@@ -138,10 +144,16 @@ def situation_of(
     if measured:
         columns = with_derived(problem.derived, columns)
     pending = [e.candidate_id for e in experiments if not e.state.terminal]
+    hints = {e.id for e in experiments if sources is not None and sources(e.lab)}
     gone = {
         pool.position[e.candidate_id]
         for e in experiments
-        if leaves_pool(e.state, failures.get(e.id, ()))
+        if leaves_pool(e.state, failures.get(e.id, ()), hints=e.id in hints)
+    }
+    screened = {
+        pool.position[e.candidate_id]
+        for e in experiments
+        if e.id in hints and leaves_pool(e.state, failures.get(e.id, ()))
     }
     observations = Observations(
         rows=np.array([pool.position[e.candidate_id] for e in measured], dtype=np.int64),
@@ -151,7 +163,7 @@ def situation_of(
             [
                 pool.position[e.candidate_id]
                 for e in experiments
-                if teaches(e.state, failures.get(e.id, ()))
+                if teaches(e.state, failures.get(e.id, ()), hints=e.id in hints)
             ],
             dtype=np.int64,
         ),
@@ -169,6 +181,7 @@ def situation_of(
         available=tuple(row for row in range(len(pool.rows)) if row not in gone),
         pending=tuple(pool.position[i] for i in pending),
         pending_ids=tuple(pending),
+        screened=None if sources is None else tuple(sorted(screened)),
     )
 
 
@@ -182,6 +195,7 @@ def choose(
     asked: int,
     exploration: float = 0.0,
     widths: Mapping[str, float] = MappingProxyType({}),
+    price: float | None = None,
 ) -> Choice:
     """Chooses rows of the pool: by coverage and heads first, by the model after `spec.initial`.
 
@@ -194,7 +208,13 @@ def choose(
         asked: Experiments planned so far.
         exploration: Share of the batch that covers the pool instead.
         widths: Property -> what its standard deviations are multiplied by.
+        price: What a value of a cheap lab costs over one that counts; None where there is no such
+            lab, or none that can be asked.
     """
+    cheap = None
+    if state.screened is not None:
+        done = np.array(state.screened, dtype=np.int64)
+        cheap = CheapSource(done, math.inf if price is None else price)
     available, pending = np.array(state.available), np.array(state.pending, dtype=np.int64)
     features = pool.blocks(spec.decide.features)
     seed = decision_seed(spec.seed, step)
@@ -209,6 +229,7 @@ def choose(
             batch=batch,
             seed=seed,
             guesses=guesses,
+            cheap=cheap,
         )
     return decide(
         features,
@@ -226,6 +247,7 @@ def choose(
         widths=widths,
         guesses=guesses,
         models=spec.surrogate.settings,
+        cheap=cheap,
     )
 
 
@@ -250,6 +272,10 @@ def plan(context: Context, batch: int) -> DecisionRow:
         "exploration": exploration,
         "widths": widths(results, earlier, spec.decide.recalibrate),
     }
+    if spec.sources is not None:
+        hinting = [name for name in context.labs if spec.hints(name)]
+        away = all(is_closed(context, name) for name in hinting)
+        arguments["price"] = None if away else hint_price(spec, ledger.spent(campaign.id))
     choice = choose(spec, pool, state, step=step, **arguments)
     notes = list(choice.notes)
     if alarm and choice.scores is not None:
@@ -270,7 +296,8 @@ def plan(context: Context, batch: int) -> DecisionRow:
         notes=tuple(notes),
         proposals=_proposals(pool, choice),
         experiments=[
-            _experiment(context, pool.rows[row], before[pool.rows[row].id]) for row in choice.picks
+            _experiment(context, pool.rows[row], before[pool.rows[row].id], source)
+            for row, source in zip(choice.picks, choice.sources or repeat(0), strict=False)
         ],
     )
     return ledger.record_decision(context.claim, decision)
@@ -285,7 +312,8 @@ def _outlook(spec: CampaignSpec, choice: Choice, known: Observations) -> dict[st
     if scores is not None and stop.expected_hits is not None:
         found["expected_hits"] = expected_hits(scores, stop.expected_hits.next)
     if scores is not None and stop.regret is not None:
-        rows = [dict(zip(known.properties, row, strict=True)) for row in known.values.tolist()]
+        values = known.counting.values.tolist()
+        rows = [dict(zip(known.properties, row, strict=True)) for row in values]
         reached = [merit(problem, row) for row in rows if is_feasible(problem, row)]
         best = max((m for m in reached if m is not None), default=None)
         if best is not None:
@@ -309,7 +337,9 @@ def idempotency_key(campaign: CampaignRow, candidate: CandidateRow, before: int 
     return hashlib.sha256(f"{text}\n{candidate.key}{again}".encode()).hexdigest()[:32]
 
 
-def _experiment(context: Context, candidate: CandidateRow, before: int) -> NewExperiment:
+def _experiment(
+    context: Context, candidate: CandidateRow, before: int, source: int
+) -> NewExperiment:
     crystal = context.shelf.crystal(candidate)
     origins = context.ledger.papers(candidate.id).get("origins") or [{"operation": ""}]
     operation = str(origins[0]["operation"])
@@ -322,16 +352,19 @@ def _experiment(context: Context, candidate: CandidateRow, before: int) -> NewEx
         cell=cell,
         properties=context.spec.problem.measured,
     )
-    return NewExperiment(candidate.id, key, next(iter(context.labs)), request.to_json())
-
-
-def kept_ranks(scored: int) -> int:
-    """Returns how many ranks of so many scored candidates are recorded besides the chosen."""
-    return scored if scored <= _ALL_RANKS else _TOP_RANKS
+    spec, labs = context.spec, list(context.labs)
+    others: tuple[str, ...] = ()
+    if spec.sources is not None:
+        others = tuple(name for name in labs if spec.sources(name) != source)
+        labs = sorted((n for n in labs if n not in others), key=lambda name: money(spec, name))
+    return NewExperiment(candidate.id, key, labs[0], request.to_json(), others)
 
 
 def _proposals(pool: Pool, choice: Choice) -> Sequence[ProposalRow]:
-    """Returns every scored candidate of a small pool; of a large one the best and the chosen."""
+    """Returns every scored candidate of a small pool.
+
+    Of a large one they are the best, the chosen, and an even sample of all.
+    """
     picks = set(choice.picks)
     if choice.scores is None:
         return [
@@ -339,10 +372,10 @@ def _proposals(pool: Pool, choice: Choice) -> Sequence[ProposalRow]:
             for rank, row in enumerate(choice.picks)
         ]
     scores = choice.scores
-    keep = kept_ranks(len(scores.rows))
+    keep, every = kept_ranks(len(scores.rows)), spacing(len(scores.rows))
     rows = []
     for rank, row in enumerate(scores.rows.tolist()):
-        if rank >= keep and row not in picks:
+        if rank >= keep and row not in picks and not stands_for_all(rank, every):
             continue
         prediction = {
             name: (float(scores.mean[rank, j]), float(scores.sd[rank, j]))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from cloudseed.db import open_ledger
 from cloudseed.errors import EmptyPoolError, EncoderError
 from cloudseed.loop.encoders import in_force
-from cloudseed.loop.results import in_order_of_arrival, load_results
+from cloudseed.loop.results import in_order_of_arrival, load_results, that_count
 from cloudseed.loop.workspace import campaign_of, reading, write_text
 from cloudseed.surrogate import CloudEncoder, check_heads
 
@@ -45,7 +45,8 @@ def write_labels(
     """
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
-        arrived = in_order_of_arrival(load_results(ledger, row.id, spec.problem))
+        results = load_results(ledger, row.id, spec.problem)
+        arrived = in_order_of_arrival(that_count(results, spec.sources))
     names = tuple(n for n in spec.problem.measured if any(n in r.measured for r in arrived))
     if not names:
         raise EmptyPoolError(

@@ -19,7 +19,7 @@ from cloudseed.loop.laboratories import elements_of
 from cloudseed.loop.pool import Pool, embed_all, given_names, record_pool
 from cloudseed.loop.proposing import Past, propose_from
 from cloudseed.loop.recipe import Choice, Recipe
-from cloudseed.loop.results import ranked
+from cloudseed.loop.results import ranked, that_count
 from cloudseed.loop.stopping import exhausted
 from cloudseed.proposers import Observation, Observer, load_proposer
 from cloudseed.surrogate import as_optimum, fronts_away, merit
@@ -98,11 +98,11 @@ def regrown(context: Context, now: Snapshot) -> Context:
         return context
     past = _past(context)
     fresh = {m.experiment_id for m in _measurements(context) if m.id > past.measurement}
-    enough = len(fresh) >= _every(context.spec) or (bool(fresh) and exhausted(now))
+    enough = len(fresh) >= _every(context.spec) or (bool(fresh) and exhausted(context.spec, now))
     allowed = _allowed(context, past)
     if not enough or past.step >= now.rounds or allowed == 0:
         return context
-    elites = _elites(context, now.results)
+    elites = _elites(context, that_count(now.results, context.spec.sources))
     if not elites:
         return context
     try:
@@ -120,10 +120,14 @@ def _every(spec: CampaignSpec) -> int:
 
 
 def _measurements(context: Context) -> list[Any]:
-    """Returns the measurements that stand of the objective, or of the first that it holds."""
-    name = context.spec.problem.measured[0]
+    """Returns the measurements that count of the objective, or of the first that it holds."""
+    name, sources = context.spec.problem.measured[0], context.spec.sources
     rows = context.ledger.measurements(context.campaign.id)
-    return [row for row in rows if row.property == name]
+    hints = set()
+    if sources is not None:
+        experiments = context.ledger.experiments(context.campaign.id)
+        hints = {e.id for e in experiments if sources(e.lab)}
+    return [row for row in rows if row.property == name and row.experiment_id not in hints]
 
 
 def _past(context: Context) -> _Past:

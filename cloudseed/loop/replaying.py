@@ -16,8 +16,9 @@ from cloudseed.loop.amending import doubts, ends
 from cloudseed.loop.effects import failures_of
 from cloudseed.loop.encoders import in_force
 from cloudseed.loop.fingerprints import Arguments, scores_sha, sigma_sha, training_sha, versions
-from cloudseed.loop.planning import ALARM, choose, kept_ranks, situation_of
+from cloudseed.loop.planning import ALARM, choose, situation_of
 from cloudseed.loop.pool import CrystalShelf, Pool, embed_all
+from cloudseed.loop.ranks import kept_ranks
 from cloudseed.surrogate import CloudEncoder
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Replay:
         method: Name of the method that chose then.
         recorded: Keys of what was chosen, in order.
         made: Keys of what is chosen now, in order.
+        elsewhere: Whether some of it is for a cheap lab now and was for a dear one, or otherwise.
         scores_compared: Recorded ranks that were compared.
         largest_difference: The largest relative difference among their scores.
         bit_equal: Whether all scores, recorded or not, are the same to the last bit; None where the
@@ -60,6 +62,7 @@ class Replay:
     method: str
     recorded: tuple[str, ...]
     made: tuple[str, ...]
+    elsewhere: bool
     scores_compared: int
     largest_difference: float
     bit_equal: bool | None
@@ -70,7 +73,8 @@ class Replay:
     @property
     def same(self) -> bool:
         """Whether the same batch was chosen, by the same scores within `TOLERANCE`."""
-        return self.recorded == self.made and self.largest_difference <= TOLERANCE
+        same = self.recorded == self.made and not self.elsewhere
+        return same and self.largest_difference <= TOLERANCE
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values."""
@@ -155,6 +159,9 @@ class Replayer:
         )
         if recorded != made:
             differences.append(_other_batch(recorded, made))
+        elsewhere = choice.sources != tuple(decision.model.get("sources", ()))
+        if elsewhere:
+            differences.append("Picks are for other labs: cheap and dear ones are taken otherwise.")
         if largest > TOLERANCE:
             differences.append(
                 f"The scores differ by up to {largest:.1e} of their size."
@@ -168,6 +175,7 @@ class Replayer:
             method=decision.method,
             recorded=recorded,
             made=made,
+            elsewhere=elsewhere,
             scores_compared=compared,
             largest_difference=largest,
             bit_equal=bit_equal,

@@ -20,7 +20,13 @@ from cloudseed.loop.exporting import final_cell, table_of
 from cloudseed.loop.front_figures import front_figures
 from cloudseed.loop.planning import situation
 from cloudseed.loop.pool import CrystalShelf, Pool
-from cloudseed.loop.results import improvements, in_order_of_arrival, load_results, ranked
+from cloudseed.loop.results import (
+    improvements,
+    in_order_of_arrival,
+    load_results,
+    ranked,
+    that_count,
+)
 from cloudseed.loop.safety.approvals import made_on
 from cloudseed.loop.snapshot import take_snapshot
 from cloudseed.loop.workspace import campaign_of, reading, write_text
@@ -55,13 +61,19 @@ class _Material:
     results: Sequence[Result]
     decisions: Sequence[DecisionRow]
 
+    @property
+    def count(self) -> Sequence[Result]:
+        """The results whose values count."""
+        return that_count(self.results, self.spec.sources)
+
 
 def write_results(workspace: Workspace) -> None:
     """Writes the report, the ranked table and the winners' structures into the run folder."""
     write_report(workspace, None)
     with reading(workspace) as ledger:
         row, spec = campaign_of(ledger, workspace)
-        results = ranked(load_results(ledger, row.id, spec.problem), spec.problem)
+        count = that_count(load_results(ledger, row.id, spec.problem), spec.sources)
+        results = ranked(count, spec.problem)
         table = table_of(results, spec.problem.columns)
         write_text(workspace.path / "ranked.csv", table)
         for old in workspace.winners.glob("*.cif"):
@@ -109,9 +121,9 @@ def _content(material: _Material) -> dict[str, Any]:
     from plotly.offline import get_plotlyjs
 
     spec = material.spec
-    arrived = in_order_of_arrival(material.results)
+    arrived = in_order_of_arrival(material.count)
     problem = with_reference(spec.problem, [r.values for r in arrived])
-    curve = improvements(material.results, problem)
+    curve = improvements(material.count, problem)
     scores, random = _model_view(material, problem, len(arrived))
     sections = {
         "best_so_far": figures.best_so_far_figure(curve, arrived, random, problem),
@@ -120,7 +132,7 @@ def _content(material: _Material) -> dict[str, Any]:
         and any(c.property != problem.objective.property for c in problem.constraints)
         else None,
     }
-    predicted = [r for r in material.results if r.predicted and r.measured]
+    predicted = [r for r in material.count if r.predicted and r.measured]
     return {
         "plotlyjs": get_plotlyjs(),
         "name": spec.name,
@@ -199,7 +211,7 @@ def _random_note(random: RandomCurve | None) -> str:
 def _calibration(material: _Material) -> list[dict[str, Any]]:
     """Returns a line per property on how its predictions came true."""
     last = material.spec.decide.recalibrate
-    found = prospective(material.results, material.decisions, last)
+    found = prospective(material.count, material.decisions, last)
     return [
         {
             "label": figures.label(name),
@@ -260,9 +272,10 @@ def _computed(campaign: CampaignRow) -> dict[str, Any]:
 
 def _tables(material: _Material, scores: Scores | None) -> dict[str, Any]:
     problem = material.spec.problem
-    best_first = ranked(material.results, problem)
+    best_first = ranked(material.results, problem, material.spec.sources)
     return {
         "properties": [{"label": figures.label(p)} for p in problem.properties],
+        "hints": material.spec.sources is not None,
         "rows": [_row(material, r) for r in best_first[:_ROWS]],
         "failures": [
             {
@@ -276,7 +289,9 @@ def _tables(material: _Material, scores: Scores | None) -> dict[str, Any]:
         ],
         "predicted_properties": [figures.label(p) for p in (scores.properties if scores else ())],
         "next_best": _next_best(material, scores),
-        "winners": [_winner(material, r) for r in _good(best_first)[:_WINNERS]],
+        "winners": [
+            _winner(material, r) for r in _good(ranked(material.count, problem))[:_WINNERS]
+        ],
         "decisions": _decisions(material),
     }
 
@@ -286,7 +301,7 @@ def _good(results: Sequence[Result]) -> list[Result]:
 
 
 def _row(material: _Material, result: Result) -> dict[str, Any]:
-    papers = material.ledger.papers(result.candidate.id)
+    papers, sources = material.ledger.papers(result.candidate.id), material.spec.sources
     parents = {str(p): None for origin in papers.get("origins", ()) for p in origin["parents"]}
     return {
         "formula": result.candidate.formula,
@@ -296,6 +311,8 @@ def _row(material: _Material, result: Result) -> dict[str, Any]:
             for p in material.spec.problem.properties
         ],
         "feasible": {True: "hold", False: "fail", None: "unknown"}[result.feasible],
+        "lab": result.experiment.lab,
+        "counts": sources is None or not sources(result.experiment.lab),
         "round": result.step + 1,
         "parents": ", ".join(parents),
     }
@@ -309,7 +326,7 @@ def _next_best(material: _Material, scores: Scores | None) -> list[dict[str, Any
     if scores is None:
         return []
     rows = material.ledger.candidates(material.campaign.id)
-    tried = {r.candidate.position for r in material.results}
+    tried = {r.candidate.position for r in material.count}
     left = [(p, row) for p, row in enumerate(scores.rows.tolist()) if row not in tried]
     return [
         {
@@ -342,7 +359,8 @@ def _decisions(material: _Material) -> list[dict[str, Any]]:
     amended = material.ledger.amendments(material.campaign.id)
     chosen: dict[int, list[str]] = {}
     for r in material.results:
-        chosen.setdefault(r.experiment.decision_id, []).append(r.candidate.formula)
+        lab = f" ({r.experiment.lab})" if material.spec.sources is not None else ""
+        chosen.setdefault(r.experiment.decision_id, []).append(r.candidate.formula + lab)
     ended = ends(r.experiment for r in material.results)
     return [
         _decision(d, chosen.get(d.id, []), doubts(d, amended, ended)) for d in material.decisions

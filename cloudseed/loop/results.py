@@ -204,11 +204,24 @@ def in_order_of_arrival(results: Sequence[Result]) -> list[Result]:
     return sorted(done, key=lambda r: (r.at, r.experiment.id))
 
 
-def ranked(results: Sequence[Result], problem: Problem) -> list[Result]:
+def ranked(
+    results: Sequence[Result],
+    problem: Problem,
+    sources: Callable[[str], int] | None = None,
+) -> list[Result]:
     """Returns measured results, feasible ones first, then by the objective.
 
     Of several objectives the front comes first, then the front of the others, and so on.
+
+    Args:
+        results: Any results.
+        problem: What is sought.
+        sources: As in `that_count`: those that count come first, ranked, then the others.
     """
+    if sources is not None:
+        count = that_count(results, sources)
+        hints = [r for r in results if sources(r.experiment.lab)]
+        return ranked(count, problem) + ranked(hints, problem)
     problem = as_optimum(problem)
     merits = [(r, merit(problem, r.values)) for r in results]
     done = [(r, found) for r, found in merits if found is not None]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from cloudseed.db import ExperimentState
 from cloudseed.errors import LabError
 from cloudseed.lab_adapters import FailureKind
-from cloudseed.loop.budgets import charges, exceeds
+from cloudseed.loop.budgets import charges, exceeds, money
 from cloudseed.loop.descriptions import capacity, described, room
 from cloudseed.loop.patience import asking, failed, is_closed
 from cloudseed.loop.synthesis import NoRoute, compiled
@@ -86,8 +86,15 @@ def capable(lab: LabDescription, request: ExperimentRequest) -> bool:
     )
 
 
-def choose(context: Context, request: ExperimentRequest, now: Traffic) -> Route:
+def choose(context: Context, request: ExperimentRequest, now: Traffic, planned: str = "") -> Route:
     """Returns the cheapest, then the emptiest lab that takes the request.
+
+    Args:
+        context: The campaign's parts.
+        request: What is to be made and measured.
+        now: How busy the labs are.
+        planned: The lab that the decision named. Where some labs only hint at what others measure,
+            only its like are asked.
 
     Raises:
         LabError: If a lab cannot be reached.
@@ -96,7 +103,7 @@ def choose(context: Context, request: ExperimentRequest, now: Traffic) -> Route:
     failures: list[FailureKind | None] = []
     lacking: list[str] = []
     waiting = False
-    for name in _in_order(context, request, now):
+    for name in _in_order(context, request, now, planned):
         price = charges(context.spec, name)
         busy = now.running[name] >= capacity(context, name)
         if name in now.closed or busy or exceeds(context.spec, now.spending, price):
@@ -133,14 +140,17 @@ def _kind_of(failures: Sequence[FailureKind | None]) -> FailureKind | None:
     return next(iter(failures), None)
 
 
-def _in_order(context: Context, request: ExperimentRequest, now: Traffic) -> list[str]:
+def _in_order(
+    context: Context, request: ExperimentRequest, now: Traffic, planned: str
+) -> list[str]:
     """Returns the labs that could do it, the cheapest first, then the emptiest."""
 
     def rank(name: str) -> tuple[float, float]:
-        money = sum(c.amount for c in charges(context.spec, name) if c.resource == "money")
-        return money, now.running[name] / (capacity(context, name) or math.inf)
+        return money(context.spec, name), now.running[name] / (capacity(context, name) or math.inf)
 
-    can = {name: described(context, name) for name in context.labs}
+    sources = context.spec.sources
+    asked = [name for name in context.labs if sources is None or sources(name) == sources(planned)]
+    can = {name: described(context, name) for name in asked}
     # A lab that never answered may be able to do it.
     fit = [name for name, found in can.items() if found is None or capable(found, request)]
     # With one lab, `validate` says best what it will not do.

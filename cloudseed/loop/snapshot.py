@@ -51,7 +51,8 @@ class Snapshot:
         states: Experiment state -> count.
         measured: Experiments measured.
         budget: Experiments that may be measured.
-        unsuccessful: Experiments that ended without a measurement.
+        unsuccessful: Experiments that ended without a measurement; what cheap labs will not do is
+            left to the dear ones and does not count.
         in_flight: Formulas of what runs.
         best: The best feasible result so far.
         objective: Name of the objective's property.
@@ -197,7 +198,7 @@ def take_snapshot(
         states={state.value: count for state, count in states.items()},
         measured=measured,
         budget=spec.budget.experiments,
-        unsuccessful=sum(states[s] for s in UNSUCCESSFUL),
+        unsuccessful=sum(_failed(spec, r) for r in results),
         in_flight=[r.candidate.formula for r in running],
         best=found,
         objective=problem.objective.property,
@@ -218,6 +219,13 @@ def take_snapshot(
         wasted=wasted(r.failures for r in results),
         calibration=_calibration(decisions),
     )
+
+
+def _failed(spec: CampaignSpec, result: Result) -> bool:
+    """Whether an experiment ended without a measurement; what cheap labs will not do is none."""
+    state = result.experiment.state
+    passed_over = state is ExperimentState.REFUSED and spec.hints(result.experiment.lab)
+    return state in UNSUCCESSFUL and not passed_over
 
 
 def _calibration(decisions: Sequence[DecisionRow]) -> dict[str, Mapping[str, float]]:

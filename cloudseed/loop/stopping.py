@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from cloudseed.db import ExperimentState
 from cloudseed.loop.budgets import affordable, overspent
 from cloudseed.loop.effects import leaves_pool
-from cloudseed.loop.results import improvements, in_order_of_arrival, last_gain
+from cloudseed.loop.results import improvements, in_order_of_arrival, last_gain, that_count
 from cloudseed.surrogate import Looked, mended_hits
 
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ def stop_reason(spec: CampaignSpec, now: Snapshot) -> str | None:
     """Returns why nothing more is to be planned, or None.
 
     The rules are asked in the order: target, budget, failures, wall clock, no improvement, what is
-    still expected, pool.
+    still expected, pool. What was reached is told by the values that count alone.
     """
     reason = _limit(spec, now) or _expected(spec, now)
-    if reason is None and exhausted(now) and not opened(now):
+    if reason is None and exhausted(spec, now) and not opened(now):
         return "every candidate has been tried"
     return reason
 
@@ -38,15 +38,16 @@ def wants_more(spec: CampaignSpec, now: Snapshot) -> bool:
     return left > 0 and _limit(spec, now) is None
 
 
-def exhausted(now: Snapshot) -> bool:
+def exhausted(spec: CampaignSpec, now: Snapshot) -> bool:
     """Tells whether the pool holds nothing that was not asked for."""
-    return tried(now.results) >= now.pool
+    return tried(spec, now.results) >= now.pool
 
 
 def _limit(spec: CampaignSpec, now: Snapshot) -> str | None:
     """Returns which of the owner's limits is reached, or None."""
     problem, stop, budget = spec.problem, spec.stop, spec.budget
-    reached = improvements(now.results, problem)[-1:] if stop.target is not None else []
+    count = that_count(now.results, spec.sources)
+    reached = improvements(count, problem)[-1:] if stop.target is not None else []
     if stop.target is not None and reached and reached[0] is not None:
         more = bool(problem.further) or problem.objective.direction in {"max", "find"}
         if reached[0] >= stop.target if more else reached[0] <= stop.target:
@@ -60,8 +61,8 @@ def _limit(spec: CampaignSpec, now: Snapshot) -> str | None:
     if (spent := overspent(spec, now.spending)) is not None:
         return spent
     limit = stop.no_improvement_rounds
-    top = last_gain(now.results, problem)
-    if limit is not None and rounds_without_improvement(now.results, top) >= limit:
+    top = last_gain(count, problem)
+    if limit is not None and rounds_without_improvement(count, top) >= limit:
         return f"{limit} rounds brought nothing better"
     return None
 
@@ -97,7 +98,8 @@ def _few_hits(spec: CampaignSpec, now: Snapshot, step: int) -> str | None:
     rule, expected = spec.stop.expected_hits, now.outlooks[step].get("expected_hits")
     if rule is None or expected is None:
         return None
-    chosen = [r for r in in_order_of_arrival(now.results) if r.step in now.outlooks]
+    count = that_count(now.results, spec.sources)
+    chosen = [r for r in in_order_of_arrival(count) if r.step in now.outlooks]
     before = [r for r in chosen if r.step < step]
     later = [r for r in chosen if r.step >= step]
     last = before[-rule.next :] + later
@@ -119,9 +121,15 @@ def _few_hits(spec: CampaignSpec, now: Snapshot, step: int) -> str | None:
     return f"{left:.2g} further hits are expected in the next {rule.next} experiments"
 
 
-def tried(results: Sequence[Result]) -> int:
-    """Returns how many candidates were asked for and are not to be asked for again."""
-    return len({r.candidate.id for r in results if leaves_pool(r.experiment.state, r.failures)})
+def tried(spec: CampaignSpec, results: Sequence[Result]) -> int:
+    """Returns how many candidates were asked for and are not to be asked for again, or not now."""
+    return len(
+        {
+            r.candidate.id
+            for r in results
+            if leaves_pool(r.experiment.state, r.failures, hints=spec.hints(r.experiment.lab))
+        }
+    )
 
 
 def opened(now: Snapshot) -> int:
@@ -138,6 +146,8 @@ def rounds_without_improvement(results: Sequence[Result], top: Result | None) ->
 
 def room(spec: CampaignSpec, now: Snapshot) -> int:
     """Returns how many experiments budget and pool still allow beside those that are open."""
-    left = min(spec.budget.experiments - now.used - opened(now), now.pool - tried(now.results))
+    left = min(
+        spec.budget.experiments - now.used - opened(now), now.pool - tried(spec, now.results)
+    )
     payable = affordable(spec, now.spending, now.states.get(ExperimentState.PLANNED, 0))
     return max(left if payable is None else min(left, payable), 0)

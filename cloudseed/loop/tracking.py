@@ -1,8 +1,8 @@
 """What a campaign has reached after each experiment, beside what random choice would have.
 
 The random campaign draws from what the last decision predicted of the pool, as the ledger keeps it,
-and from what was measured since. No model is fitted for it, so that the status stays quick; where
-the ledger keeps only the best of a large pool, there is no random curve.
+and from what was measured since. No model is fitted for it, so that the status stays quick. Of a
+large pool the ledger keeps an even sample, which stands for the rest.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cloudseed.loop.ranks import sample_of, spacing
 from cloudseed.loop.results import improvements, in_order_of_arrival, that_count
 from cloudseed.surrogate import Scores, with_reference
 
@@ -90,7 +91,7 @@ class Tracker:
         self._id = campaign.id
         self._spec = spec
         self._rounds = -1
-        self._scores: Scores | None = None
+        self._hits: float | None = None
         self._random: RandomCurve | None = None
 
     def track(self, now: Snapshot) -> Track | None:
@@ -103,26 +104,40 @@ class Tracker:
         reached = improvements(counted, problem)
         if now.rounds != self._rounds:
             self._rounds = now.rounds
-            self._scores = self._known(counted, problem)
-            self._random = self._drawn(self._scores, problem)
+            scores, hits = self._known(counted, problem)
+            self._random = self._drawn(scores, problem)
+            self._hits = hits if problem.objective.direction == "find" else None
         finds = problem.objective.direction == "find"
-        hits = self._scores.feasible.sum() if finds and self._scores is not None else None
         return Track(
             what=_what(problem),
             larger=finds or bool(problem.further) or problem.objective.direction == "max",
             reached=tuple(reached),
             random=self._random,
-            hits=None if hits is None else float(hits),
+            hits=self._hits,
         )
 
-    def _known(self, results: Sequence[Result], problem: Problem) -> Scores | None:
+    def _known(
+        self, results: Sequence[Result], problem: Problem
+    ) -> tuple[Scores | None, float | None]:
+        """Returns scores that stand for the pool, and how many hits it is expected to hold."""
         decision = self._modelled()
         if decision is None:
-            return None
-        proposals = self._ledger.proposals(decision.id)
-        if len(proposals) < int(decision.model.get("scored", 0)):
-            return None
-        return known_scores(results, proposals, problem)
+            return None, None
+        scored = int(decision.model.get("scored", 0))
+        sample = sample_of(self._ledger.proposals(decision.id), scored)
+        if sample is None:
+            return None, None
+        every = spacing(scored)
+        ended = [r for r in results if r.experiment.state.terminal]
+        # What is measured has no more weight than what each of the sample stands for.
+        scores = known_scores(ended[every // 2 :: every], sample, problem)
+        if scores is None:
+            return None, None
+        if every == 1:
+            return scores, float(scores.feasible.sum())
+        tried = {r.candidate.id for r in ended}
+        left = sum(p.feasible or 0.0 for p in sample if p.candidate_id not in tried)
+        return scores, every * left + len({r.candidate.id for r in ended if r.feasible})
 
     def _modelled(self) -> DecisionRow | None:
         """Returns the last decision that a model made."""

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     )
     from cloudseed.surrogate.prediction import resolve as resolve_property
     from cloudseed.surrogate.protocols import (
+        CheapSource,
         Choice,
         Constraint,
         Encoder,
@@ -102,7 +103,7 @@ else:
                 "NEEDS_ATOMS Prediction Predictor check_heads guess resolve=resolve_property"
             ),
             "protocols": (
-                "Choice Constraint Encoder Guess ModelKind ModelSettings Objective "
+                "CheapSource Choice Constraint Encoder Guess ModelKind ModelSettings Objective "
                 "Observations Problem Scores"
             ),
             "random_search": "RandomCurve exact_random_best expected_random_best",
@@ -121,6 +122,7 @@ __all__ = [
     "RECALIBRATION_LEAST",
     "AcquisitionName",
     "Block",
+    "CheapSource",
     "Choice",
     "CloudEncoder",
     "Constraint",

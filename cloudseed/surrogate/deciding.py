@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cloudseed.errors import EmptyPoolError, FitError, InputError
+from cloudseed.errors import FitError, InputError
 from cloudseed.surrogate.batch import Baseline, choose_jointly
+from cloudseed.surrogate.cheap_first import begin, relative_costs
 from cloudseed.surrogate.choosing import Valuer
 from cloudseed.surrogate.cold_start import guessed_scores
 from cloudseed.surrogate.front_batch import choose_for_front
@@ -24,8 +25,9 @@ from cloudseed.surrogate.modelling import (
 from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
 from cloudseed.surrogate.scalarised import Scalarised
 from cloudseed.surrogate.shares import membership
-from cloudseed.surrogate.space import Space, checked_rows, column
+from cloudseed.surrogate.space import Space, column
 from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
+from cloudseed.surrogate.standing import Standing
 from cloudseed.surrogate.strategy import Strategy
 from cloudseed.surrogate.thompson import choose_by_draws
 
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from cloudseed.surrogate.acquisition import Criterion
     from cloudseed.surrogate.features import Features
-    from cloudseed.surrogate.protocols import Guess, ModelSettings
+    from cloudseed.surrogate.protocols import CheapSource, Guess, ModelSettings
 
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
@@ -79,6 +81,7 @@ def decide(
     widths: Mapping[str, float] = MappingProxyType({}),
     guesses: Mapping[str, Guess] | None = None,
     models: ModelSettings | None = None,
+    cheap: CheapSource | None = None,
 ) -> Choice:
     """Chooses the next batch.
 
@@ -111,6 +114,8 @@ def decide(
         guesses: Property -> what was predicted of each candidate beforehand: the prior mean of its
             model, as far as measurements confirm it.
         models: What models the properties; None for what suits each.
+        cheap: A source that may be asked first, source 1 of the observations. What it alone has
+            measured may then be chosen, and values are over what is still to be paid.
 
     Returns:
         At most `batch` picks. Scores cover all that could be picked; `acquisition` is the log of
@@ -126,9 +131,10 @@ def decide(
     """
     log_costs = None if costs is None else _log_costs(costs, len(features))
     adjusted: list[str] = []
-    problem = modelled_problem(observations, problem, MIN_VALUES, adjusted)
+    count = observations if cheap is None else observations.counting
+    problem = modelled_problem(count, problem, MIN_VALUES, adjusted)
     rule = strategy.acquisition_for(problem)
-    known = int(np.isfinite(column(observations, problem.objective.property)).sum())
+    known = int(np.isfinite(column(count, problem.objective.property)).sum())
     if known < MIN_VALUES:
         choice = start(
             features,
@@ -139,11 +145,13 @@ def decide(
             batch=batch,
             seed=seed,
             guesses=guesses,
+            cheap=cheap,
         )
-        how = "fills space" if choice.scores is None else "goes by what the encoder's heads predict"
+        heads = choice.method == "heads"
+        how = "goes by what the encoder's heads predict" if heads else "fills space"
         note = f"{known} values of the objective are too few to model: the batch {how}"
         return replace(choice, notes=(*adjusted, note))
-    pool = _Pool.of(len(features), observations, available, pending, batch)
+    pool = Standing.of(len(features), count, available, pending, batch)
     memory = memory or Memory()
     space = memory.space(features, hints, guesses)
     rng = np.random.default_rng(seed)
@@ -158,6 +166,12 @@ def decide(
         ),
     )
     notes = [*adjusted, *told]
+    first = pool.open[:0]
+    if cheap is not None:
+        ahead, is_first = relative_costs(space, criterion, pool.open, cheap)
+        first = pool.open[is_first]
+        log_costs = np.zeros(len(features)) if log_costs is None else log_costs
+        log_costs[pool.open] += np.log(ahead)
     if problem.objective.share is not None:
         method = "ExpectedHits"
         chosen, scores, facts = _shared(
@@ -197,6 +211,7 @@ def decide(
         chosen += covering
         roles += [COVERING] * len(covering)
         notes.append(f"{len(covering)} of {len(chosen)} picks explore")
+    sources = () if cheap is None else tuple(np.isin(chosen, first).astype(int).tolist())
     return Choice(
         picks=tuple(chosen),
         scores=scores,
@@ -212,8 +227,10 @@ def decide(
             "pending": len(pool.pending),
             "seed": seed,
             **({"recalibrated": dict(widths)} if widths else {}),
+            **({} if cheap is None else {"sources": list(sources), "cheap_first": len(first)}),
         },
         notes=tuple(notes),
+        sources=sources,
     )
 
 
@@ -221,7 +238,7 @@ def _exploited(
     space: Space,
     valuer: Valuer,
     observations: Observations,
-    pool: _Pool,
+    pool: Standing,
     scores: Scores,
     *,
     batch: int,
@@ -293,7 +310,7 @@ def _shared(
     space: Space,
     criterion: Criterion,
     observations: Observations,
-    pool: _Pool,
+    pool: Standing,
     *,
     batch: int,
     rng: np.random.Generator,
@@ -337,6 +354,7 @@ def start(
     batch: int,
     seed: int,
     guesses: Mapping[str, Guess] | None = None,
+    cheap: CheapSource | None = None,
 ) -> Choice:
     """Chooses a batch that no model is asked for.
 
@@ -352,12 +370,29 @@ def start(
         batch: The most rows to choose, at least 1.
         seed: Decides all that is random; equal input and seed give equal picks.
         guesses: Property -> what was predicted of each candidate.
+        cheap: As in `decide`.
 
     Raises:
         EmptyPoolError: If nothing is available that is not tried or pending.
         InputError: If a row is out of range, an embedding is not finite, or batch is below 1.
     """
-    pool = _Pool.of(len(features), observations, available, pending, batch)
+    if cheap is not None:
+        pool = Standing.of(len(features), observations.counting, available, pending, batch)
+
+        def part(known: Observations, rows: Rows, count: int) -> Choice:
+            return start(
+                features,
+                known,
+                available=rows,
+                pending=pending,
+                problem=problem,
+                batch=count,
+                seed=seed,
+                guesses=guesses,
+            )
+
+        return begin(part, observations, pool.open, cheap, batch)
+    pool = Standing.of(len(features), observations, available, pending, batch)
     scores = guessed_scores(guesses or {}, problem, pool.open)
     if scores is None:
         return space_fill(
@@ -410,7 +445,7 @@ def space_fill(
         EmptyPoolError: If nothing is available that is not tried or pending.
         InputError: If a row is out of range, an embedding is not finite, or batch is below 1.
     """
-    pool = _Pool.of(len(features), observations, available, pending, batch)
+    pool = Standing.of(len(features), observations, available, pending, batch)
     space = Space.of(features)
     rng = np.random.default_rng(seed)
     taken = np.concatenate([pool.tried, pool.pending])
@@ -431,43 +466,6 @@ def _spread(
     # Hints are no part of the distance.
     points, others = space.near(rows), space.near(taken)
     return [int(rows[i]) for i in fill_space(points, others, batch, rng)]
-
-
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """The rows of a decision, each kind sorted, without repeats, and disjoint.
-
-    Attributes:
-        open: What may be chosen.
-        pending: What is being measured.
-        tried: What was measured or could not be.
-    """
-
-    open: Rows
-    pending: Rows
-    tried: Rows
-
-    @classmethod
-    def of(
-        cls,
-        count: int,
-        observations: Observations,
-        available: Sequence[int] | Rows,
-        pending: Sequence[int] | Rows,
-        batch: int,
-    ) -> _Pool:
-        if batch < 1:
-            raise InputError(f"A batch of {batch} is empty.", hint="Ask for at least one.")
-        tried = np.concatenate([observations.rows, observations.infeasible])
-        given, waiting, done = (checked_rows(rows, count) for rows in (available, pending, tried))
-        free = np.setdiff1d(given, np.union1d(waiting, done), assume_unique=True)
-        if not len(free):
-            raise EmptyPoolError(
-                "No candidate is left that is neither tried nor pending.",
-                hint="Add parents or widen the filters, or end the campaign here.",
-                available=len(given),
-            )
-        return cls(free, np.setdiff1d(waiting, done, assume_unique=True), done)
 
 
 def _baseline(

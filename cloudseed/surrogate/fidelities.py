@@ -9,11 +9,11 @@ everything, the process answers for one source, as the default surrogate does.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_solve, cholesky
+from scipy.linalg import LinAlgError, cho_solve, cholesky, solve_triangular
 
 from cloudseed.errors import FitError, InputError
 from cloudseed.surrogate import gp
@@ -23,12 +23,10 @@ from cloudseed.surrogate.left_out import LeftOut
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from cloudseed.surrogate.gp import FittedSurrogate
-
     Array = npt.NDArray[np.float64]
     Sources = npt.NDArray[np.int64]
 
-__all__ = ["MAX_ROWS", "fit_fidelities"]
+__all__ = ["MAX_ROWS", "FidelitySurrogate", "fit_fidelities"]
 
 #: Measurements of all sources together that are modelled at most, the newest of the others' first
 #: left out: the fit is cubic in them.
@@ -37,6 +35,42 @@ MAX_ROWS = 1_500
 LEAST = 3
 #: Shares of all variances together below this are rounding.
 _NOTHING = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class FidelitySurrogate(gp.FittedSurrogate):
+    """A process conditioned on values of several sources, that answers for one of them.
+
+    Attributes:
+        other: What another source holds of the independent functions that `mixing` tells of, q.
+    """
+
+    other: Array | None = None
+
+    def explained(self, x: Array) -> Array:
+        """Returns how much of the variance left at points a value of the other source takes away.
+
+        Args:
+            x: Projected features, k x p or more.
+
+        Returns:
+            Shares of the variance of the noise-free property, k, 0 to 1.
+        """
+        assert self.other is not None, "made with it"
+        assert self.mixing is not None, "made with it"
+        points = x[:, : self.features.shape[1]]
+        cross = self.hyper.kernel(self.features, points)
+        own, other = (
+            solve_triangular(self._factor, part[:, None] * cross, lower=True, check_finite=False)
+            for part in (self.mixing[:, 0], self.mixing @ self.other)
+        )
+        prior = self.hyper.covariance.diagonal(points)
+        left = prior - (own * own).sum(axis=0)
+        told = self.other @ self.other * prior - (other * other).sum(axis=0) + self.hyper.noise
+        both = self.other[0] * prior - (own * other).sum(axis=0)
+        tiny = np.finfo(np.float64).tiny
+        share = both**2 / np.maximum(left * told, tiny)
+        return np.where(left > tiny, np.clip(share, 0.0, 1.0), 0.0)
 
 
 def fit_fidelities(
@@ -48,7 +82,7 @@ def fit_fidelities(
     seed: int,
     name: str,
     spread: float | None = None,
-) -> FittedSurrogate:
+) -> gp.FittedSurrogate:
     """Fits one property by values from several sources.
 
     Args:
@@ -101,7 +135,8 @@ def fit_fidelities(
     left = targets - weights / precision
     sizes = np.sqrt(np.diag(between))
     data = parts[place]
-    return gp.FittedSurrogate(
+    mixing = _mixing(between, place)
+    return FidelitySurrogate(
         hyper,
         x,
         targets,
@@ -110,13 +145,14 @@ def fit_fidelities(
         tuple(notes),
         factor,
         weights,
-        mixing=_mixing(between, place)[source],
+        mixing=mixing[source],
         about={
             "kind": "fidelities",
             "values": [int((source == s).sum()) for s in range(len(known))],
             "correlations": (between[place] / (sizes * sizes[place])).tolist(),
         },
         _left_out=LeftOut(targets[own], left[own], np.sqrt(1 / precision)[own]),
+        other=mixing[1 if place == 0 else 0],
     )
 
 
@@ -146,14 +182,17 @@ def _optimise(
 
     plain = gp.botorch_model(x, targets, prior_modes((x.shape[1],)))
     coded = np.column_stack([x, source.astype(np.float64)])
-    model: Any = MultiTaskGP(
-        torch.as_tensor(coded, dtype=torch.float64),
-        torch.as_tensor(targets, dtype=torch.float64).unsqueeze(-1),
-        task_feature=-1,
-        covar_module=plain.covar_module.base_kernel,
-        likelihood=plain.likelihood,
-        outcome_transform=None,
-    )
+    # How sources go together begins at random.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: Any = MultiTaskGP(
+            torch.as_tensor(coded, dtype=torch.float64),
+            torch.as_tensor(targets, dtype=torch.float64).unsqueeze(-1),
+            task_feature=-1,
+            covar_module=plain.covar_module.base_kernel,
+            likelihood=plain.likelihood,
+            outcome_transform=None,
+        )
     gp.maximise(model, seed, name=name, notes=notes)
     kernels = model.covar_module.kernels
     with torch.no_grad():

@@ -245,8 +245,10 @@ def _widened(
 def _makeable(space: Space, observations: Observations, notes: list[str]) -> Makeable | None:
     """Fits what can be made, once there is something that could not be."""
     checked_rows(observations.infeasible, len(space.features))
-    known = np.isfinite(observations.values).any(axis=1)
-    tried = observations.rows[known], observations.infeasible
+    # That a potential computes a value proves nothing of what can be made.
+    count = observations.counting
+    known = np.isfinite(count.values).any(axis=1)
+    tried = count.rows[known], observations.infeasible
     made, failed = newest(*tried)
     if not len(failed):
         return None
@@ -354,7 +356,12 @@ def known_values(observations: Observations, rows: Rows, properties: tuple[str, 
 
 
 def replicate_means(observations: Observations, properties: tuple[str, ...]) -> tuple[Rows, Array]:
-    """Returns each measured row once, and per property the mean of its values, NaN where none."""
+    """Returns each measured row once, and per property the mean of its values, NaN where none.
+
+    Hints stand in for values that count only where there are none of these at all.
+    """
+    count = observations.counting
+    observations = count if len(count.rows) else observations
     rows, index = np.unique(observations.rows, return_inverse=True)
     means = np.full((len(rows), len(properties)), np.nan)
     for j, name in enumerate(properties):

@@ -7,7 +7,7 @@ candidate that is available, and answer with a `Choice`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from cloudseed.surrogate.formulas import Formula
 
 __all__ = [
+    "CheapSource",
     "Choice",
     "Constraint",
     "Encoder",
@@ -210,6 +211,34 @@ class Observations:
     sigma: npt.NDArray[np.float64] | None = None
     source: npt.NDArray[np.int64] | None = None
 
+    @property
+    def counting(self) -> Observations:
+        """The observations whose values count, without those that only hint at them."""
+        if self.source is None or not self.source.any():
+            return self
+        kept = self.source == 0
+        return replace(
+            self,
+            rows=self.rows[kept],
+            values=self.values[kept],
+            sigma=None if self.sigma is None else self.sigma[kept],
+            source=self.source[kept],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CheapSource:
+    """A source whose values only hint, which may be asked before the one whose values count.
+
+    Attributes:
+        done: Rows that it has measured or will not measure, and is not to be asked of again.
+        price: What one of its values costs, over what one that counts does; 0 or more, and infinite
+            where it cannot be asked.
+    """
+
+    done: npt.NDArray[np.int64]
+    price: float
+
 
 @dataclass(frozen=True, slots=True)
 class Scores:
@@ -244,6 +273,8 @@ class Choice:
         method: Name of the method that chose, for instance "LogNEI" or "space_filling".
         model: What is needed to tell models apart: kernel, hyperparameters, sizes; JSON values.
         notes: What went otherwise than planned, for the record.
+        sources: Number of the source that each pick is for, 0 for the one whose values count and 1
+            for the cheap one; empty where all measure alike.
     """
 
     picks: tuple[int, ...]
@@ -251,3 +282,4 @@ class Choice:
     method: str
     model: Mapping[str, object] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    sources: tuple[int, ...] = ()

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from cloudseed.db.rows import CampaignRow, Claim, NewExperiment, ProposalRow
 from cloudseed.db.states import ExperimentState
 from cloudseed.errors import LedgerError
 
-from .kit import Lab, candidate, decision
+from .kit import Lab, candidate, decision, sql
 
 if TYPE_CHECKING:
     from cloudseed.db.ledger import SqlLedger
@@ -162,3 +164,31 @@ def test_a_candidate_is_tried_again_only_where_the_first_try_says_nothing(
 def test_events_tell_of_a_decision_and_its_experiments(lab: Lab) -> None:
     lab.plan("a", "b")
     assert lab.kinds()[-3:] == ["decision_recorded", "experiment_planned", "experiment_planned"]
+
+
+def test_a_candidate_may_stand_in_two_labs_where_that_is_meant(
+    ledger: SqlLedger, campaign: CampaignRow, claim: Claim, pool: list[int]
+) -> None:
+    def asked(step: int, key: str, lab: str, beside: tuple[str, ...] = ()) -> Any:
+        new = NewExperiment(pool[0], key, lab, {}, beside)
+        return ledger.record_decision(claim, decision(step, experiments=[new]))
+
+    asked(0, "first", "cheap")
+    for lab, beside in (("dear", ()), ("dear", ("other",)), ("cheap", ("cheap",))):
+        with pytest.raises(LedgerError, match="planned twice"):
+            asked(1, "second", lab, beside)
+    asked(1, "second", "dear", ("cheap",))
+    with pytest.raises(LedgerError, match="planned twice"):
+        asked(2, "third", "third", ("cheap",))
+    assert [e.lab for e in ledger.experiments(campaign.id)] == ["cheap", "dear"]
+    assert ledger.verify() == []
+
+
+def test_the_tables_hold_one_experiment_per_candidate_and_lab(
+    ledger: SqlLedger, claim: Claim, pool: list[int]
+) -> None:
+    new = [NewExperiment(pool[0], "a", "cheap", {}), NewExperiment(pool[1], "b", "cheap", {})]
+    ledger.record_decision(claim, decision(experiments=new))
+    same = text("UPDATE experiment SET candidate_id = (SELECT min(id) FROM candidate)")
+    with sql(ledger) as connection, pytest.raises(IntegrityError):
+        connection.execute(same)

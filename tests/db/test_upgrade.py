@@ -15,8 +15,11 @@ from cloudseed.cli.app import app
 from cloudseed.db import schema
 from cloudseed.db.engine import Database, locate
 from cloudseed.db.ledger import open_ledger
+from cloudseed.db.rows import NewExperiment
 from cloudseed.db.schema import SchemaState, check, upgrade
 from cloudseed.db.states import ExperimentState
+
+from .kit import decision
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -207,13 +210,17 @@ def test_nothing_is_lost_and_everything_goes_on(old: str) -> None:
                 ledger.acknowledge(claim, item, f"job-{item.experiment.idem_key}-new")
             assert sent == [("planned", 1), ("again", 2)]
             ledger.transition(claim, rows["in_doubt"].id, S.RUNNING)
+            done = rows["measured"]
+            again = NewExperiment(done.candidate_id, "elsewhere", "dear", {}, (done.lab,))
+            step = len(ledger.decisions(1))
+            ledger.record_decision(claim, decision(step, experiments=[again]))
         assert ledger.verify() == []
 
 
 def test_a_dry_run_tries_it_and_changes_nothing(old: str) -> None:
     with closing(Database(locate(old))) as database, database.reading() as session:
         before = session.execute(text("SELECT * FROM outbox ORDER BY id")).all()
-    assert schema.rehearse(old) == ["0002"]
+    assert schema.rehearse(old) == ["0002", "0003"]
     assert check(old) is SchemaState.OLDER
     with closing(Database(locate(old))) as database, database.reading() as session:
         assert session.execute(text("SELECT * FROM outbox ORDER BY id")).all() == before

@@ -69,5 +69,5 @@ def opened(
         if not ledger.count_candidates(row.id):
             record_pool(ledger, claim, generation)
         rows = ledger.candidates(row.id)
-        pool = Pool(rows, features(rows), ENCODER)
+        pool = Pool(rows, features(rows), ENCODER, shelf=CrystalShelf(ledger))
         yield Campaign(Context(ledger, claim, row, spec, lab, pool, CrystalShelf(ledger)))

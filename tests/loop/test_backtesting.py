@@ -137,6 +137,16 @@ def test_a_share_of_hits_needs_something_that_ranks(folder):
     assert "leave --hits out" in refused.exception.hint
 
 
+@pytest.mark.parametrize("hits", ["5%", "feasible"])
+def test_a_front_has_no_share_of_hits(folder, hits):
+    spec = folder / "spec.yaml"
+    spec.write_text(spec.read_text().replace("max score", "[max score, min band_gap]"))
+    given = ["backtest", str(spec), "--data", str(folder / "table.csv"), "--out", "out"]
+    refused = CliRunner().invoke(app, [*given, "--hits", hits])
+    assert isinstance(refused.exception, UsageError)
+    assert "Pareto front is the hits" in refused.exception.hint
+
+
 def test_the_command_prints_a_table_and_json(folder):
     given = ["backtest", str(folder / "spec.yaml"), "--data", str(folder / "table.csv")]
     given += ["--features", str(folder / "features.npy"), "--methods", "random", "--seeds", "2"]

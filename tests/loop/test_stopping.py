@@ -27,6 +27,7 @@ def standing(hits, outlooks, running=0):
             experiment=SimpleNamespace(
                 id=i,
                 state=ExperimentState.MEASURED if i < count else ExperimentState.RUNNING,
+                lab="lab",
             ),
             at=i + 1 if i < count else None,
             step=step,

@@ -12,12 +12,13 @@ from cloudseed import surrogate
 from cloudseed.cli.commands import status
 from cloudseed.cli.sparklines import WIDTH, sparkline, track_rows
 from cloudseed.db import ExperimentState
-from cloudseed.loop import tracking
+from cloudseed.loop import ranks, tracking
+from cloudseed.loop.replaying import Replayer
 from cloudseed.loop.results import improvements, load_results
 from cloudseed.loop.snapshot import take_snapshot
 from cloudseed.loop.tracking import Tracker, known_scores
 from cloudseed.surrogate import exact_random_best, expected_random_best
-from tests.loop.recorded import SPEC, spec_of
+from tests.loop.recorded import SPEC, run, spec_of
 
 
 def track_of(ledger, spec=SPEC):
@@ -126,3 +127,38 @@ def test_a_sparkline_keeps_its_ends():
     assert (curve[0], curve[-1]) == ("▁", "█")
     assert sparkline([3.0, 1.0], 1.0, 3.0, larger=False) == "▁█"
     assert sparkline([2.0, 2.0], 2.0, 2.0) == "▁▁"
+
+
+def test_an_even_sample_stands_for_a_large_pool(finished, monkeypatch):
+    spec = spec_of(objective="find all", constraints=["bulk_modulus >= 100"])
+    whole, all_found = track_of(finished), track_of(finished, spec)
+    monkeypatch.setattr(ranks, "ALL", 20)
+    monkeypatch.setattr(ranks, "SPREAD", 45)
+    sampled, some_found = track_of(finished), track_of(finished, spec)
+    assert sampled.reached == whole.reached
+    np.testing.assert_allclose(sampled.random.expected, whole.random.expected, rtol=0.03)
+    assert not np.array_equal(sampled.random.expected, whole.random.expected)
+    assert some_found.hits == pytest.approx(all_found.hits, rel=0.15)
+
+
+def test_the_sample_is_recorded_and_the_decision_made_again(ledger, generation, monkeypatch):
+    monkeypatch.setattr(ranks, "ALL", 20)
+    monkeypatch.setattr(ranks, "TOP", 5)
+    monkeypatch.setattr(ranks, "SPREAD", 10)
+    spec = spec_of(budget={"experiments": 8, "unsuccessful": 1000}, initial=4)
+    run(ledger, spec, generation)
+    made = [d for d in ledger.decisions(1) if d.model.get("surrogates")]
+    assert made
+    for decision in made:
+        kept = [p.rank for p in ledger.proposals(decision.id)]
+        scored = decision.model["scored"]
+        every = ranks.spacing(scored)
+        assert every > 5
+        assert set(kept) >= {*range(5), *range(every // 2, scored, every)}
+        assert len(kept) <= 5 + 10 + 2
+        again = Replayer(ledger, ledger.campaign(spec.name), spec).replay(decision)
+        assert again.same
+        assert again.scores_compared == len(kept)
+    assert track_of(ledger, spec).random is not None
+    monkeypatch.setattr(ranks, "SPREAD", 12)
+    assert track_of(ledger, spec).random is None

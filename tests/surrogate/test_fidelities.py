@@ -56,6 +56,17 @@ def test_too_few_values_of_a_source_are_modelled_without_it():
         fit_fidelities(X[:2], DEAR[:2], np.zeros(1, dtype=int), **lengths)
 
 
+def test_the_same_values_give_the_same_model():
+    import torch
+
+    torch.manual_seed(1)
+    one = fit_fidelities(X[ROWS], VALUES, SOURCE, seed=0, name="a")
+    torch.manual_seed(2)
+    other = fit_fidelities(X[ROWS], VALUES, SOURCE, seed=0, name="a")
+    assert one.summary == other.summary
+    assert (one.posterior_moments(X)[0] == other.posterior_moments(X)[0]).all()
+
+
 @pytest.mark.parametrize("sources", [2, 3])
 def test_drawn_functions_have_the_posterior_s_moments(sources):
     # The third source measures something of its own besides.

@@ -118,3 +118,16 @@ def test_back_tests_count_the_share_and_rank_by_the_property():
     run = replay(searcher, truth, EVERY[:20].tolist(), Rules(60, 10, 10, 0))
     assert truth.hits[list(run.order)].sum() >= 12
     assert run.outlooks
+
+
+def test_hints_do_not_move_where_a_share_begins():
+    """Values of a cheap lab that are far too high for any that counts."""
+    problem = parse_problem("find highest 5 % a")
+    rows = np.arange(80)
+    source = (rows >= 40).astype(np.int64)
+    values = A[rows] + 100.0 * source
+    hinted = Observations(rows, values[:, None], ("a",), source=source)
+    asked = {"available": np.arange(80, 400), "problem": problem, "batch": 2, "seed": 0}
+    choice = decide(FEATURES, hinted, **asked)
+    true = np.sort(A)[-20]
+    assert abs(choice.model["threshold"] - true) < 1.0

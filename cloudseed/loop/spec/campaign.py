@@ -145,6 +145,10 @@ class CampaignSpec(Section):
             return None
         return lambda name: int(self.lab_of(name).fidelity == "cheap")
 
+    def hints(self, name: str) -> bool:
+        """Whether the values of a lab only hint at what counts."""
+        return self.sources is not None and bool(self.sources(name))
+
     def prices(self, name: str) -> Mapping[str, str]:
         """Returns what an experiment in a lab may cost, by resource."""
         return self.lab_of(name).costs
