@@ -111,6 +111,7 @@ def test_ablations_differ_in_one_thing_and_keep_what_is_done(script, tmp_path, m
     strings = [f"0 0 0 | 1a | {element} 1.0" for element in script.ELEMENTS[:60]]
     values = {"bulk_modulus": np.arange(60.0)}
     np.savez(tmp_path / "moduli-canonical.npz", strings=np.array(strings), **values)
+    np.save(tmp_path / "moduli-sites.npy", np.zeros((60, 0, 26), dtype=np.float32))
     monkeypatch.setattr(script, "load_encoder", Encoder)
     monkeypatch.setitem(ablations.BUDGETS, "moduli", 25)
     given = ["--tasks", "moduli", "--seeds", "1", "--out", str(tmp_path)]
