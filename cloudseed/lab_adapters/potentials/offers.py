@@ -1,7 +1,7 @@
 """What the computed lab offers, and how long each takes.
 
 The times are for CHGNet and one thread: somewhat above the median that was measured for cubic cells
-of 2 to 5 atoms (docs/labs.md has the table), and room for larger ones. Another potential takes as
+of 2 atoms (docs/labs.md has the table), and room for larger ones. Another potential takes as
 long as it takes.
 """
 
