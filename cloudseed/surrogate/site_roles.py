@@ -1,6 +1,6 @@
 """What is on the sites of a crystal, site by site: element descriptors by the role of a site.
 
-A and B of a perovskite are told apart by what surrounds them, in every distortion alike. So the
+A and B of a perovskite are told apart by what surrounds them, also where it is distorted. So the
 sites of all crystals of a pool are sorted into a few roles by the distances to their nearest sites,
 whatever is on them, and each role has the mean of the properties of the elements that are there.
 With a kernel of its own for each role, a model learns from few measurements what an element does on
