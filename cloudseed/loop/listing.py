@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cloudseed.crystal import Source
 
-__all__ = ["NAME_COLUMNS", "Listing", "read_listing", "read_table", "read_values"]
+__all__ = ["NAME_COLUMNS", "Listing", "read_listing", "read_table", "read_values", "sites_of"]
 
 NAME_COLUMNS = ("id", "name", "material_id", "formula")
 """Columns that say what to call a row, the first that is there."""
@@ -63,10 +63,12 @@ class Listing:
             for crystal, given in zip(self.crystals, self.scopes, strict=True)
         ]
 
-    def sites(self) -> npt.NDArray[np.float32] | None:
-        """Returns the site descriptors, n x roles x p; None where a structure is missing."""
-        crystals = [crystal for crystal in self.crystals if crystal is not None]
-        return site_descriptors(crystals) if len(crystals) == len(self.names) else None
+
+def sites_of(*listings: Listing) -> npt.NDArray[np.float32] | None:
+    """Returns the site descriptors of lists together, n x roles x p; None without structures."""
+    crystals = [crystal for listing in listings for crystal in listing.crystals]
+    known = [crystal for crystal in crystals if crystal is not None]
+    return site_descriptors(known) if len(known) == len(crystals) else None
 
 
 def read_listing(

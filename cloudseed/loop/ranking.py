@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cloudseed.errors import EmptyPoolError, InputError
-from cloudseed.loop.listing import read_listing
+from cloudseed.loop.listing import read_listing, sites_of
 from cloudseed.loop.pool import embed_all, feature_blocks
 from cloudseed.loop.workspace import write_text
 from cloudseed.surrogate import (
@@ -22,7 +22,6 @@ from cloudseed.surrogate import (
     guess,
     parse_problem,
     shell_penalties,
-    site_descriptors,
     wants_hints,
     with_derived,
 )
@@ -177,9 +176,7 @@ def rank_files(
     vectors = embed_all(model, strings)
     progress("embedding", 1, 1)
     elements = element_descriptors(strings) if "elements" in features else None
-    crystals = [c for c in (*wanted.crystals, *known.crystals) if c is not None]
-    seen = "sites" in features and len(crystals) == len(names)
-    sites = site_descriptors(crystals) if seen else None
+    sites = sites_of(wanted, known) if "sites" in features else None
     rows = np.flatnonzero(has_value) + len(wanted.names)
     ranking = rank_rows(
         feature_blocks(features, vectors, elements, sites),

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float32]
 
-__all__ = ["descriptor_names", "element_descriptors", "element_properties"]
+__all__ = ["ELEMENT_ROWS", "descriptor_names", "element_descriptors", "element_properties"]
 
 #: Strings described at once: bounds the memory beside the answer.
 _CHUNK = 16_384
-_NUMBER = {symbol: number for number, symbol in enumerate(ELEMENTS)}
+ELEMENT_ROWS = {symbol: row for row, symbol in enumerate(ELEMENTS)}
+"""Element -> its row in `element_properties`."""
 
 
 def descriptor_names() -> tuple[str, ...]:
@@ -60,7 +61,7 @@ def _composition(string: str) -> tuple[list[int], list[float]]:
     """Returns atomic numbers less one and amounts; of nothing where they cannot be read."""
     tokens = string.rpartition(" | ")[2].split(" ")
     try:
-        elements = [_NUMBER[token] for token in tokens[::2]]
+        elements = [ELEMENT_ROWS[token] for token in tokens[::2]]
         amounts = [float(token) for token in tokens[1::2]]
     except (KeyError, ValueError):
         return [], []

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cloudseed.surrogate.descriptors import element_properties
-from cloudseed.surrogate.scope import ELEMENTS
+from cloudseed.surrogate.descriptors import ELEMENT_ROWS, element_properties
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,7 +38,6 @@ _SHARP = 0.6
 _ROUNDS = 30
 #: Crystals described at once: bounds the memory beside the answer.
 _CHUNK = 16_384
-_NUMBER = {symbol: number for number, symbol in enumerate(ELEMENTS)}
 
 
 def site_descriptors(crystals: Sequence[Crystal]) -> npt.NDArray[np.float32]:
@@ -78,7 +76,7 @@ def site_descriptors(crystals: Sequence[Crystal]) -> npt.NDArray[np.float32]:
 
 def _means(colourings: Sequence[Sequence[str]], sites: Array, table: Array) -> Array:
     """Returns the mean properties of what is on each role's sites, n x roles x p."""
-    numbers = np.array([[_NUMBER.get(element, -1) for element in row] for row in colourings])
+    numbers = np.array([[ELEMENT_ROWS.get(element, -1) for element in row] for row in colourings])
     filled = (numbers >= 0).astype(np.float64)
     amounts = filled[:, :, None] * sites  # n x orbits x roles
     sums = np.einsum("nor,nop->nrp", amounts, table[numbers])

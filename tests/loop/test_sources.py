@@ -40,16 +40,17 @@ def shifted(request):
     return Outcome(OutcomeKind.MEASURED, tuple(rows), cell=request.cell)
 
 
-def test_cheap_values_teach_a_campaign_and_do_not_count(two_labs, ledger):  # noqa: F811
-    spec = labs_spec(
-        labs=[LABS[0], LABS[1] | {"in_flight": 1}],
-        initial=8,
-        batch=3,
-        budget={"experiments": 14},
-        constraints=[],
-    )
-    dear, cheap = NamedLab("dear"), NamedLab("cheap")
+def hinting(experiments):
+    """Returns a campaign of so many experiments, a dear lab and a cheap one that says too much."""
+    labs = [LABS[0], LABS[1] | {"in_flight": 1}]
+    asked = {"initial": 8, "batch": 3, "budget": {"experiments": experiments}, "constraints": []}
+    cheap = NamedLab("cheap")
     cheap.answer = shifted
+    return labs_spec(labs=labs, **asked), NamedLab("dear"), cheap
+
+
+def test_cheap_values_teach_a_campaign_and_do_not_count(two_labs, ledger):  # noqa: F811
+    spec, dear, cheap = hinting(14)
     with two_labs(dear, cheap, spec) as campaign:
         end = campaign.run()
         pool = campaign.context.pool
@@ -106,15 +107,7 @@ def test_it_is_said_of_each_lab_and_one_is_dear(fidelities):
 @pytest.fixture
 def hinted(two_labs, ledger, tmp_path, monkeypatch):  # noqa: F811
     """A finished campaign whose cheap lab says half as much again; with spec and run folder."""
-    spec = labs_spec(
-        labs=[LABS[0], LABS[1] | {"in_flight": 1}],
-        initial=8,
-        batch=3,
-        budget={"experiments": 16},
-        constraints=[],
-    )
-    dear, cheap = NamedLab("dear"), NamedLab("cheap")
-    cheap.answer = shifted
+    spec, dear, cheap = hinting(16)
     with two_labs(dear, cheap, spec) as campaign:
         end = campaign.run()
     rows = ledger.candidates(1)

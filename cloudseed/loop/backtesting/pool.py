@@ -12,7 +12,7 @@ import numpy as np
 
 from cloudseed import __version__
 from cloudseed.errors import InputError
-from cloudseed.loop.listing import read_listing, read_values
+from cloudseed.loop.listing import read_listing, read_values, sites_of
 from cloudseed.loop.pool import embed_all
 from cloudseed.loop.workspace import whole
 from cloudseed.surrogate import CloudEncoder, element_descriptors, shell_penalties
@@ -117,7 +117,7 @@ def known_pool(
         hints,
         tuple(strings),
         element_descriptors(strings),
-        listing.sites(),
+        sites_of(listing),
         model.id,
     )
     _write(out / _FILE, key, pool)
