@@ -5,12 +5,12 @@
 Each campaign starts from 20 random rows, `default_rng(seed).permutation(N)[:20]`, and goes on in
 batches of five. Runs are kept in `build/searching/TASK.jsonl`, one line per method and seed, so
 that the script may be stopped and started again. Methods are cloud, greedy, random, and module:name
-of another; `--acquisition`, `--exploration` and `--alarm` are those of a campaign's `decide`,
-without an alarm unless asked. `--features X.npy` puts a matrix of one's own, rows as in the table,
-in place of the embeddings, and `--label` tells its runs from others. `--blocks` names the blocks of
-features, of embedding, elements, sites and one-hot; `--kernel`, `--ard` and `--whiten` say how
-models read them; `--encoder untrained` has random weights. Data: the folder in CLOUDSEED_DATA,
-default ../shared/data.
+of another; `--acquisition`, `--exploration`, `--alarm` and `--recalibrate` are those of a
+campaign's `decide`, without an alarm unless asked. `--features X.npy` puts a matrix of one's own,
+rows as in the table, in place of the embeddings, and `--label` tells its runs from others.
+`--blocks` names the blocks of features, of embedding, elements, sites and one-hot; `--kernel`,
+`--ard` and `--whiten` say how models read them; `--encoder untrained` has random weights. Data: the
+folder in CLOUDSEED_DATA, default ../shared/data.
 
 | task | sought | hits |
 | --- | --- | --- |
@@ -151,6 +151,7 @@ def parser() -> argparse.ArgumentParser:
     arguments.add_argument("--beta", type=float, default=4.0, help="of upper_confidence_bound")
     arguments.add_argument("--exploration", type=float, default=0.0)
     arguments.add_argument("--alarm", type=int, default=0, help="a campaign's default is 20")
+    arguments.add_argument("--recalibrate", type=int, default=100, help="0 for never")
     arguments.add_argument("--no-heads", action="store_true", help="leave the heads' prior out")
     arguments.add_argument("--starts", type=int, default=STARTS, help="random rows to begin with")
     arguments.add_argument("--kind", default="auto", help="of every property's model")
@@ -180,7 +181,7 @@ def search(task: Task, options: argparse.Namespace) -> Backtest:
     guesses = guesses_of(task, features, options)
     strategy = Strategy(options.acquisition, options.beta)
     strategy.acquisition_for(truth.problem)
-    conduct = Conduct(strategy, options.exploration, options.alarm)
+    conduct = Conduct(strategy, options.exploration, options.alarm, options.recalibrate)
     job = Job(
         features,
         truth,
@@ -197,9 +198,7 @@ def search(task: Task, options: argparse.Namespace) -> Backtest:
     parts = (task, options.budget, options.arriving, BATCH, options.starts, options.kind)
     parts += ("no hints",) if left_out else ()
     parts += ("heads",) if guesses else ()
-    chosen = (strategy, options.exploration, options.alarm)
-    parts += () if chosen == (Strategy(), 0.0, 0) else chosen
-    parts += (features.kernel, features.whiten)
+    parts += (conduct, features.kernel, features.whiten)
     kept = options.out / f"{task.name}.jsonl"
     records = Records(kept, digest_of(parts, features), task.name)
     methods = [m.strip() for m in options.methods.split(",")]

@@ -30,6 +30,7 @@ from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
 from cloudseed.surrogate.standing import Standing
 from cloudseed.surrogate.strategy import Strategy
 from cloudseed.surrogate.thompson import choose_by_draws
+from cloudseed.surrogate.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -64,6 +65,7 @@ AUTO = Strategy()
 ALONE = {"LogNEI": "LogEI", "LogNEHVI": "LogEHVI", "LogNParEGO": "LogParEGO"}
 
 
+@one_thread()
 def decide(
     features: Features | npt.NDArray[Any],
     observations: Observations,
@@ -344,6 +346,7 @@ def decision_seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 
+@one_thread()
 def start(
     features: Features | npt.NDArray[Any],
     observations: Observations,
@@ -422,6 +425,7 @@ def start(
     )
 
 
+@one_thread()
 def space_fill(
     features: Features | npt.NDArray[Any],
     observations: Observations,

@@ -17,6 +17,7 @@ from cloudseed.surrogate.objectives import objective_text
 from cloudseed.surrogate.protocols import Observations, Problem, Scores
 from cloudseed.surrogate.shares import membership
 from cloudseed.surrogate.space import Space, checked_rows, column
+from cloudseed.surrogate.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -61,6 +62,7 @@ class Ranking:
     notes: tuple[str, ...] = ()
 
 
+@one_thread()
 def rank(
     features: Features | npt.NDArray[Any],
     observations: Observations,

@@ -22,6 +22,7 @@ from cloudseed.surrogate.memory import Memory, digest
 from cloudseed.surrogate.modelling import fit_criterion, known_values
 from cloudseed.surrogate.space import checked_rows
 from cloudseed.surrogate.strategy import Strategy
+from cloudseed.surrogate.threads import one_thread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,6 +94,7 @@ def expected_costs(
     return (paid * reached).sum(axis=1), first
 
 
+@one_thread()
 def assign(
     features: npt.NDArray[Any],
     observations: Observations,

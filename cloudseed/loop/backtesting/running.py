@@ -229,7 +229,7 @@ def _conduct(spec: CampaignSpec, pool: KnownPool) -> Conduct:
             hint="Leave --features or decide.cost out.",
         )
     costs = None if pool.strings is None else decide.cost.of(pool.strings)
-    return Conduct(decide.strategy, decide.exploration, decide.alarm, costs)
+    return Conduct(decide.strategy, decide.exploration, decide.alarm, decide.recalibrate, costs)
 
 
 def _descriptors(pool: KnownPool) -> npt.NDArray[np.float64]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cloudseed.surrogate.calibration import coverage90
+from cloudseed.surrogate.backtesting.protocols import Forecast
+from cloudseed.surrogate.calibration import coverage90, noise_sds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cloudseed.surrogate.backtesting.protocols import Forecast, Run
+    from cloudseed.surrogate.backtesting.protocols import Run
     from cloudseed.surrogate.backtesting.truth import Truth
+    from cloudseed.surrogate.protocols import Choice
 
-__all__ = ["Foresight", "foresight"]
+__all__ = ["Foresight", "foresight", "foretold"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,27 @@ class Foresight:
     nlpd: float
     sharpness: float
     mean_absolute_error: float
+
+
+def foretold(choice: Choice) -> list[Forecast]:
+    """Returns what the scores of a choice say of its picks."""
+    scores = choice.scores
+    if scores is None:
+        return []
+    wanted = set(choice.picks)
+    noise = noise_sds(choice.model, scores.properties)
+    places = [i for i, row in enumerate(scores.rows.tolist()) if row in wanted]
+    return [
+        Forecast(
+            int(scores.rows[i]),
+            name,
+            float(scores.mean[i, j]),
+            math.hypot(float(scores.sd[i, j]), noise[name]),
+        )
+        for i in places
+        for j, name in enumerate(scores.properties)
+        if name in noise
+    ]
 
 
 def foresight(runs: Sequence[Run], truth: Truth) -> tuple[Foresight, ...]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from cloudseed.errors import InputError, UsageError
-from cloudseed.surrogate.backtesting.protocols import Forecast, Rules, Run
-from cloudseed.surrogate.calibration import noise_sds
+from cloudseed.surrogate.backtesting.foresight import foretold
+from cloudseed.surrogate.backtesting.protocols import Rules, Run
 from cloudseed.surrogate.deciding import decision_seed, space_fill
 from cloudseed.surrogate.outlook import expected_hits, probability_of_best
 from cloudseed.surrogate.protocols import Observations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cloudseed.surrogate.backtesting.protocols import Rows, Searcher
+    from cloudseed.surrogate.backtesting.protocols import Forecast, Rows, Searcher
     from cloudseed.surrogate.backtesting.truth import Truth
     from cloudseed.surrogate.features import Features
     from cloudseed.surrogate.protocols import Choice
@@ -98,7 +98,7 @@ def replay(searcher: Searcher, truth: Truth, start: Sequence[int], rules: Rules)
             _check(choice, available, room)
             free[list(choice.picks)] = False
             running += choice.picks
-            forecasts += _forecasts(choice)
+            forecasts += foretold(choice)
             outlook = _outlook(choice, truth, done, rules)
             if outlook is not None:
                 outlooks.append((len(done), outlook))
@@ -141,24 +141,3 @@ def _outlook(choice: Choice, truth: Truth, done: Sequence[int], rules: Rules) ->
     if rules.epsilon is None or not math.isfinite(best):
         return None
     return probability_of_best(choice.scores, truth.problem, best, rules.epsilon)
-
-
-def _forecasts(choice: Choice) -> list[Forecast]:
-    """Returns what the scores of a choice say of its picks."""
-    scores = choice.scores
-    if scores is None:
-        return []
-    wanted = set(choice.picks)
-    noise = noise_sds(choice.model, scores.properties)
-    places = [i for i, row in enumerate(scores.rows.tolist()) if row in wanted]
-    return [
-        Forecast(
-            int(scores.rows[i]),
-            name,
-            float(scores.mean[i, j]),
-            math.hypot(float(scores.sd[i, j]), noise[name]),
-        )
-        for i in places
-        for j, name in enumerate(scores.properties)
-        if name in noise
-    ]

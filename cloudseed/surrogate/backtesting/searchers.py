@@ -13,8 +13,9 @@ import numpy as np
 
 from cloudseed.errors import InputError, ObjectiveError, UsageError
 from cloudseed.surrogate.acquisition import Goal
+from cloudseed.surrogate.backtesting.foresight import foretold
 from cloudseed.surrogate.backtesting.peers import PEERS, PeerSearcher
-from cloudseed.surrogate.calibration import ranks_worse_than_random
+from cloudseed.surrogate.calibration import ranks_worse_than_random, recalibration
 from cloudseed.surrogate.deciding import MIN_VALUES, decide, space_fill
 from cloudseed.surrogate.features import Features
 from cloudseed.surrogate.judging import bounded, merit
@@ -28,7 +29,12 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from cloudseed.surrogate.backtesting.protocols import Rows, Searcher, SearcherFactory
+    from cloudseed.surrogate.backtesting.protocols import (
+        Forecast,
+        Rows,
+        Searcher,
+        SearcherFactory,
+    )
     from cloudseed.surrogate.protocols import Guess, ModelSettings
 
 __all__ = [
@@ -52,12 +58,14 @@ class Conduct:
         strategy: By which acquisition.
         exploration: Share of a batch that covers the pool instead.
         alarm: Predictions looked back on, as `decide.alarm` of a campaign; 0 for never.
+        recalibrate: Predictions looked back on, as `decide.recalibrate` of a campaign; 0 for never.
         costs: What measuring each row costs, N; None where all cost the same.
     """
 
     strategy: Strategy = Strategy()  # noqa: RUF009 - it is frozen
     exploration: float = 0.0
     alarm: int = 0
+    recalibrate: int = 100
     costs: npt.NDArray[np.float64] | None = None
 
 
@@ -91,6 +99,9 @@ class CloudSearcher(_Modelling):
     conduct: Conduct = field(default_factory=Conduct)
     _thought: dict[int, float] = field(default_factory=dict, init=False)
     _standing: list[Problem] = field(default_factory=list, init=False)
+    _foretold: dict[str, dict[int, tuple[Forecast, float]]] = field(
+        default_factory=dict, init=False
+    )
     _memory: Memory = field(default_factory=Memory, init=False)
 
     def next(
@@ -99,6 +110,7 @@ class CloudSearcher(_Modelling):
         """Chooses what is worth measuring next."""
         conduct = self.conduct
         alarm = self._misled(observations)
+        widths = self._widths(observations)
         choice = decide(
             self.features,
             observations,
@@ -112,16 +124,36 @@ class CloudSearcher(_Modelling):
             strategy=conduct.strategy,
             costs=conduct.costs,
             memory=self._memory,
+            widths=widths,
             guesses=self.guesses,
             models=self.models,
         )
         self._thought.update(_thoughts(choice, self.problem))
+        for forecast in foretold(choice):
+            made = self._foretold.setdefault(forecast.property, {})
+            made[forecast.row] = (forecast, widths.get(forecast.property, 1.0))
         threshold = choice.model.get("threshold")
         if isinstance(threshold, float):
             self._standing.append(bounded(self.problem, threshold))
         if alarm and choice.scores is not None:
             choice = replace(choice, notes=(*choice.notes, _ALARM.format(conduct.alarm)))
         return choice
+
+    def _widths(self, observations: Observations) -> dict[str, float]:
+        """Returns what standard deviations are multiplied by, by property, if not by 1."""
+        found, last = {}, self.conduct.recalibrate
+        for name, made in self._foretold.items() if last else ():
+            values = observations.values[:, observations.properties.index(name)]
+            # Models are judged as they are: what an earlier factor did is taken back.
+            z = [
+                (value - made[row][0].mean) / made[row][0].sd * made[row][1]
+                for row, value in zip(observations.rows.tolist(), values.tolist(), strict=True)
+                if row in made and made[row][0].sd > 0 and not math.isnan(value)
+            ]
+            width = recalibration(np.array(z[-last:]))
+            if width != 1:
+                found[name] = width
+        return found
 
     def _misled(self, observations: Observations) -> bool:
         """Tells whether the last predictions ordered what came worse than chance would."""

@@ -12,6 +12,7 @@ import numpy as np
 from cloudseed.errors import FitError
 from cloudseed.surrogate import kernels
 from cloudseed.surrogate.gp.evidence import Loss
+from cloudseed.surrogate.gp.logarithms import minimise_by_logarithms
 from cloudseed.surrogate.gp.process import MIN_NOISE, Hyperparameters
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ MIN_FIT_VALUES = 2
 _SMALL = 500
 _FIT_ITERATIONS = 200
 _FIT_SECONDS = 60.0
+#: Of the loss per value, relative: finer changes no prediction.
+_FIT_TOLERANCE = 1e-6
 
 
 def hyperparameters(
@@ -174,14 +177,13 @@ def maximise(
     from botorch import fit_gpytorch_mll
     from botorch.exceptions import BotorchError
     from botorch.exceptions.errors import ModelFittingError
-    from botorch.optim.fit import fit_gpytorch_mll_scipy
     from botorch.utils.sampling import manual_seed
     from linear_operator.utils.errors import NanError, NotPSDError
 
     ends: list[str | None] = []
 
     def watched(mll: Any, **asked: Any) -> Any:
-        found = fit_gpytorch_mll_scipy(mll, **asked)
+        found = minimise_by_logarithms(mll, **asked)
         ends.append(found.message)
         return found
 
@@ -198,7 +200,8 @@ def maximise(
             if len(model.train_targets) <= _SMALL:
                 torch.set_num_threads(1)
             # Made anew: relevance pursuit writes tolerances of its own into what it is given.
-            options = {"options": {"maxiter": _FIT_ITERATIONS}, "timeout_sec": _FIT_SECONDS}
+            limits = {"maxiter": _FIT_ITERATIONS, "ftol": _FIT_TOLERANCE}
+            options = {"options": limits, "timeout_sec": _FIT_SECONDS}
             closure = None if loss is None else loss(mll)
             fit_gpytorch_mll(
                 mll, closure=closure, optimizer=watched, optimizer_kwargs=options, **how

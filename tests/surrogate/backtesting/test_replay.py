@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from cloudseed.errors import EmptyPoolError, InputError, UsageError
-from cloudseed.surrogate import Choice, Scores, parse_problem
+from cloudseed.surrogate import (
+    RECALIBRATION_LEAST,
+    Choice,
+    Scores,
+    parse_problem,
+    recalibration,
+)
 from cloudseed.surrogate.backtesting import (
     SEARCHERS,
     Conduct,
@@ -222,3 +228,33 @@ def test_a_share_s_predictions_are_judged_by_the_last_threshold(monkeypatch):
     assert asked[0] == 0.0
     assert asked[-1] == 0.5
     assert any("alarm" in note for note in run.notes)
+
+
+def test_a_replayed_campaign_widens_what_came_true_too_seldom(monkeypatch):
+    asked = []
+
+    def decided(features, observations, *, available, batch, widths, **_):
+        asked.append(dict(widths))
+        rows = available[:batch]
+        # Believes itself four times too sure, and does as it is told about it.
+        sd = np.full((len(rows), 1), widths.get("x", 1.0) / 4)
+        chances = np.ones(len(rows))
+        scores = Scores(rows, np.zeros((len(rows), 1)), sd, chances, chances, ("x",))
+        return Choice(tuple(rows.tolist()), scores, "sure")
+
+    monkeypatch.setattr("cloudseed.surrogate.backtesting.searchers.decide", decided)
+    values = np.random.default_rng(0).normal(size=100)
+    goal = parse_problem("max x")
+    truth = Truth.of(goal, {"x": values}, share=0.1)
+    for last in (40, 0):
+        asked.clear()
+        searcher = load_searcher("cloud", values[:, None], goal, None, Conduct(recalibrate=last))
+        replay(searcher, truth, range(5), Rules(90, 5, 5, 0))
+        first, *_ = (i for i, told in enumerate([*asked, {"x": 1}]) if told)
+        if not last:
+            assert first == len(asked)
+            continue
+        assert first == RECALIBRATION_LEAST / 5
+        for decision, told in enumerate(asked[first:], first):
+            z = 4 * values[5 : 5 + 5 * decision][-last:]
+            assert told == pytest.approx({"x": recalibration(z)})
