@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from cloudseed.surrogate.encoder import Pooling
     from cloudseed.surrogate.training.learner import Learner
 
 __all__ = [
@@ -40,7 +41,9 @@ DIALECT = "canonical"
 STATE = "training.safetensors"
 
 
-def save_encoder(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> None:
+def save_encoder(
+    learner: Learner, folder: Path, facts: Mapping[str, Any], pooling: Pooling = "cls"
+) -> None:
     """Writes the encoder without its heads, in half precision, in the Hugging Face layout.
 
     Args:
@@ -48,6 +51,7 @@ def save_encoder(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> No
         folder: Receives `model.safetensors`, `config.json`, the tokenizer's files and
             `training.json`.
         facts: What `training.json` tells of the training.
+        pooling: How tokens become an embedding, which the checkpoint declares.
     """
     from safetensors.torch import save_file
 
@@ -57,7 +61,7 @@ def save_encoder(learner: Learner, folder: Path, facts: Mapping[str, Any]) -> No
         if not name.endswith("position_ids")
     }
     config = learner.config.to_dict()
-    config |= {"hidden_dropout_prob": 0.0, "cloudseed": {"dialect": DIALECT, "pooling": "cls"}}
+    config |= {"hidden_dropout_prob": 0.0, "cloudseed": {"dialect": DIALECT, "pooling": pooling}}
     # Without a SHA-256 until the weights are there, so that a kill in between leaves no mismatch.
     _write(folder / "config.json", {"architectures": ["BertModel"]} | config)
     partial = folder / "model.part"

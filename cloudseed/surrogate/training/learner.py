@@ -180,44 +180,58 @@ def losses(
     scales: Scales,
     *,
     masked: float,
+    chemistry: bool = True,
     rng: np.random.Generator,
     device: torch.device,
 ) -> dict[str, Tensor]:
     """Returns the loss of each head, by name.
 
-    Existing strings are masked half of the time; the other heads see whole strings only.
+    Existing strings are masked half of the time; the other heads see whole strings only. Where no
+    other head learns, every string is masked.
 
     Args:
         learner: The encoder with its heads, perhaps wrapped.
         batch: What it learns from.
         scales: Scales of what the heads say.
         masked: Share of the tokens hidden in the strings that are masked.
+        chemistry: Whether the heads learn what follows from whole strings.
         rng: Draws what is masked.
         device: Where to compute.
     """
+    labelled = scales.labels is not None and batch.labels.shape[1] > 0
     rows = batch.real & (rng.random(len(batch.real)) < 0.5) & (masked > 0)
-    if rows.all():
+    if not (chemistry or labelled):
+        rows[:] = True
+    elif rows.all():
         rows[0] = False
     tokens, hidden = _mask(batch.tokens, rows, masked, batch.symbols.shape[1], rng)
     said = learner(torch.from_numpy(tokens).to(device), torch.from_numpy(hidden).to(device))
     whole = torch.from_numpy(~rows).to(device)
-    wanted = torch.from_numpy(batch.targets).to(device)[whole]
+    found = _chemistry_losses(said, batch, scales, whole) if chemistry else {}
+    if hidden.any():
+        true = torch.from_numpy(batch.tokens[hidden]).to(device)
+        found["masked"] = functional.cross_entropy(said["masked"], true)
+    if scales.labels is not None and labelled:
+        values = torch.from_numpy(batch.labels).to(device)[whole]
+        found |= _label_losses(said["labels"][whole], values, scales.labels, scales.names)
+    return found
+
+
+def _chemistry_losses(
+    said: Mapping[str, Tensor], batch: Batch, scales: Scales, whole: Tensor
+) -> dict[str, Tensor]:
+    """Returns the losses of what follows from whole strings; `whole`, n, tells which are."""
+    wanted = torch.from_numpy(batch.targets).to(whole.device)[whole]
     known = ~torch.isnan(wanted)
     error = torch.where(known, said["targets"][whole] - scales.targets(wanted), 0.0) ** 2
     found = {
         name: error[:, part].sum() / known[:, part].sum().clamp(min=1)
         for name, part in blocks().items()
     }
-    groups = torch.from_numpy(batch.groups).to(device)[whole]
-    symbols = torch.from_numpy(batch.symbols).to(device)[whole]
+    groups = torch.from_numpy(batch.groups).to(whole.device)[whole]
+    symbols = torch.from_numpy(batch.symbols).to(whole.device)[whole]
     found["space_group"] = functional.cross_entropy(said["space_group"][whole], groups)
     found["symbols"] = functional.binary_cross_entropy_with_logits(said["symbols"][whole], symbols)
-    if hidden.any():
-        true = torch.from_numpy(batch.tokens[hidden]).to(device)
-        found["masked"] = functional.cross_entropy(said["masked"], true)
-    if scales.labels is not None and batch.labels.shape[1]:
-        values = torch.from_numpy(batch.labels).to(device)[whole]
-        found |= _label_losses(said["labels"][whole], values, scales.labels, scales.names)
     return found
 
 

@@ -66,6 +66,8 @@ class Recipe(BaseModel):
         weight_decay: Decay of matrices; vectors do not decay.
         clip: Largest norm of the gradient.
         masked: Share of the tokens hidden in the strings that are masked.
+        chemistry: Whether heads on [CLS] learn what follows from whole strings. Without them masked
+            tokens alone teach, as in BERT, and an embedding is the mean over the tokens.
         labels: Weight of the labels' losses beside the rest; only fine-tuning has labels.
         rehearsal: Share of fine-tuning's batches that come from pre-training's strings.
         dropout: Share of activations dropped, in fine-tuning a guard against learning by heart.
@@ -85,6 +87,7 @@ class Recipe(BaseModel):
     weight_decay: float = Field(default=0.01, ge=0)
     clip: float = Field(default=1.0, gt=0)
     masked: float = Field(default=0.15, gt=0, lt=1)
+    chemistry: bool = True
     labels: float = Field(default=5.0, ge=0)
     rehearsal: float = Field(default=0.5, ge=0, le=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from cloudseed.surrogate.encoder import Pooling
     from cloudseed.surrogate.training.learner import Learner, Scales
     from cloudseed.surrogate.training.recipe import Recipe
     from cloudseed.surrogate.training.stream import Batch
@@ -265,7 +266,15 @@ def _step(what: _Stepped, batch: Batch, number: int) -> dict[str, Tensor]:
     # What is dropped follows from the step's number too, and no global seed is left behind.
     with torch.random.fork_rng(devices=devices), team.accelerator.autocast():
         torch.manual_seed(int(rng.integers(2**31)))
-        found = losses(model, batch, run.scales, masked=recipe.masked, rng=rng, device=team.device)
+        found = losses(
+            model,
+            batch,
+            run.scales,
+            masked=recipe.masked,
+            chemistry=recipe.chemistry,
+            rng=rng,
+            device=team.device,
+        )
     optimizer.zero_grad()
     team.accelerator.backward(total(found, recipe.labels))
     team.accelerator.clip_grad_norm_(model.parameters(), recipe.clip)
@@ -298,7 +307,15 @@ def validate(run: Run, model: nn.Module, recipe: Recipe, team: Workers) -> dict[
     counts: dict[str, int] = {}
     with torch.inference_mode():
         for batch in run.validation:
-            found = losses(model, batch, run.scales, masked=masked, rng=rng, device=team.device)
+            found = losses(
+                model,
+                batch,
+                run.scales,
+                masked=masked,
+                chemistry=recipe.chemistry,
+                rng=rng,
+                device=team.device,
+            )
             known = (~np.isnan(batch.labels)).sum(axis=0)
             many = {
                 f"label_{name}": int(n) for name, n in zip(run.learner.labels, known, strict=True)
@@ -339,7 +356,8 @@ class _Keeper:
         if self.recipe.patience and state.stale >= self.recipe.patience:
             state.stopped = "patience"
         if better and self.team.leads:
-            save_encoder(self.run.learner, self.folder, self._facts(state))
+            pooling: Pooling = "cls" if self.recipe.chemistry else "mean"
+            save_encoder(self.run.learner, self.folder, self._facts(state), pooling)
         self.log.write(state, found, self.recipe.rate_at(state.step))
         self.keep(state, optimizer)
 

@@ -61,6 +61,15 @@ def test_checkpoint_loads_and_tells_of_itself(trained: tuple[Path, Outcome]) -> 
     assert set(known["training"]["data"]) == {"strings.csv", "children", "seed"}
 
 
+def test_masked_tokens_alone_can_teach(shards: TokenShards, tmp_path: Path) -> None:
+    pretrain(shards, tmp_path / "masked", small(chemistry=False), workers("no"))
+    rows = log(tmp_path / "masked")
+    losses = {name for name in rows[0] if name.startswith("validation_")}
+    assert losses == {"validation_masked"}
+    assert rows[-1]["validation_masked"] < rows[0]["validation_masked"]
+    assert CloudEncoder.load(tmp_path / "masked").pooling == "mean"
+
+
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
     shards: TokenShards, tmp_path: Path
 ) -> None:
