@@ -200,11 +200,14 @@ def losses(
     """
     labelled = scales.labels is not None and batch.labels.shape[1] > 0
     rows = batch.real & (rng.random(len(batch.real)) < 0.5) & (masked > 0)
-    if not (chemistry or labelled):
+    alone = not (chemistry or labelled)
+    if alone:
         rows[:] = True
     elif rows.all():
         rows[0] = False
     tokens, hidden = _mask(batch.tokens, rows, masked, batch.symbols.shape[1], rng)
+    if alone and not hidden.any():
+        hidden[0, 1] = True  # Of a few strings: something has to be guessed.
     said = learner(torch.from_numpy(tokens).to(device), torch.from_numpy(hidden).to(device))
     whole = torch.from_numpy(~rows).to(device)
     found = _chemistry_losses(said, batch, scales, whole) if chemistry else {}
