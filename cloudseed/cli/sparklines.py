@@ -62,4 +62,10 @@ def track_rows(track: Track) -> list[tuple[str, str]]:
     if told["discovery_yield"] is not None:
         share = f"{told['discovery_yield']:.0%} of about {track.hits:.3g} in the pool"
         rows.append(("discovery yield", share))
+    if track.enhancement is not None:
+        rows.append(("enhancement", f"{track.enhancement:.3g} times what random choice finds"))
+    if track.acceleration is not None:
+        times, is_bound = track.acceleration
+        least = "at least " if is_bound else ""
+        rows.append(("acceleration", f"random choice needs {least}{times:.3g} times as many"))
     return rows

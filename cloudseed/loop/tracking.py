@@ -31,8 +31,11 @@ __all__ = ["Track", "Tracker", "known_scores"]
 DRAWS = 300
 """Random campaigns that are simulated: a tenth of a second."""
 
-MOST = 1_000
-"""Experiments up to which there is a track."""
+AHEAD = 5
+"""Random campaigns go on for so many budgets, to tell how much longer they would need."""
+
+MOST = 2_000
+"""Experiments of a random campaign at most, unless more are measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,36 @@ class Track:
     random: RandomCurve | None = None
     hits: float | None = None
 
+    @property
+    def enhancement(self) -> float | None:
+        """Materials found over those that random choice would have found by now.
+
+        None where an optimum is sought, or nothing was modelled.
+        """
+        count = len(self.reached)
+        if self.hits is None or self.random is None or not 0 < count <= len(self.random.expected):
+            return None
+        expected = float(self.random.expected[count - 1])
+        return (self.reached[-1] or 0.0) / expected if expected > 0 else None
+
+    @property
+    def acceleration(self) -> tuple[float, bool] | None:
+        """Experiments that random choice would need to get as far, over those that were made.
+
+        And whether it is only a lower bound, where random choice gets there in none of those that
+        were simulated. None where all that satisfies is sought, for which it is the same as
+        `enhancement`, or nothing was reached or modelled.
+        """
+        best = self.reached[-1] if self.reached else None
+        if self.hits is not None or self.random is None or best is None:
+            return None
+        expected = self.random.expected
+        with np.errstate(invalid="ignore"):
+            there = np.flatnonzero(expected >= best if self.larger else expected <= best)
+        if len(there):
+            return (int(there[0]) + 1) / len(self.reached), False
+        return len(expected) / len(self.reached), True
+
     def to_json(self) -> dict[str, Any]:
         """Returns plain values; None where random choice has found nothing."""
         found = self.random
@@ -67,6 +100,7 @@ class Track:
                 "random_upper": _plain(found.upper),
             }
         )
+        times, is_bound = self.acceleration or (None, None)
         found_of = (self.reached[-1] or 0.0) / self.hits if self.hits and self.reached else None
         return {
             "what": self.what,
@@ -74,6 +108,9 @@ class Track:
             **bands,
             "expected_in_pool": self.hits,
             "discovery_yield": found_of,
+            "enhancement": self.enhancement,
+            "acceleration": times,
+            "acceleration_is_lower_bound": is_bound,
         }
 
 
@@ -95,8 +132,8 @@ class Tracker:
         self._random: RandomCurve | None = None
 
     def track(self, now: Snapshot) -> Track | None:
-        """Returns the track; None before the first measurement, and for a very large campaign."""
-        if not now.measured or not 0 < len(now.results) <= MOST:
+        """Returns the track; None before the first measurement."""
+        if not now.measured:
             return None
         counted = that_count(now.results, self._spec.sources)
         arrived = in_order_of_arrival(counted)
@@ -105,7 +142,7 @@ class Tracker:
         if now.rounds != self._rounds:
             self._rounds = now.rounds
             scores, hits = self._known(counted, problem)
-            self._random = self._drawn(scores, problem)
+            self._random = self._drawn(scores, problem, len(reached))
             self._hits = hits if problem.objective.direction == "find" else None
         finds = problem.objective.direction == "find"
         return Track(
@@ -144,7 +181,7 @@ class Tracker:
         made = self._ledger.decisions(self._id)
         return next((d for d in reversed(made) if d.model.get("surrogates")), None)
 
-    def _drawn(self, scores: Scores | None, problem: Problem) -> RandomCurve | None:
+    def _drawn(self, scores: Scores | None, problem: Problem, measured: int) -> RandomCurve | None:
         from cloudseed.surrogate import decision_seed, expected_random_best  # they load scipy
 
         whole = scores is not None and all(
@@ -152,7 +189,9 @@ class Tracker:
         )
         if scores is None or not whole or (problem.further and problem.reference is None):
             return None
-        count = min(self._spec.budget.experiments, MOST)
+        # Some of those under way at this decision end before the next.
+        under_way = self._spec.batch
+        count = max(min(AHEAD * self._spec.budget.experiments, MOST), measured + under_way)
         seed = decision_seed(self._spec.seed, self._rounds)
         return expected_random_best(scores, problem, count=count, seed=seed, draws=DRAWS)
 

@@ -16,8 +16,8 @@ from cloudseed.loop import ranks, tracking
 from cloudseed.loop.replaying import Replayer
 from cloudseed.loop.results import improvements, load_results
 from cloudseed.loop.snapshot import take_snapshot
-from cloudseed.loop.tracking import Tracker, known_scores
-from cloudseed.surrogate import exact_random_best, expected_random_best
+from cloudseed.loop.tracking import Track, Tracker, known_scores
+from cloudseed.surrogate import RandomCurve, exact_random_best, expected_random_best
 from tests.loop.recorded import SPEC, run, spec_of
 
 
@@ -31,13 +31,13 @@ def test_it_is_what_was_reached_beside_random(finished):
     results = load_results(finished, 1, SPEC.problem)
     assert list(found.reached) == improvements(results, SPEC.problem)
     assert found.what == "best bulk modulus"
-    assert len(found.random.expected) == SPEC.budget.experiments
+    assert len(found.random.expected) >= SPEC.budget.experiments
     expected = found.random.expected
     assert (np.diff(expected[np.isfinite(expected)]) > -2.0).all()
     assert found.reached[-1] > expected[0]
     told = json.loads(json.dumps(found.to_json(), allow_nan=False))
-    assert len(told["random"]) == len(told["random_upper"]) == SPEC.budget.experiments
-    assert told["discovery_yield"] is None
+    assert len(told["random"]) == len(told["random_upper"]) == len(expected)
+    assert told["discovery_yield"] is told["enhancement"] is None
 
 
 def test_what_is_known_is_certain(finished):
@@ -70,7 +70,44 @@ def test_finds_have_a_yield(finished):
     assert found.what == "materials found"
     assert found.hits >= found.reached[-1] > 0
     assert told["discovery_yield"] == found.reached[-1] / found.hits
-    assert track_rows(found)[-1][0] == "discovery yield"
+    assert told["enhancement"] == found.reached[-1] / found.random.expected[len(found.reached) - 1]
+    assert told["acceleration"] is None
+    assert [name for name, _ in track_rows(found)[-2:]] == ["discovery yield", "enhancement"]
+
+
+def curve(expected):
+    every = np.array(expected)
+    return RandomCurve(every, every, every, np.ones(len(every)))
+
+
+@pytest.mark.parametrize(
+    ("larger", "reached", "expected", "wanted"),
+    [
+        (True, (1.0, 4.0), [np.nan, 1.0, 2.0, 3.0, 4.0, 4.5], (2.5, False)),
+        (True, (1.0, 5.0), [np.nan, 1.0, 2.0, 3.0, 4.0, 4.5], (3.0, True)),
+        (False, (None, -2.0), [3.0, -1.0, -2.5], (1.5, False)),
+        (True, (None, None), [1.0, 2.0], None),
+    ],
+)
+def test_acceleration_is_by_what_random_choice_needs(larger, reached, expected, wanted):
+    found = Track("best", larger, reached, curve(expected))
+    assert found.acceleration == wanted
+    assert found.enhancement is None
+    told = found.to_json()
+    assert (told["acceleration"], told["acceleration_is_lower_bound"]) == (wanted or (None, None))
+    rows = dict(track_rows(found))
+    if wanted is None:
+        assert "acceleration" not in rows
+    else:
+        assert ("at least" in rows["acceleration"]) == wanted[1]
+
+
+def test_random_choice_goes_on_as_long_as_the_campaign(finished, monkeypatch):
+    """Beyond the experiments that are simulated of any campaign there are those that were made."""
+    monkeypatch.setattr(tracking, "MOST", 3)
+    found = track_of(finished)
+    assert len(found.reached) > 3
+    assert len(found.random.expected) >= len(found.reached)
 
 
 def test_fronts_count_their_volume(finished):
@@ -81,9 +118,6 @@ def test_fronts_count_their_volume(finished):
 
 
 def test_without_a_model_or_a_whole_pool_there_is_no_random_curve(finished, monkeypatch):
-    monkeypatch.setattr(tracking, "MOST", 3)
-    assert track_of(finished) is None
-    monkeypatch.setattr(tracking, "MOST", 1000)
     made = finished.proposals
     monkeypatch.setattr(finished, "proposals", lambda *a, **k: made(*a, **k)[:5])
     found = track_of(finished)
@@ -136,7 +170,9 @@ def test_an_even_sample_stands_for_a_large_pool(finished, monkeypatch):
     monkeypatch.setattr(ranks, "SPREAD", 45)
     sampled, some_found = track_of(finished), track_of(finished, spec)
     assert sampled.reached == whole.reached
-    np.testing.assert_allclose(sampled.random.expected, whole.random.expected, rtol=0.03)
+    start = slice(SPEC.budget.experiments)
+    few, all_of_them = sampled.random.expected[start], whole.random.expected[start]
+    np.testing.assert_allclose(few, all_of_them, rtol=0.03)
     assert not np.array_equal(sampled.random.expected, whole.random.expected)
     assert some_found.hits == pytest.approx(all_found.hits, rel=0.15)
 
