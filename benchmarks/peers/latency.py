@@ -32,6 +32,8 @@ MEASURED = 200
 #: Columns of the blocks that our models see.
 WIDTHS = {"embedding": 192, "elements": 52, "sites 1": 26, "sites 2": 26, "sites 3": 26}
 BATCH = 8
+#: Rows that get their noise at once.
+CHUNK = 10_000
 
 
 def main() -> None:
@@ -88,11 +90,13 @@ def enlarged(whole: Task, size: int) -> Task:
     """
     source = np.arange(size) % len(whole.values)
     features = whole.features[source]
-    fresh = size - len(whole.features)
-    if fresh > 0:
+    if size > len(whole.features):
         rng = np.random.default_rng(1)
-        noise = rng.standard_normal((fresh, features.shape[1]), dtype=np.float32)
-        features[len(whole.features) :] += 0.02 * whole.features.std(axis=0) * noise
+        spread = (0.02 * whole.features.std(axis=0)).astype(np.float32)
+        # In parts: making a pool should not take more memory than deciding on it.
+        for start in range(len(whole.features), size, CHUNK):
+            part = features[start : start + CHUNK]
+            part += spread * rng.standard_normal(part.shape, dtype=np.float32)
     low, high = whole.features.min(axis=0), whole.features.max(axis=0)
     spec = {"goal": "best", "properties": ["formation_energy"], "signs": [-1.0]}
     return Task(spec, whole.values[source, :1], np.clip(features, low, high, out=features))
