@@ -31,6 +31,7 @@ from cloudseed.surrogate import (
     decision_seed,
     expected_hits,
     is_feasible,
+    knows_the_best,
     merit,
     probability_of_best,
     start,
@@ -311,7 +312,7 @@ def _outlook(spec: CampaignSpec, choice: Choice, known: Observations) -> dict[st
     found: dict[str, object] = {}
     if scores is not None and stop.expected_hits is not None:
         found["expected_hits"] = expected_hits(scores, stop.expected_hits.next)
-    if scores is not None and stop.regret is not None:
+    if scores is not None and stop.regret is not None and knows_the_best(choice.model, problem):
         values = known.counting.values.tolist()
         rows = [dict(zip(known.properties, row, strict=True)) for row in values]
         reached = [merit(problem, row) for row in rows if is_feasible(problem, row)]

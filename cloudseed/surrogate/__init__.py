@@ -40,7 +40,13 @@ if TYPE_CHECKING:
     from cloudseed.surrogate.modelling import wants_hints
     from cloudseed.surrogate.objectives import describe
     from cloudseed.surrogate.objectives import problem as parse_problem
-    from cloudseed.surrogate.outlook import Looked, expected_hits, mended_hits, probability_of_best
+    from cloudseed.surrogate.outlook import (
+        Looked,
+        expected_hits,
+        knows_the_best,
+        mended_hits,
+        probability_of_best,
+    )
     from cloudseed.surrogate.prediction import (
         NEEDS_ATOMS,
         Prediction,
@@ -98,7 +104,7 @@ else:
             "memory": "Memory",
             "modelling": "wants_hints",
             "objectives": "describe problem=parse_problem",
-            "outlook": "Looked expected_hits mended_hits probability_of_best",
+            "outlook": "Looked expected_hits knows_the_best mended_hits probability_of_best",
             "prediction": (
                 "NEEDS_ATOMS Prediction Predictor check_heads guess resolve=resolve_property"
             ),
@@ -164,6 +170,7 @@ __all__ = [
     "full_string",
     "guess",
     "is_feasible",
+    "knows_the_best",
     "mended_hits",
     "merit",
     "noise_sds",

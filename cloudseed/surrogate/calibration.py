@@ -89,8 +89,8 @@ def recalibration(z: Array) -> float:
 def noise_sds(model: Mapping[str, Any], properties: Sequence[str]) -> dict[str, float]:
     """Returns the noise of each property that has a Gaussian process, in its unit.
 
-    Models that say nothing of noise are taken as without. Hurdle models are left out: they predict
-    no normal distribution.
+    Models that say nothing of noise are taken as without. Hurdle models are left out, for they
+    predict no normal distribution, and so is what no model predicted but the encoder's heads.
 
     Args:
         model: `Choice.model`.
@@ -99,7 +99,7 @@ def noise_sds(model: Mapping[str, Any], properties: Sequence[str]) -> dict[str, 
     told: Mapping[str, Any] = model.get("surrogates", {})
     found = {}
     for name in properties:
-        one = told.get(name, {})
-        if "floor" not in one:
+        one = told.get(name)
+        if one is not None and "floor" not in one:
             found[name] = math.sqrt(one.get("noise", 0.0)) * one.get("scale", 0.0)
     return found

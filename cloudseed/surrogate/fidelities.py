@@ -82,6 +82,7 @@ def fit_fidelities(
     seed: int,
     name: str,
     spread: float | None = None,
+    wanted: tuple[float, float] = gp.NOTHING,
 ) -> gp.FittedSurrogate:
     """Fits one property by values from several sources.
 
@@ -93,6 +94,7 @@ def fit_fidelities(
         seed: Decides all that is random.
         name: The property, for notes and errors.
         spread: As in `gp.fit`.
+        wanted: As in `gp.fit`.
 
     Returns:
         A model of what the target source would measure. Where it, or all others, measured fewer
@@ -112,7 +114,7 @@ def fit_fidelities(
         chosen = source == target
         if not chosen.any():
             chosen = np.ones(len(y), dtype=bool)
-        model = gp.fit(x[chosen], y[chosen], seed=seed, name=name, spread=spread)
+        model = gp.fit(x[chosen], y[chosen], seed=seed, name=name, spread=spread, wanted=wanted)
         own = int((source == target).sum())
         told = f"{own} values of {name} from the source asked for and {len(y) - own} from others"
         told += " are too few to tell how they go together"
@@ -122,7 +124,9 @@ def fit_fidelities(
     x, y, source = x[rows], y[rows], np.searchsorted(known, source[rows])
     place = known.index(target)
     parts = [
-        gp.standardise(x[source == s], y[source == s], name=name, spread=spread, notes=notes)
+        gp.standardise(
+            x[source == s], y[source == s], name=name, spread=spread, notes=notes, wanted=wanted
+        )
         for s in range(len(known))
     ]
     targets = np.empty(len(y))
@@ -150,6 +154,7 @@ def fit_fidelities(
             "kind": "fidelities",
             "values": [int((source == s).sum()) for s in range(len(known))],
             "correlations": (between[place] / (sizes * sizes[place])).tolist(),
+            **({"lessened": data.lessened} if data.lessened else {}),
         },
         _left_out=LeftOut(targets[own], left[own], np.sqrt(1 / precision)[own]),
         other=mixing[1 if place == 0 else 0],

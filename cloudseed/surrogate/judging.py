@@ -75,6 +75,35 @@ def bounds(problem: Problem) -> dict[str, tuple[float, float]]:
     return found
 
 
+def wanted(problem: Problem, name: str, middle: float) -> tuple[float, float]:
+    """Returns the smallest and largest value of a property that is sought.
+
+    Args:
+        problem: What is sought.
+        name: The property.
+        middle: Its usual value: what is to be large is sought from there on, and what is to be near
+            a target within as far from it.
+
+    Returns:
+        Infinity and minus infinity of a property that nothing is asked of.
+    """
+    limits, goals = bounds(problem), [o for o in problem.objectives if o.property == name]
+    lower, upper = limits.get(name, (-math.inf, math.inf))
+    asked = name in limits
+    for goal in goals:
+        if goal.target is not None:
+            away = abs(goal.target - middle)
+            lower, upper = max(lower, goal.target - away), min(upper, goal.target + away)
+        elif goal.direction == "max" or goal.end == "highest":
+            lower = max(lower, middle)
+        elif goal.direction == "min" or goal.end == "lowest":
+            upper = min(upper, middle)
+        else:
+            continue
+        asked = True
+    return (lower, upper) if asked else (math.inf, -math.inf)
+
+
 def is_feasible(problem: Problem, values: Mapping[str, float | None]) -> bool:
     """Tells whether measured values are known to meet every constraint.
 

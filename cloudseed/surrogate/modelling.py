@@ -113,6 +113,7 @@ def fit_criterion(
             sigma=sigma if np.isfinite(sigma).any() else None,
             widths=space.widths,
             kernel=space.features.kernel,
+            wanted=judging.wanted(problem, name, float(np.median(values[known]))),
         )
         # Where no value at the floor or above it is allowed, the floor tells nothing.
         floors = name in above or (
@@ -196,7 +197,13 @@ def _of_sources(
         )
     try:
         return fit_fidelities(
-            measured.x, measured.y, source, seed=seed, name=name, spread=measured.spread
+            measured.x,
+            measured.y,
+            source,
+            seed=seed,
+            name=name,
+            spread=measured.spread,
+            wanted=measured.wanted,
         )
     except FitError as error:
         own = np.flatnonzero(source == 0)

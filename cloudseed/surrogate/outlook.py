@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,11 +13,11 @@ from cloudseed.surrogate.judging import bounds
 from cloudseed.surrogate.normal import log_probability_between
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cloudseed.surrogate.protocols import Problem, Scores
 
-__all__ = ["Looked", "expected_hits", "mended_hits", "probability_of_best"]
+__all__ = ["Looked", "expected_hits", "knows_the_best", "mended_hits", "probability_of_best"]
 
 _SMALLEST_SD = 1e-300
 
@@ -64,6 +64,19 @@ def mended_hits(expected: float, earlier: Sequence[Looked]) -> float:
     told = sum(look.expected * min(look.done / look.ahead, 1.0) for look in earlier)
     came = sum(look.came for look in earlier)
     return expected * max(1.0, (1 + came) / (1 + told))
+
+
+def knows_the_best(model: Mapping[str, Any], problem: Problem) -> bool:
+    """Tells whether the model of the objective has its best values as they were measured.
+
+    Where some were drawn in as outliers, it is blind to what is as good.
+
+    Args:
+        model: `Choice.model`.
+        problem: What is sought.
+    """
+    told = model.get("surrogates", {}).get(problem.objective.property, {})
+    return bool(told) and not told.get("lessened")
 
 
 def probability_of_best(scores: Scores, problem: Problem, best: float, epsilon: float) -> float:

@@ -50,6 +50,7 @@ def fit_robust(
     prior: tuple[int, Array] | None = None,
     widths: Sequence[int] | None = None,
     kernel: Kernel = MATERN,
+    wanted: tuple[float, float] = gp.NOTHING,
 ) -> FittedSurrogate:
     """Fits a model that outliers do not bend; the arguments are those of `gp.fit`.
 
@@ -58,7 +59,7 @@ def fit_robust(
         FitError: If relevance pursuit fails.
     """
     notes: list[str] = []
-    data = gp.standardise(x, y, name=name, spread=spread, notes=notes, prior=prior)
+    data = gp.standardise(x, y, name=name, spread=spread, notes=notes, prior=prior, wanted=wanted)
     blocks = prior_modes(widths or (x.shape[1],), kernel)
     hyper, own = _pursue(x, data.targets, blocks, seed, name=name, notes=notes)
     outliers = int((own > 0).sum())

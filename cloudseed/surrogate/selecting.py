@@ -62,6 +62,7 @@ class Measured:
         sigma: Known standard uncertainties, n, NaN where unknown; None where none is known.
         widths: Coordinates of each block of the features, in order; None for one block.
         kernel: The kernel of every block.
+        wanted: The smallest and largest value that is sought.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Measured:
     sigma: Array | None = None
     widths: tuple[int, ...] | None = None
     kernel: Kernel = MATERN
+    wanted: tuple[float, float] = gp.NOTHING
 
     @property
     def first(self) -> Array:
@@ -122,7 +124,15 @@ def fit_property(measured: Measured, seed: int, kind: ModelKind = "auto") -> Fit
         before = "gp" if measured.prior is None else "gp with heads"
         told |= _compare({before: ("gp", measured), "robust": ("robust", measured)})
         if told["robust"] > told[before] + _WORTH:
-            chosen, model = "robust", _fit(measured, seed, "robust")
+            other = _fit(measured, seed, "robust")
+            lost = _lost(measured, other)
+            if lost:
+                notes.append(
+                    f"a robust model of {measured.name} would take {lost} values that are sought"
+                    " for outliers: the default is used"
+                )
+            else:
+                chosen, model = "robust", other
     about = {"kind": chosen, **model.about}
     if told:
         about["compared"] = {"n": _counted(total), "log_density": told}
@@ -139,6 +149,7 @@ def _fit(measured: Measured, seed: int, kind: str) -> FittedSurrogate:
         "prior": m.prior,
         "widths": m.widths,
         "kernel": m.kernel,
+        "wanted": m.wanted,
     }
     unused: tuple[str, ...] = ()
     if kind != "gp" and m.sigma is not None and np.isfinite(m.sigma).any():
@@ -166,6 +177,14 @@ def _surprised(model: FittedSurrogate) -> bool:
     off = np.abs(left.targets - left.mean) / left.sd
     cost = float((off[off > _SURPRISE] ** 2).sum()) / 2
     return cost > _WORTH * len(off)
+
+
+def _lost(measured: Measured, model: FittedSurrogate) -> int:
+    """Returns how many of the values that are sought a robust model takes for outliers."""
+    if model.extra is None:
+        return 0
+    lower, upper = measured.wanted
+    return int(((model.extra > 0) & (measured.y >= lower) & (measured.y <= upper)).sum())
 
 
 def _counted(total: int) -> int:
@@ -206,7 +225,8 @@ def _digest(measured: Measured, kind: str) -> bytes:
     )
     blanks = [p is None for p in parts]
     place = None if prior is None else prior[0]
-    asked = (kind, measured.spread, measured.widths, measured.kernel, place, blanks)
+    m = measured
+    asked = (kind, m.spread, m.widths, m.kernel, m.wanted, place, blanks)
     digest = hashlib.sha256(repr(asked).encode())
     for part in parts:
         if part is not None:

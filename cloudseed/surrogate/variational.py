@@ -55,6 +55,7 @@ def fit_variational(
     prior: tuple[int, Array] | None = None,
     widths: Sequence[int] | None = None,
     kernel: Kernel = MATERN,
+    wanted: tuple[float, float] = gp.NOTHING,
 ) -> FittedSurrogate:
     """Fits the model; the arguments are those of `gp.fit`.
 
@@ -63,7 +64,7 @@ def fit_variational(
         FitError: If the covariance of the inducing points cannot be factored.
     """
     notes: list[str] = []
-    data = gp.standardise(x, y, name=name, spread=spread, notes=notes, prior=prior)
+    data = gp.standardise(x, y, name=name, spread=spread, notes=notes, prior=prior, wanted=wanted)
     blocks = prior_modes(widths or (x.shape[1],), kernel)
     hyper = gp.hyperparameters(x, data, blocks, seed=seed, name=name, notes=notes)
     hyper = replace(hyper, noise=max(hyper.noise, gp.MIN_NOISE))
@@ -100,7 +101,11 @@ def fit_variational(
         factor,
         weights,
         trend=data.trend,
-        about={"inducing": len(points), "n": len(y)},
+        about={
+            "inducing": len(points),
+            "n": len(y),
+            **({"lessened": data.lessened} if data.lessened else {}),
+        },
         _left_out=_left_out(hyper, half, turn, gram, data.targets),
         _offsets=data.offsets,
     )

@@ -13,7 +13,7 @@ from cloudseed.errors import InputError, UsageError
 from cloudseed.surrogate.backtesting.foresight import foretold
 from cloudseed.surrogate.backtesting.protocols import Rules, Run
 from cloudseed.surrogate.deciding import decision_seed, space_fill
-from cloudseed.surrogate.outlook import expected_hits, probability_of_best
+from cloudseed.surrogate.outlook import expected_hits, knows_the_best, probability_of_best
 from cloudseed.surrogate.protocols import Observations
 
 if TYPE_CHECKING:
@@ -138,6 +138,7 @@ def _outlook(choice: Choice, truth: Truth, done: Sequence[int], rules: Rules) ->
     if truth.problem.objective.direction == "find":
         return expected_hits(choice.scores, rules.ahead)
     best = float(truth.merit[list(done)].max())
-    if rules.epsilon is None or not math.isfinite(best):
+    blind = not knows_the_best(choice.model, truth.problem)
+    if rules.epsilon is None or blind or not math.isfinite(best):
         return None
     return probability_of_best(choice.scores, truth.problem, best, rules.epsilon)

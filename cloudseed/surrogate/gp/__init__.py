@@ -15,10 +15,11 @@ from cloudseed.surrogate.gp.optimising import (
     read_hyperparameters,
 )
 from cloudseed.surrogate.gp.process import MIN_NOISE, FittedSurrogate, Hyperparameters, condition
-from cloudseed.surrogate.gp.standardising import Standardised, standardise
+from cloudseed.surrogate.gp.standardising import NOTHING, Standardised, standardise
 
 __all__ = [
     "MIN_NOISE",
+    "NOTHING",
     "FittedSurrogate",
     "Hyperparameters",
     "Standardised",

@@ -10,7 +10,7 @@ import numpy as np
 from cloudseed.surrogate import kernels
 from cloudseed.surrogate.gp.optimising import hyperparameters
 from cloudseed.surrogate.gp.process import condition
-from cloudseed.surrogate.gp.standardising import standardise
+from cloudseed.surrogate.gp.standardising import NOTHING, standardise
 from cloudseed.surrogate.kernels import MATERN, Kernel
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def fit(
     kernel: Kernel = MATERN,
     prior: tuple[int, Array] | None = None,
     sigma: Array | None = None,
+    wanted: tuple[float, float] = NOTHING,
 ) -> FittedSurrogate:
     """Fits the surrogate of one property.
 
@@ -54,13 +55,16 @@ def fit(
             coordinate of a point holds it; None for a constant prior mean.
         sigma: Known standard uncertainties, n, NaN where unknown, in the property's unit. Noise
             that they do not explain is fitted beside them.
+        wanted: The smallest and largest value that is sought; what is sought is hardly drawn in.
 
     Raises:
         InputError: If there is no value or one is NaN or infinite.
         FitError: If the covariance of the measurements cannot be factored.
     """
     notes: list[str] = []
-    data = standardise(x, y, name=name, spread=spread, notes=notes, prior=prior, sigma=sigma)
+    data = standardise(
+        x, y, name=name, spread=spread, notes=notes, prior=prior, sigma=sigma, wanted=wanted
+    )
     blocks = kernels.prior_modes(widths or (x.shape[1],), kernel)
     hyper = hyperparameters(x, data, blocks, seed=seed, name=name, notes=notes)
     extra = None

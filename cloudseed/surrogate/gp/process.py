@@ -287,6 +287,7 @@ def condition(
         weights,
         trend=data.trend,
         extra=extra,
+        about={"lessened": data.lessened} if data.lessened else {},
         _offsets=data.offsets,
     )
 

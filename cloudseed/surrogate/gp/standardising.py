@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[np.float64]
 
-__all__ = ["OUTLIER_LIMIT", "Standardised", "standardise"]
+__all__ = ["NOTHING", "OUTLIER_LIMIT", "Standardised", "standardise"]
 
 #: Values this many robust standard deviations from the median are drawn in for the fit.
 OUTLIER_LIMIT = 10.0
+#: Of those that are sought: so many, or this share, may be outliers. More are what values are like.
+_FEW, _FEW_OF_MANY = 2, 0.05
+NOTHING = (np.inf, -np.inf)
+"""Where no value of a property is better than another."""
 #: Standard deviations of all values; an uncertainty above so many tells as little as so many.
 _BLIND = 1e6
 
@@ -35,6 +39,7 @@ class Standardised:
         trend: The prior mean; None for a constant one.
         offsets: The trend at the measurements, n, in the property's unit; None without one.
         noise: Known variances of measurement noise, standardised, n; None where none is known.
+        lessened: How many of the values that are sought were drawn in.
     """
 
     targets: Array
@@ -43,6 +48,7 @@ class Standardised:
     trend: Trend | None = None
     offsets: Array | None = None
     noise: Array | None = None
+    lessened: int = 0
 
 
 def standardise(
@@ -54,6 +60,7 @@ def standardise(
     notes: list[str],
     prior: tuple[int, Array] | None = None,
     sigma: Array | None = None,
+    wanted: tuple[float, float] = NOTHING,
 ) -> Standardised:
     """Checks values and makes them ready for a model; see `fit` for the arguments.
 
@@ -72,7 +79,7 @@ def standardise(
             hint="Leave out what was not measured; correct what overflowed.",
             property=name,
         )
-    y = _drawn_in(y, name, notes)
+    y, lessened = _drawn_in(y, name, notes, wanted)
     largest = float(np.abs(y).max())
     if np.ptp(y) <= 1e-12 * largest and (prior is None or len(y) > 1):
         found = Standardised(np.zeros(len(y)), float(np.median(y)), spread or largest or 1.0)
@@ -85,6 +92,7 @@ def standardise(
     if sigma is not None:
         known = np.where(np.isnan(sigma), 0.0, np.minimum(sigma, _BLIND * found.scale))
         noise = (known / found.scale) ** 2
+    found = replace(found, lessened=lessened)
     return found if noise is None or not noise.any() else replace(found, noise=noise)
 
 
@@ -99,17 +107,30 @@ def _beside_trend(y: Array, column: int, predicted: Array, spread: float | None)
     return Standardised((rest - centre) / scale, centre, scale, trend, offsets)
 
 
-def _drawn_in(y: Array, name: str, notes: list[str]) -> Array:
-    """Returns the values with outliers at the limit."""
+def _drawn_in(
+    y: Array, name: str, notes: list[str], wanted: tuple[float, float]
+) -> tuple[Array, int]:
+    """Returns the values with outliers at the limit, and how many of these are sought.
+
+    Nothing is moved into or out of what is sought, and of that only a few are: rare good values lie
+    far from the others too.
+    """
     median = float(np.median(y))
     deviation = np.abs(y - median)
     # 1.4826 times the median deviation is the standard deviation of a normal distribution.
     limit = OUTLIER_LIMIT * 1.4826 * float(np.median(deviation))
-    far = int((deviation > limit).sum()) if limit > 0 and len(y) >= 5 else 0
-    if not far:
-        return y
+    if not limit > 0 or len(y) < 5:
+        return y, 0
+    limit = max(limit, *(2 * abs(end - median) for end in wanted if np.isfinite(end)), 0.0)
+    far = deviation > limit
+    good = far & (y >= wanted[0]) & (y <= wanted[1])
+    if good.sum() > max(_FEW, _FEW_OF_MANY * len(y)):
+        far &= ~good
+    if not far.any():
+        return y, 0
     notes.append(
-        f"{far} of {len(y)} values of {name} lie more than {OUTLIER_LIMIT:g} robust standard "
+        f"{far.sum()} of {len(y)} values of {name} lie more than {OUTLIER_LIMIT:g} robust standard "
         "deviations from the median and are drawn in to that limit for the model"
     )
-    return np.clip(y, median - limit, median + limit)
+    drawn = np.clip(y, median - limit, median + limit)
+    return np.where(far, drawn, y), int((far & good).sum())

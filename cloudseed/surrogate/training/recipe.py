@@ -67,7 +67,8 @@ class Recipe(BaseModel):
         clip: Largest norm of the gradient.
         masked: Share of the tokens hidden in the strings that are masked.
         chemistry: Whether heads on [CLS] learn what follows from whole strings. Without them masked
-            tokens alone teach, as in BERT, and an embedding is the mean over the tokens.
+            tokens alone teach, as in BERT, and an embedding is the mean over the tokens, unless
+            labels teach [CLS].
         labels: Weight of the labels' losses beside the rest; only fine-tuning has labels.
         rehearsal: Share of fine-tuning's batches that come from pre-training's strings.
         dropout: Share of activations dropped, in fine-tuning a guard against learning by heart.

@@ -356,7 +356,9 @@ class _Keeper:
         if self.recipe.patience and state.stale >= self.recipe.patience:
             state.stopped = "patience"
         if better and self.team.leads:
-            pooling: Pooling = "cls" if self.recipe.chemistry else "mean"
+            # Heads, and the towers of labels, read [CLS].
+            reads = self.recipe.chemistry or self.run.scales.labels is not None
+            pooling: Pooling = "cls" if reads else "mean"
             save_encoder(self.run.learner, self.folder, self._facts(state), pooling)
         self.log.write(state, found, self.recipe.rate_at(state.step))
         self.keep(state, optimizer)

@@ -240,7 +240,7 @@ def test_a_replayed_campaign_widens_what_came_true_too_seldom(monkeypatch):
         sd = np.full((len(rows), 1), widths.get("x", 1.0) / 4)
         chances = np.ones(len(rows))
         scores = Scores(rows, np.zeros((len(rows), 1)), sd, chances, chances, ("x",))
-        return Choice(tuple(rows.tolist()), scores, "sure")
+        return Choice(tuple(rows.tolist()), scores, "sure", {"surrogates": {"x": {}}})
 
     monkeypatch.setattr("cloudseed.surrogate.backtesting.searchers.decide", decided)
     values = np.random.default_rng(0).normal(size=100)
