@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cloudseed.surrogate import gp
-from cloudseed.surrogate.calibration import recalibration
+from cloudseed.surrogate.calibration import noise_sds, recalibration
 
 
 def test_intervals_are_mended_only_where_chance_does_not_explain_them():
@@ -35,3 +35,9 @@ def test_a_wider_model_predicts_the_same_means():
     np.testing.assert_allclose(wide.leave_one_out()[0], model.leave_one_out()[0])
     np.testing.assert_allclose(wide.leave_one_out()[1], 2 * model.leave_one_out()[1])
     assert wide.noise_sd == pytest.approx(2 * model.noise_sd)
+
+
+def test_what_only_heads_predicted_has_no_noise_of_a_model():
+    model = {"surrogates": {"a": {"noise": 0.25, "scale": 2.0}, "gap": {"floor": 0.0}}}
+    assert noise_sds(model, ("a", "gap", "energy")) == {"a": 1.0}
+    assert noise_sds({}, ("energy",)) == {}

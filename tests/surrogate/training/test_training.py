@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import torch
 from cloudseed.errors import EncoderError, SpecError
 from cloudseed.surrogate.encoder import CloudEncoder
 from cloudseed.surrogate.training.card import facts
+from cloudseed.surrogate.training.learner import Scale, Scales, losses
 from cloudseed.surrogate.training.pretraining import pretrain
 from cloudseed.surrogate.training.recipe import PUBLISHED, read_recipe
 from cloudseed.surrogate.training.shards import TokenShards
@@ -64,10 +66,38 @@ def test_checkpoint_loads_and_tells_of_itself(trained: tuple[Path, Outcome]) -> 
 def test_masked_tokens_alone_can_teach(shards: TokenShards, tmp_path: Path) -> None:
     pretrain(shards, tmp_path / "masked", small(chemistry=False), workers("no"))
     rows = log(tmp_path / "masked")
-    losses = {name for name in rows[0] if name.startswith("validation_")}
-    assert losses == {"validation_masked"}
+    told = {name for name in rows[0] if name.startswith("validation_")}
+    assert told == {"validation_masked"}
     assert rows[-1]["validation_masked"] < rows[0]["validation_masked"]
     assert CloudEncoder.load(tmp_path / "masked").pooling == "mean"
+
+
+def test_strings_without_a_label_are_all_masked_where_there_is_no_chemistry() -> None:
+    count = 4
+    batch = SimpleNamespace(
+        tokens=np.full((count, 6), 20),
+        real=np.zeros(count, dtype=bool),
+        labels=np.full((count, 1), np.nan, dtype=np.float32),
+        symbols=np.zeros((count, 40)),
+    )
+    asked: list[torch.Tensor] = []
+
+    def learner(tokens: torch.Tensor, hidden: torch.Tensor) -> dict[str, torch.Tensor]:
+        asked.append(hidden)
+        return {"masked": torch.zeros(int(hidden.sum()), 40)}
+
+    scale = Scale(torch.zeros(1), torch.ones(1))
+    found = losses(
+        learner,  # type: ignore[arg-type]
+        batch,  # type: ignore[arg-type]
+        Scales(scale, scale, ("a",)),
+        masked=0.3,
+        chemistry=False,
+        rng=np.random.default_rng(0),
+        device=torch.device("cpu"),
+    )
+    assert set(found) == {"masked"}
+    assert asked[0].any(dim=1).sum() > 1
 
 
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
