@@ -20,6 +20,7 @@ from cloudseed.surrogate import judging
 from cloudseed.surrogate.choosing import Valuer
 from cloudseed.surrogate.memory import Memory, digest
 from cloudseed.surrogate.modelling import fit_criterion, known_values
+from cloudseed.surrogate.shares import membership
 from cloudseed.surrogate.space import checked_rows
 from cloudseed.surrogate.strategy import Strategy
 from cloudseed.surrogate.threads import one_thread
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from cloudseed.surrogate.acquisition import Criterion
     from cloudseed.surrogate.protocols import Observations, Problem
+    from cloudseed.surrogate.space import Space
 
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
@@ -117,7 +119,8 @@ def assign(
         assays: What can be measured; together all properties of the problem, each in one assay.
         available: Rows that may be chosen, none of them pending. Those that are known whole, or to
             have failed, are passed over.
-        problem: What is sought.
+        problem: What is sought. A share of the pool is sought as all that lies beyond the value at
+            which it is estimated to begin.
         count: The most assignments; each candidate gets one.
         seed: Decides all that is random.
         hints: As in `decide`.
@@ -132,6 +135,7 @@ def assign(
         EmptyPoolError: If nothing is left to measure.
     """
     _check(assays, problem)
+    rule = strategy.acquisition_for(problem)
     memory = memory or Memory()
     space = memory.space(features, hints)
     key = digest(observations, problem)
@@ -142,11 +146,11 @@ def assign(
     rows = np.setdiff1d(checked_rows(available, len(features)), barred, assume_unique=True)
     known = known_values(observations, rows, problem.properties)
     rows, known = _open(rows, known, problem)
-    if not len(rows):
-        raise EmptyPoolError(
-            "No candidate is left to measure.", hint="Widen the pool, or end the campaign here."
-        )
-    valuer = Valuer(criterion, strategy.acquisition_for(problem), strategy.width)
+    if problem.objective.share is not None:
+        problem = _bounded(space, criterion, observations, rows)
+        criterion = replace(criterion, problem=problem)
+        rows, known = _open(rows, known, problem)
+    valuer = Valuer(criterion, rule, strategy.width)
     found = valuer.evaluate(space, rows)
     # What was measured to be within its bounds is certain.
     measured = np.isfinite(known[:, [problem.properties.index(n) for n in criterion.surrogates]])
@@ -176,12 +180,26 @@ def _log_pass(criterion: Criterion, assays: Sequence[Assay], inside: Array) -> A
 
 
 def _open(rows: Rows, known: Array, problem: Problem) -> tuple[Rows, Array]:
-    """Leaves out candidates that are known whole, or to have failed."""
+    """Leaves out candidates that are known whole, or to have failed.
+
+    Raises:
+        EmptyPoolError: If none is left.
+    """
     open_ = np.isnan(known).any(axis=1)
     for name, (lower, upper) in judging.bounds(problem).items():
         values = known[:, problem.properties.index(name)]
         open_ &= ~((values < lower) | (values > upper))
+    if not open_.any():
+        raise EmptyPoolError(
+            "No candidate is left to measure.", hint="Widen the pool, or end the campaign here."
+        )
     return rows[open_], known[open_]
+
+
+def _bounded(space: Space, criterion: Criterion, observations: Observations, rows: Rows) -> Problem:
+    """Returns the problem of finding all beyond the value at which the share begins."""
+    found = membership(space, criterion, observations, rows, rows[:0])
+    return judging.bounded(criterion.problem, found.threshold)
 
 
 def _check(assays: Sequence[Assay], problem: Problem) -> None:
