@@ -21,7 +21,7 @@ from cloudseed.surrogate.choosing import Valuer
 from cloudseed.surrogate.memory import Memory, digest
 from cloudseed.surrogate.modelling import fit_criterion, known_values
 from cloudseed.surrogate.shares import membership
-from cloudseed.surrogate.space import checked_rows
+from cloudseed.surrogate.space import checked_rows, column
 from cloudseed.surrogate.strategy import Strategy
 from cloudseed.surrogate.threads import one_thread
 
@@ -114,14 +114,15 @@ def assign(
 
     Args:
         features: Embeddings of everything that may occur, N x d.
-        observations: What was measured, one value of every assay's properties at the least. A
-            candidate may have passed some assays and not had others.
+        observations: What was measured, one value of every objective at the least, or of one
+            property with a bound where all that meets bounds is to be found. A candidate may have
+            passed some assays and not had others.
         assays: What can be measured; together all properties of the problem, each in one assay.
         available: Rows that may be chosen, none of them pending. Those that are known whole, or to
             have failed, are passed over.
         problem: What is sought. A share of the pool is sought as all that lies beyond the value at
             which it is estimated to begin.
-        count: The most assignments; each candidate gets one.
+        count: The most assignments, at least 1; each candidate gets one.
         seed: Decides all that is random.
         hints: As in `decide`.
         strategy: By which acquisition candidates are valued.
@@ -131,10 +132,12 @@ def assign(
         At most `count`, the most valuable first. Candidates are valued one by one.
 
     Raises:
-        InputError: If a property is in no assay or in two, or a cost is not positive.
+        InputError: If a property is in no assay or in two, a cost is not positive, `count` is below
+            1, or what is sought was never measured.
         EmptyPoolError: If nothing is left to measure.
     """
-    _check(assays, problem)
+    _check(assays, problem, count)
+    _require_measured(observations, problem)
     rule = strategy.acquisition_for(problem)
     memory = memory or Memory()
     space = memory.space(features, hints)
@@ -202,7 +205,26 @@ def _bounded(space: Space, criterion: Criterion, observations: Observations, row
     return judging.bounded(criterion.problem, found.threshold)
 
 
-def _check(assays: Sequence[Assay], problem: Problem) -> None:
+def _require_measured(observations: Observations, problem: Problem) -> None:
+    """Checks that there is something to model.
+
+    Raises:
+        InputError: If an objective was never measured, or no property where bounds alone count.
+    """
+    goal = problem.objective
+    bounds_alone = goal.direction == "find" and goal.share is None
+    names = problem.properties if bounds_alone else [o.property for o in problem.objectives]
+    never = [name for name in names if not np.isfinite(column(observations, name)).any()]
+    if len(never) > (len(names) - 1 if bounds_alone else 0):
+        raise InputError(
+            f"There is no measured value of {' or '.join(never)}.",
+            hint="Measure a few candidates first, such as those that `start` chooses.",
+        )
+
+
+def _check(assays: Sequence[Assay], problem: Problem, count: int) -> None:
+    if count < 1:
+        raise InputError(f"{count} assignments are none.", hint="Ask for at least 1.", count=count)
     told = [p for a in assays for p in a.properties]
     if sorted(told) != sorted(problem.properties):
         raise InputError(

@@ -138,3 +138,19 @@ def test_a_share_of_the_pool_is_looked_for_where_it_lies(end, sign):
     values[-1, 1] = np.nan
     told = ask(Observations(rows, values, ("a", "b")), problem=problem, count=80)
     assert far not in {a.row for a in told}
+
+
+@pytest.mark.parametrize("goal", ["max a", "find lowest 10 % a", "find all"])
+def test_nothing_measured_is_refused(goal):
+    bounds = ["a >= 0", "b <= 0"] if goal == "find all" else ["b <= 0"]
+    nothing = Observations(np.empty(0, dtype=np.int64), np.empty((0, 2)), ("a", "b"))
+    with pytest.raises(InputError, match="no measured value of a") as caught:
+        ask(nothing, problem=parse_problem(goal, bounds))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_fewer_than_one_assignment_is_refused(count):
+    with pytest.raises(InputError, match="assignments") as caught:
+        ask(seen(), count=count)
+    assert caught.value.hint
