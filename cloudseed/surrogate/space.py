@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["LARGEST", "Space", "checked_rows", "column"]
+__all__ = ["LARGEST", "SMALLEST", "Space", "checked_rows", "column"]
 
 LARGEST = 1e100
 """Measured values beyond it are drawn in, so that the volume of three of them is a number."""
+
+SMALLEST = 1 / LARGEST
+"""Measured values nearer to zero are zero, for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,8 @@ def checked_rows(rows: Sequence[int] | Rows, count: int) -> Rows:
 def column(observations: Observations, name: str) -> Array:
     """Returns the measured values of one property, n, within `LARGEST`, NaN where there is none.
 
+    What is below `SMALLEST` in size is zero.
+
     Raises:
         InputError: If a value is infinite.
     """
@@ -145,4 +150,5 @@ def column(observations: Observations, name: str) -> Array:
             property=name,
             row=row,
         )
+    values = np.where(np.abs(values) < SMALLEST, 0.0, values)
     return np.clip(values, -LARGEST, LARGEST)
