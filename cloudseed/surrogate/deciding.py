@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cloudseed.errors import FitError, InputError
+from cloudseed.errors import FitError
 from cloudseed.surrogate.batch import Baseline, choose_jointly
 from cloudseed.surrogate.cheap_first import begin, relative_costs
 from cloudseed.surrogate.choosing import Valuer
 from cloudseed.surrogate.cold_start import guessed_scores
+from cloudseed.surrogate.costs import checked_log_costs
 from cloudseed.surrogate.front_batch import choose_for_front
 from cloudseed.surrogate.memory import Memory, digest
 from cloudseed.surrogate.modelling import (
@@ -131,7 +132,7 @@ def decide(
         ObjectiveError: If the acquisition has no meaning for what is sought.
         FitError: If the measurements cannot be modelled at all.
     """
-    log_costs = None if costs is None else _log_costs(costs, len(features))
+    log_costs = None if costs is None else checked_log_costs(costs, len(features))
     adjusted: list[str] = []
     count = observations if cheap is None else observations.counting
     problem = modelled_problem(count, problem, MIN_VALUES, adjusted)
@@ -292,20 +293,6 @@ def _exploited(
         notes.append(f"{error.message}: the picks are the best by their value alone")
         method, picks = ALONE.get(method, method), list(range(min(batch, len(finalists))))
     return [int(finalists[i]) for i in picks], method, facts
-
-
-def _log_costs(costs: Array, count: int) -> Array:
-    """Returns the log of costs, N.
-
-    Raises:
-        InputError: If they are not one positive number a row.
-    """
-    if len(costs) != count or not (np.isfinite(costs) & (np.asarray(costs) > 0)).all():
-        raise InputError(
-            f"{len(costs)} costs do not go with {count} rows of features.",
-            hint="Give one positive number per row.",
-        )
-    return np.log(np.asarray(costs, dtype=np.float64))
 
 
 def _shared(

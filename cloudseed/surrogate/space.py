@@ -67,10 +67,17 @@ class Space:
             (f"guesses of {name}", part) for name, g in guesses.items() for part in (g.mean, g.sd)
         ]
         for what, values in given:
-            if len(values) != len(features) or not np.isfinite(values).all():
+            if len(values) != len(features):
                 raise InputError(
                     f"{len(values)} {what} do not go with {len(features)} rows of features.",
                     hint="Give one finite number per row.",
+                )
+            bad = np.flatnonzero(~np.isfinite(values))
+            if len(bad):
+                raise InputError(
+                    f"Among the {what}, that of row {bad[0]} is {values[bad[0]]:g}.",
+                    hint="Give one finite number per row.",
+                    row=int(bad[0]),
                 )
         found = Features.of(features)
         return cls(found, project(found), hints, guesses)
