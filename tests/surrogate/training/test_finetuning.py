@@ -48,7 +48,7 @@ def test_structures_bring_their_volume(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        (["inf", "1"], "no finite number"),
+        (["inf", "1"], "row 1: inf in the column 'gap' is no finite number"),
         (["metal", "1"], "no finite number"),
         (["", ""], "No row has a label"),
     ],
