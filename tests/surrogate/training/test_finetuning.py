@@ -62,6 +62,14 @@ def test_bad_labels(tmp_path: Path, cells: list[str], message: str) -> None:
         read_labelled([path], {"band_gap": "gaps"}, tmp_path)
 
 
+def test_two_label_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "doubled.csv"
+    frame = pd.DataFrame({"scope": STRINGS[:2], "gap": [1.0, 2.0], "other": [3.0, 4.0]})
+    frame.to_csv(path, index=False, header=["scope", "gap", "gap"])
+    with pytest.raises(InputError, match="two columns 'gap'"):
+        read_labelled([path], {"band_gap": "gap"}, tmp_path)
+
+
 def test_too_long_strings_are_left_out_and_counted(tmp_path: Path) -> None:
     path = table(tmp_path / "labels.csv", gap=labels())
     with pytest.raises(InputError, match="No row"):
