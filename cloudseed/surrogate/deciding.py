@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cloudseed.errors import FitError
+from cloudseed.errors import FitError, InputError
 from cloudseed.surrogate.batch import Baseline, choose_jointly
 from cloudseed.surrogate.cheap_first import begin, relative_costs
 from cloudseed.surrogate.choosing import Valuer
@@ -26,7 +26,7 @@ from cloudseed.surrogate.modelling import (
 from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
 from cloudseed.surrogate.scalarised import Scalarised
 from cloudseed.surrogate.shares import membership
-from cloudseed.surrogate.space import Space, column
+from cloudseed.surrogate.space import LARGEST, SMALLEST, Space, column
 from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
 from cloudseed.surrogate.standing import Standing
 from cloudseed.surrogate.strategy import Strategy
@@ -127,11 +127,13 @@ def decide(
 
     Raises:
         EmptyPoolError: If nothing is available that is not tried or pending.
-        InputError: If a row is out of range, an embedding or value is not finite, a cost is not
-            positive, or batch is below 1.
+        InputError: If a row is out of range, an embedding or value is not finite, a cost or width
+            is not positive or beyond all size, exploration is not within 0 and 1, or batch is below
+            1.
         ObjectiveError: If the acquisition has no meaning for what is sought.
         FitError: If the measurements cannot be modelled at all.
     """
+    _check(exploration, widths)
     log_costs = None if costs is None else checked_log_costs(costs, len(features))
     adjusted: list[str] = []
     count = observations if cheap is None else observations.counting
@@ -235,6 +237,22 @@ def decide(
         notes=tuple(notes),
         sources=sources,
     )
+
+
+def _check(exploration: float, widths: Mapping[str, float]) -> None:
+    """Raises `InputError` where a share or a factor is none."""
+    if not 0 <= exploration <= 1:
+        raise InputError(
+            f"A share of {exploration:g} of the picks cannot explore.",
+            hint="Give an exploration from 0 to 1.",
+        )
+    for name, width in widths.items():
+        if not SMALLEST <= width <= LARGEST:
+            raise InputError(
+                f"The standard deviations of {name} cannot be taken times {width:g}.",
+                hint=f"Give a width from {SMALLEST:g} to {LARGEST:g}, and 1 to leave them.",
+                property=name,
+            )
 
 
 def _exploited(
