@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cloudseed._headings import csv_headings, refuse_doubles
 from cloudseed.crystal import Crystal, read_crystals
 from cloudseed.errors import CloudseedError, EmptyPoolError, InputError
 from cloudseed.surrogate import parse_scope, scope_string, site_descriptors
@@ -229,13 +230,17 @@ def read_table(path: Path) -> Any:
     """Reads a CSV, gzipped or not, or a Parquet table as a pandas frame.
 
     Raises:
-        InputError: If it is missing or no such table.
+        InputError: If it is missing or no such table, or two of its columns have one name.
     """
     import pandas as pd
 
     try:
         if path.suffix.lower() in {".parquet", ".pq"}:
+            import pyarrow.parquet as pq
+
+            refuse_doubles(path, pq.read_schema(path).names)
             return pd.read_parquet(path)
+        refuse_doubles(path, csv_headings(path))
         return pd.read_csv(path, dtype={"cif": str, "scope": str, "formula": str, "id": str})
     except FileNotFoundError as error:
         raise InputError(
@@ -297,9 +302,9 @@ def _numbers(frame: Any, name: str, path: Path) -> npt.NDArray[np.float64]:
     numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
     bad = np.flatnonzero(~np.isfinite(numbers) & frame[column].notna().to_numpy())
     if len(bad):
+        cell = frame[column].tolist()[bad[0]]
         raise InputError(
-            f"{path}, row {bad[0] + 1}: {frame[column].iloc[bad[0]]!r} in the column {column!r} is"
-            " no finite number.",
+            f"{path}, row {bad[0] + 1}: {cell!r} in the column {column!r} is no finite number.",
             hint="Leave a cell empty where nothing was measured.",
             column=column,
         )

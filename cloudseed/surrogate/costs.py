@@ -6,12 +6,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cloudseed.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
 
-__all__ = ["experiment_costs"]
+__all__ = ["checked_log_costs", "experiment_costs"]
+
+
+def checked_log_costs(costs: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    """Returns the log of what measuring each of `count` rows costs.
+
+    Raises:
+        InputError: If that is not one positive number a row.
+    """
+    if len(costs) != count:
+        raise InputError(
+            f"{len(costs)} costs do not go with {count} rows of features.",
+            hint="Give one positive number per row.",
+        )
+    costs = np.asarray(costs, dtype=np.float64)
+    bad = np.flatnonzero(~(np.isfinite(costs) & (costs > 0)))
+    if len(bad):
+        raise InputError(
+            f"Among the costs, that of row {bad[0]} is {costs[bad[0]]:g}.",
+            hint="Give one positive number per row.",
+            row=int(bad[0]),
+        )
+    return np.log(costs)
 
 
 def experiment_costs(

@@ -13,6 +13,7 @@ from cloudseed.surrogate.batch import Baseline, choose_jointly
 from cloudseed.surrogate.cheap_first import begin, relative_costs
 from cloudseed.surrogate.choosing import Valuer
 from cloudseed.surrogate.cold_start import guessed_scores
+from cloudseed.surrogate.costs import checked_log_costs
 from cloudseed.surrogate.front_batch import choose_for_front
 from cloudseed.surrogate.memory import Memory, digest
 from cloudseed.surrogate.modelling import (
@@ -25,7 +26,7 @@ from cloudseed.surrogate.modelling import (
 from cloudseed.surrogate.protocols import Choice, Observations, Problem, Scores
 from cloudseed.surrogate.scalarised import Scalarised
 from cloudseed.surrogate.shares import membership
-from cloudseed.surrogate.space import Space, column
+from cloudseed.surrogate.space import LARGEST, SMALLEST, Space, column
 from cloudseed.surrogate.space_filling import MAX_ROWS, fill_space
 from cloudseed.surrogate.standing import Standing
 from cloudseed.surrogate.strategy import Strategy
@@ -126,12 +127,14 @@ def decide(
 
     Raises:
         EmptyPoolError: If nothing is available that is not tried or pending.
-        InputError: If a row is out of range, an embedding or value is not finite, a cost is not
-            positive, or batch is below 1.
+        InputError: If a row is out of range, an embedding or value is not finite, a cost or width
+            is not positive or beyond all size, exploration is not within 0 and 1, or batch is below
+            1.
         ObjectiveError: If the acquisition has no meaning for what is sought.
         FitError: If the measurements cannot be modelled at all.
     """
-    log_costs = None if costs is None else _log_costs(costs, len(features))
+    _check(exploration, widths)
+    log_costs = None if costs is None else checked_log_costs(costs, len(features))
     adjusted: list[str] = []
     count = observations if cheap is None else observations.counting
     problem = modelled_problem(count, problem, MIN_VALUES, adjusted)
@@ -236,6 +239,22 @@ def decide(
     )
 
 
+def _check(exploration: float, widths: Mapping[str, float]) -> None:
+    """Raises `InputError` where a share or a factor is none."""
+    if not 0 <= exploration <= 1:
+        raise InputError(
+            f"A share of {exploration:g} of the picks cannot explore.",
+            hint="Give an exploration from 0 to 1.",
+        )
+    for name, width in widths.items():
+        if not SMALLEST <= width <= LARGEST:
+            raise InputError(
+                f"The standard deviations of {name} cannot be taken times {width:g}.",
+                hint=f"Give a width from {SMALLEST:g} to {LARGEST:g}, and 1 to leave them.",
+                property=name,
+            )
+
+
 def _exploited(
     space: Space,
     valuer: Valuer,
@@ -292,20 +311,6 @@ def _exploited(
         notes.append(f"{error.message}: the picks are the best by their value alone")
         method, picks = ALONE.get(method, method), list(range(min(batch, len(finalists))))
     return [int(finalists[i]) for i in picks], method, facts
-
-
-def _log_costs(costs: Array, count: int) -> Array:
-    """Returns the log of costs, N.
-
-    Raises:
-        InputError: If they are not one positive number a row.
-    """
-    if len(costs) != count or not (np.isfinite(costs) & (np.asarray(costs) > 0)).all():
-        raise InputError(
-            f"{len(costs)} costs do not go with {count} rows of features.",
-            hint="Give one positive number per row.",
-        )
-    return np.log(np.asarray(costs, dtype=np.float64))
 
 
 def _shared(

@@ -35,6 +35,8 @@ BLOCKS: tuple[Block, ...] = ("embedding", "elements", "sites")
 COMPONENTS = 64
 #: Of what describes the elements 24 fit as well as all.
 ELEMENT_COMPONENTS = 24
+#: Features beyond it are divided by the largest first, so that their squares are numbers.
+_LARGEST = 1e100
 _CHUNK = 4_096
 #: Rows, evenly taken, that the covariance is computed from in a larger pool: directions that matter
 #: for the pool show in so many, and a million cost seconds.
@@ -158,6 +160,10 @@ def fit_projection(
             hint="Give one row of numbers per candidate.",
             shape=tuple(features.shape),
         )
+    size = _size(features)
+    if _LARGEST < size < np.inf:
+        found = fit_projection(features / size, dimension, whiten=whiten)
+        return Projection(found.centre * size, found.components / size, found.explained)
     centre, covariance = _moments(features)
     variances, directions = np.linalg.eigh(covariance)
     order = np.argsort(variances)[::-1][:dimension]
@@ -175,6 +181,13 @@ def fit_projection(
     scale = np.sqrt(12 * variances[order]) if whiten else np.sqrt(total / (len(order) / 12))
     explained = total / float(np.trace(covariance))
     return Projection(centre, chosen / scale, min(explained, 1.0))
+
+
+def _size(features: npt.NDArray[Any]) -> float:
+    """Returns the largest size of a feature, NaN where one is; 0 where the type allows no large."""
+    if features.dtype.itemsize <= np.float32().itemsize:
+        return 0.0
+    return max(float(features.max()), -float(features.min()))
 
 
 def _moments(

@@ -21,7 +21,7 @@ from cloudseed.surrogate.makeable import Makeable, fit_makeable, newest
 from cloudseed.surrogate.protocols import ModelSettings, Observations, Problem, Scores
 from cloudseed.surrogate.scalarised import MANY, Scalarised
 from cloudseed.surrogate.selecting import Measured, fit_property
-from cloudseed.surrogate.space import LARGEST, Space, checked_rows, column
+from cloudseed.surrogate.space import LARGEST, SMALLEST, Space, checked_rows, column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -62,6 +62,22 @@ def _uncertainties(observations: Observations, name: str) -> Array:
     return np.where(np.isfinite(found) & (found >= 0), found, np.nan)
 
 
+def _note_sizes(observations: Observations, name: str, notes: list[str]) -> None:
+    """Notes values whose size is that of no measurement, which `column` changes."""
+    values = observations.values[:, observations.properties.index(name)]
+    sizes = np.abs(values[np.isfinite(values)])
+    if huge := int((sizes >= LARGEST).sum()):
+        notes.append(
+            f"{huge} of {len(sizes)} values of {name} are {LARGEST:g} or more in size, which no"
+            " measurement is: they are drawn in to that"
+        )
+    if tiny := int(((sizes > 0) & (sizes < SMALLEST)).sum()):
+        notes.append(
+            f"{tiny} of {len(sizes)} values of {name} are below {SMALLEST:g} in size, which no"
+            " measurement is: they are taken for zero"
+        )
+
+
 def fit_criterion(
     space: Space,
     observations: Observations,
@@ -96,11 +112,7 @@ def fit_criterion(
         if not known.any():
             notes.append(f"{name} was never measured: its constraint is left out")
             continue
-        if huge := int((np.abs(values[known]) >= LARGEST).sum()):
-            notes.append(
-                f"{huge} of {known.sum()} values of {name} are {LARGEST:g} or more in size, which"
-                " no measurement is: they are drawn in to that"
-            )
+        _note_sizes(observations, name, notes)
         gaps = [abs(b - values[known][0]) for b in limits.get(name, ()) if math.isfinite(b)]
         points = space[observations.rows[known]]
         sigma = _uncertainties(observations, name)[known]

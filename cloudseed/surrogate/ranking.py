@@ -135,12 +135,13 @@ def require_measured(observations: Observations, name: str) -> None:
     """
     if np.isfinite(column(observations, name)).any():
         return
-    near = difflib.get_close_matches(name, observations.properties, n=1)
+    known = [p for p in observations.properties if np.isfinite(column(observations, p)).any()]
+    near = difflib.get_close_matches(name, known, n=1)
     raise ObjectiveError(
         f"There is no measured value of {name}.",
         hint=f"Did you mean {near[0]!r}?"
-        if near and near[0] != name
-        else f"Measured are: {', '.join(observations.properties) or 'none'}.",
+        if near
+        else f"Measured are: {', '.join(known) or 'none'}.",
         property=name,
     )
 

@@ -20,7 +20,8 @@ from cloudseed.surrogate import judging
 from cloudseed.surrogate.choosing import Valuer
 from cloudseed.surrogate.memory import Memory, digest
 from cloudseed.surrogate.modelling import fit_criterion, known_values
-from cloudseed.surrogate.space import checked_rows
+from cloudseed.surrogate.shares import membership
+from cloudseed.surrogate.space import checked_rows, column
 from cloudseed.surrogate.strategy import Strategy
 from cloudseed.surrogate.threads import one_thread
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from cloudseed.surrogate.acquisition import Criterion
     from cloudseed.surrogate.protocols import Observations, Problem
+    from cloudseed.surrogate.space import Space
 
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
@@ -112,13 +114,15 @@ def assign(
 
     Args:
         features: Embeddings of everything that may occur, N x d.
-        observations: What was measured, one value of every assay's properties at the least. A
-            candidate may have passed some assays and not had others.
+        observations: What was measured, one value of every objective at the least, or of one
+            property with a bound where all that meets bounds is to be found. A candidate may have
+            passed some assays and not had others.
         assays: What can be measured; together all properties of the problem, each in one assay.
         available: Rows that may be chosen, none of them pending. Those that are known whole, or to
             have failed, are passed over.
-        problem: What is sought.
-        count: The most assignments; each candidate gets one.
+        problem: What is sought. A share of the pool is sought as all that lies beyond the value at
+            which it is estimated to begin.
+        count: The most assignments, at least 1; each candidate gets one.
         seed: Decides all that is random.
         hints: As in `decide`.
         strategy: By which acquisition candidates are valued.
@@ -128,10 +132,13 @@ def assign(
         At most `count`, the most valuable first. Candidates are valued one by one.
 
     Raises:
-        InputError: If a property is in no assay or in two, or a cost is not positive.
+        InputError: If a property is in no assay or in two, a cost is not positive, `count` is below
+            1, or what is sought was never measured.
         EmptyPoolError: If nothing is left to measure.
     """
-    _check(assays, problem)
+    _check(assays, problem, count)
+    _require_measured(observations, problem)
+    rule = strategy.acquisition_for(problem)
     memory = memory or Memory()
     space = memory.space(features, hints)
     key = digest(observations, problem)
@@ -142,11 +149,11 @@ def assign(
     rows = np.setdiff1d(checked_rows(available, len(features)), barred, assume_unique=True)
     known = known_values(observations, rows, problem.properties)
     rows, known = _open(rows, known, problem)
-    if not len(rows):
-        raise EmptyPoolError(
-            "No candidate is left to measure.", hint="Widen the pool, or end the campaign here."
-        )
-    valuer = Valuer(criterion, strategy.acquisition_for(problem), strategy.width)
+    if problem.objective.share is not None:
+        problem = _bounded(space, criterion, observations, rows)
+        criterion = replace(criterion, problem=problem)
+        rows, known = _open(rows, known, problem)
+    valuer = Valuer(criterion, rule, strategy.width)
     found = valuer.evaluate(space, rows)
     # What was measured to be within its bounds is certain.
     measured = np.isfinite(known[:, [problem.properties.index(n) for n in criterion.surrogates]])
@@ -176,15 +183,48 @@ def _log_pass(criterion: Criterion, assays: Sequence[Assay], inside: Array) -> A
 
 
 def _open(rows: Rows, known: Array, problem: Problem) -> tuple[Rows, Array]:
-    """Leaves out candidates that are known whole, or to have failed."""
+    """Leaves out candidates that are known whole, or to have failed.
+
+    Raises:
+        EmptyPoolError: If none is left.
+    """
     open_ = np.isnan(known).any(axis=1)
     for name, (lower, upper) in judging.bounds(problem).items():
         values = known[:, problem.properties.index(name)]
         open_ &= ~((values < lower) | (values > upper))
+    if not open_.any():
+        raise EmptyPoolError(
+            "No candidate is left to measure.", hint="Widen the pool, or end the campaign here."
+        )
     return rows[open_], known[open_]
 
 
-def _check(assays: Sequence[Assay], problem: Problem) -> None:
+def _bounded(space: Space, criterion: Criterion, observations: Observations, rows: Rows) -> Problem:
+    """Returns the problem of finding all beyond the value at which the share begins."""
+    found = membership(space, criterion, observations, rows, rows[:0])
+    return judging.bounded(criterion.problem, found.threshold)
+
+
+def _require_measured(observations: Observations, problem: Problem) -> None:
+    """Checks that there is something to model.
+
+    Raises:
+        InputError: If an objective was never measured, or no property where bounds alone count.
+    """
+    goal = problem.objective
+    bounds_alone = goal.direction == "find" and goal.share is None
+    names = problem.properties if bounds_alone else [o.property for o in problem.objectives]
+    never = [name for name in names if not np.isfinite(column(observations, name)).any()]
+    if len(never) > (len(names) - 1 if bounds_alone else 0):
+        raise InputError(
+            f"There is no measured value of {' or '.join(never)}.",
+            hint="Measure a few candidates first, such as those that `start` chooses.",
+        )
+
+
+def _check(assays: Sequence[Assay], problem: Problem, count: int) -> None:
+    if count < 1:
+        raise InputError(f"{count} assignments are none.", hint="Ask for at least 1.", count=count)
     told = [p for a in assays for p in a.properties]
     if sorted(told) != sorted(problem.properties):
         raise InputError(

@@ -21,10 +21,13 @@ if TYPE_CHECKING:
     Array = npt.NDArray[np.float64]
     Rows = npt.NDArray[np.int64]
 
-__all__ = ["LARGEST", "Space", "checked_rows", "column"]
+__all__ = ["LARGEST", "SMALLEST", "Space", "checked_rows", "column"]
 
 LARGEST = 1e100
 """Measured values beyond it are drawn in, so that the volume of three of them is a number."""
+
+SMALLEST = 1 / LARGEST
+"""Measured values nearer to zero are zero, for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +67,17 @@ class Space:
             (f"guesses of {name}", part) for name, g in guesses.items() for part in (g.mean, g.sd)
         ]
         for what, values in given:
-            if len(values) != len(features) or not np.isfinite(values).all():
+            if len(values) != len(features):
                 raise InputError(
                     f"{len(values)} {what} do not go with {len(features)} rows of features.",
                     hint="Give one finite number per row.",
+                )
+            bad = np.flatnonzero(~np.isfinite(values))
+            if len(bad):
+                raise InputError(
+                    f"Among the {what}, that of row {bad[0]} is {values[bad[0]]:g}.",
+                    hint="Give one finite number per row.",
+                    row=int(bad[0]),
                 )
         found = Features.of(features)
         return cls(found, project(found), hints, guesses)
@@ -129,6 +139,8 @@ def checked_rows(rows: Sequence[int] | Rows, count: int) -> Rows:
 def column(observations: Observations, name: str) -> Array:
     """Returns the measured values of one property, n, within `LARGEST`, NaN where there is none.
 
+    What is below `SMALLEST` in size is zero.
+
     Raises:
         InputError: If a value is infinite.
     """
@@ -145,4 +157,5 @@ def column(observations: Observations, name: str) -> Array:
             property=name,
             row=row,
         )
+    values = np.where(np.abs(values) < SMALLEST, 0.0, values)
     return np.clip(values, -LARGEST, LARGEST)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import gzip
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cloudseed.crystal import Cell, Crystal
 from cloudseed.errors import EmptyPoolError, InputError, ObjectiveError, ScopeError, StructureError
-from cloudseed.loop.listing import read_listing
+from cloudseed.loop.listing import read_listing, read_values
 from cloudseed.loop.ranking import rank_files
 from cloudseed.surrogate import scope_string
 
@@ -140,8 +143,28 @@ def test_values_must_be_finite_numbers(folder, tmp_path):
         (tmp_path / "known.csv").write_text(
             "\n".join([text[0], ",".join([row[0], bad, row[2]]), *text[2:]])
         )
-        with pytest.raises(InputError, match="no finite number"):
+        with pytest.raises(InputError, match="no finite number") as caught:
             read_listing(tmp_path / "known.csv", ["score"])
+        assert "np." not in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["known.csv", "known.csv.gz", "known.parquet"])
+def test_two_columns_of_one_name_are_refused(tmp_path, name):
+    path = tmp_path / name
+    frame = pd.DataFrame([["x", "0 0 0 | 1a | Na 1.0", 1.0, 2.0]])
+    if path.suffix == ".parquet":
+        columns = [pa.array(frame[i]) for i in frame]
+        pq.write_table(pa.table(columns, names=["id", "scope", "prop", "prop"]), path)
+    else:
+        frame.to_csv(path, index=False, header=["id", "scope", "prop", "prop"])
+    with pytest.raises(InputError, match="two columns 'prop'") as caught:
+        read_listing(path, ["prop"])
+    assert caught.value.hint
+
+
+def test_columns_without_a_name_may_be_several(tmp_path):
+    (tmp_path / "known.csv").write_text("prop,,\n1.5,,\n")
+    assert read_values(tmp_path / "known.csv", ["prop"])[1]["prop"].tolist() == [1.5]
 
 
 def test_nothing_measured_is_refused(folder, tmp_path):

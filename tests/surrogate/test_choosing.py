@@ -216,6 +216,14 @@ def test_costs_are_one_positive_number_a_row(costs):
         choose("auto", costs=costs)
 
 
+@pytest.mark.parametrize("cost", [0.0, -2.0, np.nan, np.inf])
+def test_a_bad_cost_is_told_with_its_row(cost):
+    costs = np.ones(160)
+    costs[7] = cost
+    with pytest.raises(InputError, match=f"costs, that of row 7 is {cost:g}"):
+        choose("auto", costs=costs)
+
+
 def test_a_failing_joint_stage_takes_the_best_by_their_value_alone(monkeypatch):
     monkeypatch.setattr(
         gp.FittedSurrogate,

@@ -122,6 +122,13 @@ def test_guesses_must_fit_the_pool(bad):
         choose(data=observed(range(5)), guesses={"a": Guess(bad, np.ones(len(bad)))})
 
 
+def test_a_guess_that_is_no_number_is_told_with_its_row():
+    spread = np.ones(200)
+    spread[9] = np.inf
+    with pytest.raises(InputError, match="guesses of a, that of row 9 is inf"):
+        choose(data=observed(range(5)), guesses={"a": Guess(np.zeros(200), spread)})
+
+
 @pytest.mark.parametrize(("goal", "sign"), [("highest", 1), ("lowest", -1)])
 def test_a_share_is_led_by_the_head_too(goal, sign):
     choice = choose(f"find {goal} 5 % a")

@@ -215,6 +215,11 @@ def test_large_pool_is_filled_from_a_part(monkeypatch):
         ({"available": [0, 200]}, "Row 200"),
         ({"pending": [-1]}, "Row -1"),
         ({"batch": 0}, "batch of 0"),
+        *(({"exploration": share}, "cannot explore") for share in (-0.5, 1.5, np.nan)),
+        *(
+            ({"widths": {"a": width}}, "of a cannot")
+            for width in (0.0, -1.0, np.nan, np.inf, 1e200)
+        ),
     ],
 )
 def test_bad_rows_and_batches_are_refused(changes, message):

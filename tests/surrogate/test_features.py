@@ -57,6 +57,23 @@ def test_bad_features_name_the_row():
         fit_projection(np.empty((0, 3)))
 
 
+@pytest.mark.parametrize("size", [1e99, 1e101, 1e160, 1e200, 1e307])
+@pytest.mark.parametrize("whiten", [False, True])
+def test_huge_features_project_like_others(size, whiten):
+    x = np.random.default_rng(4).uniform(-1, 1, size=(50, 5)) + 0.3
+    usual, huge = (fit_projection(each, whiten=whiten) for each in (x, size * x))
+    np.testing.assert_allclose(huge(size * x), usual(x), rtol=1e-9, atol=1e-9)
+    assert huge.explained == pytest.approx(usual.explained)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_no_number_is_none_beside_huge_features_either(value):
+    x = np.full((4, 2), 1e200)
+    x[2, 1] = value
+    with pytest.raises(InputError, match="Row 2"):
+        fit_projection(x)
+
+
 def test_whitened_components_have_one_variance():
     x = np.random.default_rng(4).normal(size=(80, 4)) * [8, 4, 2, 1]
     variances = fit_projection(x, whiten=True)(x).var(axis=0)

@@ -1,5 +1,6 @@
 """Data and fits that go wrong: there is always a decision, and its notes say what was done."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,14 @@ from cloudseed.surrogate.fidelities import fit_fidelities
 from cloudseed.surrogate.front_batch import _State
 from cloudseed.surrogate.gp import optimising
 from cloudseed.surrogate.objectives import problem
-from cloudseed.surrogate.protocols import ModelSettings, Observations
+from cloudseed.surrogate.protocols import (
+    Constraint,
+    Guess,
+    ModelSettings,
+    Objective,
+    Observations,
+    Problem,
+)
 from cloudseed.surrogate.selecting import Measured, fit_property
 from cloudseed.surrogate.variational import fit_variational
 
@@ -137,6 +145,69 @@ def test_huge_values_give_a_batch_of_different_candidates(goal, huge):
         assert min(choice.picks) >= 20
         assert any("drawn in to that" in note for note in choice.notes)
         assert np.isfinite(choice.scores.mean).all()
+
+
+@pytest.mark.parametrize("tiny", [1e-165, 1e-200, 1e-320])
+@pytest.mark.parametrize(
+    ("goal", "bounds"),
+    [
+        ("max a", []),
+        ("min a", ["b >= 0.5"]),
+        ("a = 1.4", ["b <= 1"]),
+        ("a in [1, 3]", []),
+        ("find all", ["a >= 1", "b <= 1"]),
+        ("find highest 10 % a", []),
+        ("find lowest 10 % a", ["b >= 0"]),
+        ("max a; min b", []),
+        ("max a; min b; max c", []),
+        ("max a; min b; max c; min d", []),
+    ],
+)
+def test_tiny_values_are_zero_and_give_a_batch(goal, bounds, tiny):
+    x, y = data(30)
+    table = tiny * np.column_stack([y, x[:, 2], x[:, 1], x[:, 0]])[:12]
+    choice = decide(
+        x,
+        Observations(np.arange(12), table, ("a", "b", "c", "d")),
+        available=range(30),
+        problem=problem(goal, bounds),
+        batch=4,
+        seed=0,
+    )
+    assert len(set(choice.picks)) == 4
+    assert "12 of 12 values of a are below 1e-100 in size" in " ".join(choice.notes)
+    assert np.isfinite(choice.scores.mean).all()
+    json.dumps(choice.model, allow_nan=False)
+
+
+def test_a_model_by_itself_takes_tiny_values_for_equal():
+    x, y = data()
+    found = gp.fit(x, 1e-165 * y, seed=0)
+    assert (found.centre, found.scale) == (0.0, 1.0)
+    assert not found.targets.any()
+
+
+@pytest.mark.parametrize("tiny", [1e-90, 1e-165, 1e-200])
+def test_bounds_and_guesses_as_tiny_as_the_values_are_no_scale(tiny):
+    x, y = data(30)
+    guesses = {"a": Guess(tiny * y[::-1], np.full(30, 0.1 * tiny))}
+    table = tiny * np.column_stack([y, x[:, 2]])[:12]
+    for goal in (
+        Problem(Objective("a", "max"), (Constraint("a", "<=", tiny), Constraint("b", ">=", tiny))),
+        Problem(Objective("a", "target", target=tiny)),
+        Problem(Objective("a", "find"), (Constraint("a", ">=", tiny),)),
+    ):
+        for given in (None, guesses):
+            choice = decide(
+                x,
+                Observations(np.arange(12), table, ("a", "b")),
+                available=range(30),
+                problem=goal,
+                batch=4,
+                seed=0,
+                guesses=given,
+            )
+            assert len(set(choice.picks)) == 4
 
 
 def test_where_nothing_has_a_worth_the_first_that_is_left_is_taken():

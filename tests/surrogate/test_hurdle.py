@@ -112,6 +112,10 @@ def test_exploration_fills_space_with_its_share():
 def test_hints_must_go_with_the_rows():
     with pytest.raises(InputError, match="hints"):
         Space.of(X, np.zeros(3))
+    hints = np.zeros(len(X))
+    hints[5] = np.nan
+    with pytest.raises(InputError, match="hints, that of row 5 is nan"):
+        Space.of(X, hints)
 
 
 def test_several_properties_at_floors_and_one_hint():

@@ -74,6 +74,15 @@ def test_objective_that_was_not_measured_is_named():
         rank(FEATURES, empty, available=POOL, problem=problem("max a"), seed=0)
 
 
+@pytest.mark.parametrize(("other", "hint"), [(1.0, "Measured are: b."), (np.nan, "none")])
+def test_what_has_no_value_is_not_said_to_be_measured(other, hint):
+    data = Observations(np.array([3]), np.array([[np.nan, other]]), ("a", "b"))
+    with pytest.raises(ObjectiveError, match="no measured value of a") as caught:
+        rank(FEATURES, data, available=POOL, problem=problem("max a"), seed=0)
+    assert hint in caught.value.hint
+    assert "a," not in caught.value.hint
+
+
 def test_nothing_to_rank_and_bad_rows():
     with pytest.raises(EmptyPoolError):
         rank(FEATURES, DATA, available=[], problem=problem("max a"), seed=0)

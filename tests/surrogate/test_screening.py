@@ -123,3 +123,34 @@ def test_every_property_has_one_assay_with_a_cost(assays):
 def test_nothing_left_is_an_error():
     with pytest.raises(EmptyPoolError):
         ask(seen(), available=np.arange(40))
+
+
+@pytest.mark.parametrize(("end", "sign"), [("lowest", 1), ("highest", -1)])
+def test_a_share_of_the_pool_is_looked_for_where_it_lies(end, sign):
+    problem = parse_problem(f"find {end} 10 % a", ["b <= 3"])
+    told = ask(seen(), problem=problem, assays=(Assay(("a",), 1.0), Assay(("b",), 1.0)), count=8)
+    ranks = np.argsort(np.argsort(sign * A[40:]))[[a.row - 40 for a in told]]
+    assert ranks.mean() < 10
+    # What is known to lie elsewhere is left alone, though b is still open.
+    far = 40 + int(np.argmax(sign * A[40:]))
+    rows = np.append(np.arange(40), far)
+    values = np.column_stack([A[rows], B[rows]])
+    values[-1, 1] = np.nan
+    told = ask(Observations(rows, values, ("a", "b")), problem=problem, count=80)
+    assert far not in {a.row for a in told}
+
+
+@pytest.mark.parametrize("goal", ["max a", "find lowest 10 % a", "find all"])
+def test_nothing_measured_is_refused(goal):
+    bounds = ["a >= 0", "b <= 0"] if goal == "find all" else ["b <= 0"]
+    nothing = Observations(np.empty(0, dtype=np.int64), np.empty((0, 2)), ("a", "b"))
+    with pytest.raises(InputError, match="no measured value of a") as caught:
+        ask(nothing, problem=parse_problem(goal, bounds))
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_fewer_than_one_assignment_is_refused(count):
+    with pytest.raises(InputError, match="assignments") as caught:
+        ask(seen(), count=count)
+    assert caught.value.hint

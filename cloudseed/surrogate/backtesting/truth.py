@@ -187,9 +187,10 @@ def _table(problem: Problem, values: Mapping[str, Array]) -> Array:
     for name in problem.properties:
         column = values.get(name)
         if column is None or not np.isfinite(column).any():
+            known = [other for other, found in values.items() if np.isfinite(found).any()]
             raise InputError(
                 f"{name} is known of no candidate, so nothing can be replayed.",
-                hint=f"Known are: {', '.join(values) or 'none'}.",
+                hint=f"Known are: {', '.join(known) or 'none'}.",
                 property=name,
             )
         if np.isinf(column).any():

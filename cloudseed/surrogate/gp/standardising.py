@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cloudseed.errors import InputError
-from cloudseed.surrogate.space import LARGEST
+from cloudseed.surrogate.space import LARGEST, SMALLEST
 from cloudseed.surrogate.trends import Trend, fit_slope
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ def standardise(
 ) -> Standardised:
     """Checks values and makes them ready for a model; see `fit` for the arguments.
 
+    Differences below `SMALLEST` are none.
+
     Raises:
         InputError: If there is no value, or one is NaN or above `LARGEST` in size.
     """
@@ -79,7 +81,9 @@ def standardise(
             hint="Leave out what was not measured; correct what overflowed.",
             property=name,
         )
+    y = np.where(np.abs(y) < SMALLEST, 0.0, y)
     y, lessened = _drawn_in(y, name, notes, wanted)
+    spread = None if spread is None or spread < SMALLEST else spread
     largest = float(np.abs(y).max())
     if np.ptp(y) <= 1e-12 * largest and (prior is None or len(y) > 1):
         found = Standardised(np.zeros(len(y)), float(np.median(y)), spread or largest or 1.0)
@@ -102,7 +106,7 @@ def _beside_trend(y: Array, column: int, predicted: Array, spread: float | None)
     offsets = trend.slope * predicted
     rest = y - offsets
     centre, scale = float(rest.mean()), float(rest.std())
-    if scale <= 1e-12 * float(np.abs(y).max()):
+    if scale <= max(1e-12 * float(np.abs(y).max()), SMALLEST):
         scale = spread or float(y.std()) or float(np.abs(y).max()) or 1.0
     return Standardised((rest - centre) / scale, centre, scale, trend, offsets)
 

@@ -138,9 +138,9 @@ def _values(path: Path, labels: Mapping[str, str], names: Sequence[str]) -> npt.
         numbers = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=np.float64)
         bad = np.flatnonzero(~np.isfinite(numbers) & frame[column].notna().to_numpy())
         if len(bad):
+            cell = frame[column].tolist()[bad[0]]
             raise InputError(
-                f"{path}, row {bad[0] + 1}: {frame[column].iloc[bad[0]]!r} in the column"
-                f" {column!r} is no finite number.",
+                f"{path}, row {bad[0] + 1}: {cell!r} in the column {column!r} is no finite number.",
                 hint="Leave a cell empty where there is no label.",
                 column=column,
             )

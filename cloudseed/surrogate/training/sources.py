@@ -11,6 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+from cloudseed._headings import csv_headings, refuse_doubles
 from cloudseed.crystal import Crystal, GeometryRoot, read_crystals
 from cloudseed.errors import CloudseedError, InputError
 
@@ -30,14 +31,18 @@ def columns(path: Path) -> list[str]:
     """Returns the names of a table's columns.
 
     Raises:
-        InputError: If the table is missing, of another kind, or cannot be read.
+        InputError: If the table is missing, of another kind, or cannot be read, or two columns have
+            one name.
     """
     if _is_parquet(path):
         import pyarrow.parquet as pq
 
-        return [str(name) for name in _guarded(path, lambda: pq.read_schema(path).names)]
+        names = [str(name) for name in _guarded(path, lambda: pq.read_schema(path).names)]
+        refuse_doubles(path, names)
+        return names
     import pandas as pd
 
+    refuse_doubles(path, _guarded(path, lambda: csv_headings(path)))
     return [str(name) for name in _guarded(path, lambda: pd.read_csv(path, nrows=0).columns)]
 
 

@@ -152,6 +152,12 @@ def test_tables_that_cannot_be_replayed_are_refused(values, error, text):
         Truth.of(PROBLEM, values)
 
 
+def test_what_has_no_value_is_not_said_to_be_known():
+    with pytest.raises(InputError, match="cost is known of no") as caught:
+        Truth.of(PROBLEM, {"score": np.ones(3), "cost": np.full(3, np.nan)})
+    assert caught.value.hint == "Known are: score."
+
+
 def test_bad_shares_rules_and_methods_are_refused():
     features, values = pool()
     with pytest.raises(UsageError, match="share of hits"):

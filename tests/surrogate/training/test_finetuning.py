@@ -48,7 +48,7 @@ def test_structures_bring_their_volume(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cells", "message"),
     [
-        (["inf", "1"], "no finite number"),
+        (["inf", "1"], "row 1: inf in the column 'gap' is no finite number"),
         (["metal", "1"], "no finite number"),
         (["", ""], "No row has a label"),
     ],
@@ -60,6 +60,14 @@ def test_bad_labels(tmp_path: Path, cells: list[str], message: str) -> None:
         read_labelled([path], {"band_gap": "gap"}, tmp_path)
     with pytest.raises(InputError, match="No table has a column 'gaps'"):
         read_labelled([path], {"band_gap": "gaps"}, tmp_path)
+
+
+def test_two_label_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "doubled.csv"
+    frame = pd.DataFrame({"scope": STRINGS[:2], "gap": [1.0, 2.0], "other": [3.0, 4.0]})
+    frame.to_csv(path, index=False, header=["scope", "gap", "gap"])
+    with pytest.raises(InputError, match="two columns 'gap'"):
+        read_labelled([path], {"band_gap": "gap"}, tmp_path)
 
 
 def test_too_long_strings_are_left_out_and_counted(tmp_path: Path) -> None:
