@@ -13,11 +13,12 @@ from cloudseed.cli.commands import status
 from cloudseed.cli.sparklines import WIDTH, sparkline, track_rows
 from cloudseed.db import ExperimentState
 from cloudseed.loop import ranks, tracking
+from cloudseed.loop.amending import retract
 from cloudseed.loop.replaying import Replayer
 from cloudseed.loop.results import improvements, load_results
 from cloudseed.loop.snapshot import take_snapshot
 from cloudseed.loop.tracking import Track, Tracker, known_scores
-from cloudseed.surrogate import RandomCurve, exact_random_best, expected_random_best
+from cloudseed.surrogate import RandomCurve, Scores, exact_random_best, expected_random_best
 from tests.loop.recorded import SPEC, run, spec_of
 
 
@@ -70,7 +71,7 @@ def test_finds_have_a_yield(finished):
     assert found.what == "materials found"
     assert found.hits >= found.reached[-1] > 0
     assert told["discovery_yield"] == found.reached[-1] / found.hits
-    assert told["enhancement"] == found.reached[-1] / found.random.expected[len(found.reached) - 1]
+    assert told["enhancement"] == found.reached[-1] / found.random.expected[found.experiments - 1]
     assert told["acceleration"] is None
     assert [name for name, _ in track_rows(found)[-2:]] == ["discovery yield", "enhancement"]
 
@@ -90,7 +91,7 @@ def curve(expected):
     ],
 )
 def test_acceleration_is_by_what_random_choice_needs(larger, reached, expected, wanted):
-    found = Track("best", larger, reached, curve(expected))
+    found = Track("best", larger, reached, len(reached), curve(expected))
     assert found.acceleration == wanted
     assert found.enhancement is None
     told = found.to_json()
@@ -100,6 +101,52 @@ def test_acceleration_is_by_what_random_choice_needs(larger, reached, expected, 
         assert "acceleration" not in rows
     else:
         assert ("at least" in rows["acceleration"]) == wanted[1]
+
+
+def certain(values, feasible):
+    """What is known where everything is."""
+    count = len(values)
+    table = (np.arange(count), values[:, None], np.zeros((count, 1)), np.zeros(count))
+    return Scores(*table, feasible.astype(float), ("bulk_modulus",))
+
+
+@pytest.mark.parametrize("made", [0.4, 1.0])
+def test_a_random_campaign_is_as_good_as_random_choice_however_many_fail(made):
+    rng = np.random.default_rng(1)
+    optimum, hits = (
+        spec_of(objective=goal, constraints=bounds).problem
+        for goal, bounds in (("max bulk_modulus", []), ("find all", ["bulk_modulus >= 1"]))
+    )
+    times, more = [], []
+    for seed in range(60):
+        values, can_be = rng.normal(size=400), rng.random(400) < made
+        tried = rng.permutation(400)[:60]
+        measured = values[tried][can_be[tried]]
+        best = tuple(np.maximum.accumulate(measured).tolist())
+        known = certain(values, can_be)
+        drawn = expected_random_best(known, optimum, count=400, seed=seed, draws=100)
+        times.append(Track("best", True, best, 60, drawn).acceleration[0])
+        known = certain(values, can_be & (values >= 1))
+        drawn = expected_random_best(known, hits, count=400, seed=seed, draws=100)
+        found = tuple(np.cumsum(measured >= 1).astype(float).tolist())
+        more.append(Track("found", True, found, 60, drawn, float((values >= 1).sum())).enhancement)
+    assert 0.6 < np.median(times) < 1.7
+    assert 0.85 < np.mean(more) < 1.15
+
+
+def test_experiments_that_failed_count_as_those_of_random_choice_do(finished):
+    found = track_of(finished)
+    ended = [e for e in finished.experiments(1) if e.state.terminal]
+    assert found.experiments == len(ended) > len(found.reached)
+    assert found.to_json()["experiments"] == len(ended)
+    at_random = dict(track_rows(found))["at random"]
+    assert f"  {found.random.expected[len(ended) - 1]:.4g} (" in at_random
+
+
+def test_what_was_taken_back_was_not_made(finished):
+    before = track_of(finished).experiments
+    retract(finished, 1, finished.experiments(1, [ExperimentState.MEASURED])[0], "wrong sample")
+    assert track_of(finished).experiments == before - 1
 
 
 def test_random_choice_goes_on_as_long_as_the_campaign(finished, monkeypatch):
