@@ -87,21 +87,20 @@ class Track:
 
     @property
     def acceleration(self) -> tuple[float, bool] | None:
-        """Experiments that random choice would need to get as far, over those that were made.
+        """Experiments by which half of all random campaigns get as far, over those that were made.
 
-        And whether it is only a lower bound, where random choice gets there in none of those that
-        were simulated. None where all that satisfies is sought, for which it is the same as
-        `enhancement`, or nothing was reached or modelled.
+        And whether it is only a lower bound, where fewer get there in as many as were simulated.
+        None where all that satisfies is sought, for which it is the same as `enhancement`, or
+        nothing was reached or modelled.
         """
         best = self.reached[-1] if self.reached else None
         if self.hits is not None or self.random is None or best is None:
             return None
-        expected = self.random.expected
-        with np.errstate(invalid="ignore"):
-            there = np.flatnonzero(expected >= best if self.larger else expected <= best)
+        half = self.random.median
+        there = np.flatnonzero(half >= best if self.larger else half <= best)
         if len(there):
             return (int(there[0]) + 1) / self.experiments, False
-        return len(expected) / self.experiments, True
+        return len(half) / self.experiments, True
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values; None where random choice has found nothing."""

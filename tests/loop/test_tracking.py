@@ -17,7 +17,7 @@ from cloudseed.loop.amending import retract
 from cloudseed.loop.replaying import Replayer
 from cloudseed.loop.results import improvements, load_results
 from cloudseed.loop.snapshot import take_snapshot
-from cloudseed.loop.tracking import Track, Tracker, known_scores
+from cloudseed.loop.tracking import DRAWS, Track, Tracker, known_scores
 from cloudseed.surrogate import RandomCurve, Scores, exact_random_best, expected_random_best
 from tests.loop.recorded import SPEC, run, spec_of
 
@@ -78,7 +78,7 @@ def test_finds_have_a_yield(finished):
 
 def curve(expected):
     every = np.array(expected)
-    return RandomCurve(every, every, every, np.ones(len(every)))
+    return RandomCurve(every, every, every, np.ones(len(every)), every)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +130,24 @@ def test_a_random_campaign_is_as_good_as_random_choice_however_many_fail(made):
         drawn = expected_random_best(known, hits, count=400, seed=seed, draws=100)
         found = tuple(np.cumsum(measured >= 1).astype(float).tolist())
         more.append(Track("found", True, found, 60, drawn, float((values >= 1).sum())).enhancement)
-    assert 0.6 < np.median(times) < 1.7
+    assert 0.7 < np.median(times) < 1.4
     assert 0.85 < np.mean(more) < 1.15
+
+
+@pytest.mark.parametrize(("place", "exact"), [(0, 12.5), (2, 5.2), (5, 2.73)])
+def test_where_few_are_feasible_the_first_that_chance_finds_do_not_count_for_all(place, exact):
+    rng = np.random.default_rng(0)
+    values, meets = rng.normal(size=1000), np.zeros(1000, dtype=bool)
+    meets[rng.choice(1000, 20, replace=False)] = True
+    best = float(np.sort(values[meets])[::-1][place])
+    goal = spec_of(constraints=["formation_energy <= -2"]).problem
+    for seed in range(3):
+        drawn = expected_random_best(
+            certain(values, meets), goal, count=1000, seed=seed, draws=DRAWS
+        )
+        times, is_bound = Track("best", True, (None, best), 40, drawn).acceleration
+        assert not is_bound
+        assert times == pytest.approx(exact, rel=0.2)
 
 
 def test_experiments_that_failed_count_as_those_of_random_choice_do(finished):
