@@ -8,7 +8,7 @@ large pool the ledger keeps an even sample, which stands for the rest.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,6 +132,9 @@ class Track:
 class Tracker:
     """Tells how far a campaign has come, and draws random campaigns once per decision.
 
+    Of several objectives without a given reference both volumes count from that of the last
+    decision until the next: the front of the moment has another, and drawing again takes seconds.
+
     Args:
         ledger: The record.
         campaign: The campaign.
@@ -143,6 +146,7 @@ class Tracker:
         self._id = campaign.id
         self._spec = spec
         self._rounds = -1
+        self._reference: tuple[float, ...] | None = None
         self._hits: float | None = None
         self._random: RandomCurve | None = None
 
@@ -153,18 +157,19 @@ class Tracker:
         counted = that_count(now.results, self._spec.sources)
         arrived = in_order_of_arrival(counted)
         problem = with_reference(self._spec.problem, [r.values for r in arrived])
-        reached = improvements(counted, problem)
         made = sum(r.experiment.state in _MADE for r in counted)
         if now.rounds != self._rounds:
-            self._rounds = now.rounds
+            self._rounds, self._reference = now.rounds, problem.reference
             scores, hits = self._known(counted, problem)
             self._random = self._drawn(scores, problem, made)
             self._hits = hits if problem.objective.direction == "find" else None
+        if self._random is not None:
+            problem = replace(problem, reference=self._reference)
         finds = problem.objective.direction == "find"
         return Track(
             what=_what(problem),
             larger=finds or bool(problem.further) or problem.objective.direction == "max",
-            reached=tuple(reached),
+            reached=tuple(improvements(counted, problem)),
             experiments=made,
             random=self._random,
             hits=self._hits,

@@ -15,10 +15,16 @@ from cloudseed.db import ExperimentState
 from cloudseed.loop import ranks, tracking
 from cloudseed.loop.amending import retract
 from cloudseed.loop.replaying import Replayer
-from cloudseed.loop.results import improvements, load_results
+from cloudseed.loop.results import improvements, in_order_of_arrival, load_results
 from cloudseed.loop.snapshot import take_snapshot
 from cloudseed.loop.tracking import DRAWS, Track, Tracker, known_scores
-from cloudseed.surrogate import RandomCurve, Scores, exact_random_best, expected_random_best
+from cloudseed.surrogate import (
+    RandomCurve,
+    Scores,
+    exact_random_best,
+    expected_random_best,
+    with_reference,
+)
 from tests.loop.recorded import SPEC, run, spec_of
 
 
@@ -178,6 +184,23 @@ def test_fronts_count_their_volume(finished):
     found = track_of(finished, spec)
     assert found.what == "hypervolume of the front"
     assert found.reached[-1] >= found.random.expected[0] > 0
+
+
+def test_both_volumes_of_a_front_count_from_one_reference(finished):
+    spec = spec_of(objective="max bulk_modulus; min formation_energy", constraints=[])
+    row = finished.campaign("small")
+    now = take_snapshot(finished, row, spec)
+    kept = Tracker(finished, row, spec)
+    front = {r.experiment.id for r in now.front}
+    inner = [r for r in now.results if r.experiment.id not in front]
+    before = kept.track(replace(now, results=inner))
+    after = kept.track(now)
+    assert after.random is before.random
+    then = with_reference(spec.problem, [r.values for r in in_order_of_arrival(inner)])
+    assert list(after.reached) == improvements(now.results, then)
+    assert list(after.reached) != improvements(now.results, spec.problem)
+    later = kept.track(replace(now, rounds=now.rounds + 1))
+    assert list(later.reached) == improvements(now.results, spec.problem)
 
 
 def test_without_a_model_or_a_whole_pool_there_is_no_random_curve(finished, monkeypatch):
