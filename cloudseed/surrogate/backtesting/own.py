@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import inspect
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,11 +14,12 @@ from cloudseed.surrogate.protocols import Choice
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import ModuleType
 
     from cloudseed.surrogate.backtesting.protocols import Rows, Searcher, SearcherFactory
     from cloudseed.surrogate.protocols import Observations
 
-__all__ = ["OwnSearcher", "load_factory"]
+__all__ = ["OwnSearcher", "load_factory", "source_of"]
 
 
 class OwnSearcher:
@@ -51,6 +55,31 @@ class OwnSearcher:
                 method=self._name,
             )
         return choice
+
+
+def source_of(name: str) -> str:
+    """Returns a hash of the module that is named and of the one that a method is written in.
+
+    What those import is not looked at.
+
+    Args:
+        name: "module:name" of a method that can be loaded.
+
+    Returns:
+        "" where neither has a source.
+    """
+    module, _, attribute = name.partition(":")
+    named = importlib.import_module(module)
+    written = sys.modules.get(getattr(getattr(named, attribute), "__module__", module))
+    sources = [_source(found) for found in (named, written)]
+    return hashlib.sha256("\0".join(sources).encode()).hexdigest() if any(sources) else ""
+
+
+def _source(module: ModuleType | None) -> str:
+    try:
+        return "" if module is None else inspect.getsource(module)
+    except (OSError, TypeError):
+        return ""
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cloudseed.errors import FitError, UsageError
-from cloudseed.surrogate.backtesting import load_searcher
+from cloudseed.surrogate.backtesting import load_searcher, source_of
 from cloudseed.surrogate.objectives import problem
 
 PROBLEM = problem("max score")
@@ -78,3 +78,20 @@ def test_a_module_that_cannot_be_loaded_is_named(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(UsageError, match="unfinished:Searcher failed with SyntaxError"):
         load_searcher("unfinished:Searcher", np.zeros((3, 2)), PROBLEM)
+
+
+def test_its_source_is_that_of_the_module_it_is_written_in(tmp_path, monkeypatch):
+    (tmp_path / "outer_own.py").write_text("from inner_own import Method\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for body in ("pass", "pass", "x = 1"):
+        (tmp_path / "inner_own.py").write_text(f"class Method:\n    {body}\n")
+        for name in ("outer_own", "inner_own"):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+        found.append(source_of("outer_own:Method"))
+    assert found[0] == found[1] != found[2]
+
+
+def test_what_has_no_source_is_told_by_its_name_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "of_ones_own", SimpleNamespace(factory=SimpleNamespace()))
+    assert source_of("of_ones_own:factory") == ""
