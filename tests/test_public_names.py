@@ -291,6 +291,7 @@ NAMES = {
         "foresight",
         "load_searcher",
         "replay",
+        "source_of",
         "start_rows",
         "stopping",
         "unit",

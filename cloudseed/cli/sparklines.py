@@ -46,7 +46,7 @@ def _bar(share: float, *, larger: bool) -> str:
 def track_rows(track: Track) -> list[tuple[str, str]]:
     """Returns what a status shows of a campaign's track: a name and a line each."""
     told = track.to_json()
-    count = len(track.reached)
+    count = track.experiments
     random = told.get("random", [])[:count]
     known = [v for v in (*track.reached, *random) if v is not None]
     if not known:
@@ -57,7 +57,7 @@ def track_rows(track: Track) -> list[tuple[str, str]]:
     rows = [(track.what, f"{curve}  {'none' if last is None else f'{last:.4g}'}")]
     if random and random[-1] is not None:
         line = sparkline(random, low, high, larger=track.larger)
-        lower, upper = told["random_lower"][count - 1], told["random_upper"][count - 1]
+        lower, upper = (told[f"random_{end}"][len(random) - 1] for end in ("lower", "upper"))
         rows.append(("at random", f"{line}  {random[-1]:.4g} ({lower:.4g} to {upper:.4g})"))
     if told["discovery_yield"] is not None:
         share = f"{told['discovery_yield']:.0%} of about {track.hits:.3g} in the pool"

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from cloudseed.db import ExperimentState
+from cloudseed.loop.amending import doubts, ends
 from cloudseed.loop.budgets import limits
 from cloudseed.loop.calibrating import prospective
 from cloudseed.loop.effects import wasted
@@ -61,6 +62,7 @@ class Snapshot:
         front: The Pareto front of several objectives, in order of arrival; None for one.
         hypervolume: What the front dominates; None where there is none.
         outlooks: Number of a decision -> what it still expected, as far as a rule to stop asks.
+        doubted: Numbers of the decisions that were made on what was retracted or corrected since.
         prospective: Property -> how its predictions came true.
         calibration: Property -> how the last model predicted each value from all the others, as the
             decision's record has it; nothing of many values.
@@ -103,6 +105,7 @@ class Snapshot:
     stage: str = ""
     wasted: int = 0
     calibration: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    doubted: frozenset[int] = frozenset()
 
     @property
     def used(self) -> int:
@@ -112,6 +115,7 @@ class Snapshot:
     def to_json(self) -> dict[str, Any]:
         """Returns plain values."""
         found = self.best
+        outlook = max((step for step in self.outlooks if step not in self.doubted), default=None)
         return {
             "name": self.name,
             "status": self.status,
@@ -130,7 +134,7 @@ class Snapshot:
             "hits": self.hits,
             "front": None if self.front is None else [_plain(r) for r in self.front],
             "hypervolume": self.hypervolume,
-            "outlook": dict(self.outlooks[max(self.outlooks)]) if self.outlooks else {},
+            "outlook": {} if outlook is None else dict(self.outlooks[outlook]),
             "prospective": {name: p.to_json() for name, p in self.prospective.items()},
             "calibration": {name: dict(told) for name, told in self.calibration.items()},
             "elapsed_s": round(self.elapsed, 1),
@@ -218,7 +222,16 @@ def take_snapshot(
         stage="" if ended else ledger.lease(campaign.id).stage,
         wasted=wasted(r.failures for r in results),
         calibration=_calibration(decisions),
+        doubted=_doubted(ledger, campaign.id, decisions, results),
     )
+
+
+def _doubted(
+    ledger: Ledger, campaign_id: int, decisions: Sequence[DecisionRow], results: Sequence[Result]
+) -> frozenset[int]:
+    amended = ledger.amendments(campaign_id)
+    ended = ends(r.experiment for r in results) if amended else {}
+    return frozenset(d.step for d in decisions if any(doubts(d, amended, ended)))
 
 
 def _failed(spec: CampaignSpec, result: Result) -> bool:

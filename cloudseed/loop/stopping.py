@@ -70,12 +70,13 @@ def _limit(spec: CampaignSpec, now: Snapshot) -> str | None:
 def _expected(spec: CampaignSpec, now: Snapshot) -> str | None:
     """Returns why little more is to be expected, or None.
 
-    Asked of the last decision whose experiments have all ended. Hits that it or a later one brought
-    are reason to go on; a better best only makes it likelier that nothing else is.
+    Asked of the last decision whose experiments have all ended and of whose values none was
+    retracted or corrected since. Hits that it or a later one brought are reason to go on; a better
+    best only makes it likelier that nothing else is.
     """
     regret = spec.stop.regret
     running = {r.step for r in now.results if not r.experiment.state.terminal}
-    ended = max((step for step in now.outlooks if step not in running), default=None)
+    ended = max((step for step in now.outlooks if step not in running | now.doubted), default=None)
     if ended is None:
         return None
     found = _few_hits(spec, now, ended)
@@ -113,7 +114,7 @@ def _few_hits(spec: CampaignSpec, now: Snapshot, step: int) -> str | None:
             came=sum(r.step == s and bool(r.feasible) for r in before),
         )
         for s in now.outlooks
-        if s < step
+        if s < step and s not in now.doubted
     ]
     left = mended_hits(expected, earlier)
     if left >= rule.below:

@@ -8,11 +8,12 @@ large pool the ledger keeps an even sample, which stands for the rest.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cloudseed.db import ExperimentState
 from cloudseed.loop.ranks import sample_of, spacing
 from cloudseed.loop.results import improvements, in_order_of_arrival, that_count
 from cloudseed.surrogate import Scores, with_reference
@@ -35,7 +36,17 @@ AHEAD = 5
 """Random campaigns go on for so many budgets, to tell how much longer they would need."""
 
 MOST = 2_000
-"""Experiments of a random campaign at most, unless more are measured."""
+"""Experiments of a random campaign at most, unless more are made."""
+
+_MADE = frozenset(
+    {
+        ExperimentState.MEASURED,
+        ExperimentState.INFEASIBLE,
+        ExperimentState.REFUSED,
+        ExperimentState.FAILED,
+    }
+)
+"""How an experiment ends that random choice would have spent too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +58,7 @@ class Track:
         larger: Whether more of it is better.
         reached: What was reached after 1, 2, ... k measured experiments; None before anything
             feasible was.
+        experiments: Experiments that ended, measured or not; random choice is given as many.
         random: What random choice is expected to reach; None where nothing was modelled yet.
         hits: Materials to find that are expected in the pool, found ones included; None where an
             optimum is sought, or nothing was modelled.
@@ -55,6 +67,7 @@ class Track:
     what: str
     larger: bool
     reached: tuple[float | None, ...]
+    experiments: int
     random: RandomCurve | None = None
     hits: float | None = None
 
@@ -64,29 +77,30 @@ class Track:
 
         None where an optimum is sought, or nothing was modelled.
         """
-        count = len(self.reached)
-        if self.hits is None or self.random is None or not 0 < count <= len(self.random.expected):
+        count = self.experiments
+        if self.hits is None or self.random is None or not self.reached:
+            return None
+        if count > len(self.random.expected):
             return None
         expected = float(self.random.expected[count - 1])
         return (self.reached[-1] or 0.0) / expected if expected > 0 else None
 
     @property
     def acceleration(self) -> tuple[float, bool] | None:
-        """Experiments that random choice would need to get as far, over those that were made.
+        """Experiments by which half of all random campaigns get as far, over those that were made.
 
-        And whether it is only a lower bound, where random choice gets there in none of those that
-        were simulated. None where all that satisfies is sought, for which it is the same as
-        `enhancement`, or nothing was reached or modelled.
+        And whether it is only a lower bound, where fewer get there in as many as were simulated.
+        None where all that satisfies is sought, for which it is the same as `enhancement`, or
+        nothing was reached or modelled.
         """
         best = self.reached[-1] if self.reached else None
         if self.hits is not None or self.random is None or best is None:
             return None
-        expected = self.random.expected
-        with np.errstate(invalid="ignore"):
-            there = np.flatnonzero(expected >= best if self.larger else expected <= best)
+        half = self.random.median
+        there = np.flatnonzero(half >= best if self.larger else half <= best)
         if len(there):
-            return (int(there[0]) + 1) / len(self.reached), False
-        return len(expected) / len(self.reached), True
+            return (int(there[0]) + 1) / self.experiments, False
+        return len(half) / self.experiments, True
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values; None where random choice has found nothing."""
@@ -105,6 +119,7 @@ class Track:
         return {
             "what": self.what,
             "reached": list(self.reached),
+            "experiments": self.experiments,
             **bands,
             "expected_in_pool": self.hits,
             "discovery_yield": found_of,
@@ -117,6 +132,9 @@ class Track:
 class Tracker:
     """Tells how far a campaign has come, and draws random campaigns once per decision.
 
+    Of several objectives without a given reference both volumes count from that of the last
+    decision until the next: the front of the moment has another, and drawing again takes seconds.
+
     Args:
         ledger: The record.
         campaign: The campaign.
@@ -128,6 +146,7 @@ class Tracker:
         self._id = campaign.id
         self._spec = spec
         self._rounds = -1
+        self._reference: tuple[float, ...] | None = None
         self._hits: float | None = None
         self._random: RandomCurve | None = None
 
@@ -138,17 +157,20 @@ class Tracker:
         counted = that_count(now.results, self._spec.sources)
         arrived = in_order_of_arrival(counted)
         problem = with_reference(self._spec.problem, [r.values for r in arrived])
-        reached = improvements(counted, problem)
+        made = sum(r.experiment.state in _MADE for r in counted)
         if now.rounds != self._rounds:
-            self._rounds = now.rounds
+            self._rounds, self._reference = now.rounds, problem.reference
             scores, hits = self._known(counted, problem)
-            self._random = self._drawn(scores, problem, len(reached))
+            self._random = self._drawn(scores, problem, made)
             self._hits = hits if problem.objective.direction == "find" else None
+        if self._random is not None:
+            problem = replace(problem, reference=self._reference)
         finds = problem.objective.direction == "find"
         return Track(
             what=_what(problem),
             larger=finds or bool(problem.further) or problem.objective.direction == "max",
-            reached=tuple(reached),
+            reached=tuple(improvements(counted, problem)),
+            experiments=made,
             random=self._random,
             hits=self._hits,
         )
@@ -165,7 +187,7 @@ class Tracker:
         if sample is None:
             return None, None
         every = spacing(scored)
-        ended = [r for r in results if r.experiment.state.terminal]
+        ended = [r for r in results if r.experiment.state in _MADE]
         # What is measured has no more weight than what each of the sample stands for.
         scores = known_scores(ended[every // 2 :: every], sample, problem)
         if scores is None:
@@ -181,7 +203,7 @@ class Tracker:
         made = self._ledger.decisions(self._id)
         return next((d for d in reversed(made) if d.model.get("surrogates")), None)
 
-    def _drawn(self, scores: Scores | None, problem: Problem, measured: int) -> RandomCurve | None:
+    def _drawn(self, scores: Scores | None, problem: Problem, made: int) -> RandomCurve | None:
         from cloudseed.surrogate import decision_seed, expected_random_best  # they load scipy
 
         whole = scores is not None and all(
@@ -191,7 +213,7 @@ class Tracker:
             return None
         # Some of those under way at this decision end before the next.
         under_way = self._spec.batch
-        count = max(min(AHEAD * self._spec.budget.experiments, MOST), measured + under_way)
+        count = max(min(AHEAD * self._spec.budget.experiments, MOST), made + under_way)
         seed = decision_seed(self._spec.seed, self._rounds)
         return expected_random_best(scores, problem, count=count, seed=seed, draws=DRAWS)
 
@@ -201,7 +223,8 @@ def known_scores(
 ) -> Scores | None:
     """Joins what was measured, which is certain, with what a decision predicted of the rest.
 
-    What could not be made or measured is not feasible.
+    What could not be made or measured is not feasible. What was retracted or cancelled counts as
+    not tried.
 
     Args:
         results: Every experiment.
@@ -218,7 +241,7 @@ def known_scores(
     )
     if not predicted or not names:
         return None
-    ended = {r.candidate.id: r for r in results if r.experiment.state.terminal}
+    ended = {r.candidate.id: r for r in results if r.experiment.state in _MADE}
     rows = [_measured(r, names) for r in ended.values()]
     rows += [
         ([p.prediction[n] for n in names], float(p.feasible or 0.0))

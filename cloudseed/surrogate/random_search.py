@@ -45,12 +45,15 @@ class RandomCurve:
         lower: 5th percentile over the same, k.
         upper: 95th percentile over the same, k.
         found: Probability that anything feasible was found, k.
+        median: What at least half of all campaigns have reached, k; NaN where fewer have found
+            anything feasible. It never gets worse.
     """
 
     expected: Array
     lower: Array
     upper: Array
     found: Array
+    median: Array
 
 
 def expected_random_best(
@@ -129,7 +132,8 @@ def _front_curve(
         merits[rng.random(length) >= scores.feasible[order]] = -np.inf
         volume[:] = hypervolumes(merits, reference)
     lower, upper = np.quantile(volumes, (0.05, 0.95), axis=0)
-    return RandomCurve(volumes.mean(axis=0), lower, upper, (volumes > 0).mean(axis=0))
+    found = (volumes > 0).mean(axis=0)
+    return RandomCurve(volumes.mean(axis=0), lower, upper, found, _reached_by_half(volumes))
 
 
 def _draw(
@@ -166,7 +170,14 @@ def _summarise(best: Array, as_read: Callable[[float], float]) -> RandomCurve:
         expected[i] = as_read(float(values.mean()))
         ends = [as_read(float(end)) for end in np.quantile(values, (0.05, 0.95))]
         lower[i], upper[i] = min(ends), max(ends)
-    return RandomCurve(expected, lower, upper, found)
+    median = [math.nan if half == -math.inf else as_read(half) for half in _reached_by_half(best)]
+    return RandomCurve(expected, lower, upper, found, np.array(median))
+
+
+def _reached_by_half(best: Array) -> Array:
+    """Returns the largest value that at least half of the rows reach, k."""
+    middle = len(best) // 2
+    return np.asarray(np.partition(best, middle, axis=0)[middle])
 
 
 def exact_random_best(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from typer.testing import CliRunner
@@ -14,6 +15,7 @@ from cloudseed.loop.amending import Correction, correct, retract
 from cloudseed.loop.decided import list_decisions, show_decision
 from cloudseed.loop.explaining import explain_experiment
 from cloudseed.loop.replaying import Replayer
+from cloudseed.loop.snapshot import take_snapshot
 from tests.loop.labs import InstantLab, modulus
 from tests.loop.recorded import SPEC, opened, spec_of
 
@@ -68,6 +70,18 @@ def test_a_correction_replaces_a_value_and_keeps_the_old_one(covered):
     again = correct(covered, 1, of(covered, 1), {"formation_energy": (-2.6, None, None)}, "again")
     assert again.rounds == ()
     assert covered.verify() == []
+
+
+def test_what_a_decision_expected_of_values_that_do_not_stand_is_passed_over(covered, monkeypatch):
+    made = covered.decisions(1)
+    told = [replace(d, model={**d.model, "outlook": {"expected_hits": d.step}}) for d in made]
+    monkeypatch.setattr(covered, "decisions", lambda _: told)
+    row = covered.campaign("small")
+    before = take_snapshot(covered, row, SPEC)
+    assert (before.doubted, before.to_json()["outlook"]) == (frozenset(), {"expected_hits": 2})
+    correct(covered, 1, of(covered, 1), {"bulk_modulus": (9.0, None, None)}, "recalibrated")
+    after = take_snapshot(covered, row, SPEC)
+    assert (after.doubted, after.to_json()["outlook"]) == ({1, 2}, {"expected_hits": 0})
 
 
 def test_a_running_engine_takes_it_up(either, generation):

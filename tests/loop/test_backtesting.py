@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -21,7 +22,7 @@ from cloudseed.errors import (
     UsageError,
 )
 from cloudseed.loop import load_spec
-from cloudseed.loop.backtesting import BacktestSettings, backtest, draw, parse_share
+from cloudseed.loop.backtesting import BacktestSettings, backtest, draw, parse_share, settings
 from cloudseed.loop.listing import read_values
 from cloudseed.surrogate import Choice
 from cloudseed.surrogate.backtesting import composition_features
@@ -117,6 +118,37 @@ def test_an_interrupted_backtest_goes_on(folder, monkeypatch):
     assert [r.order for r in again.runs[NAME]] == [r.order for r in whole.runs[NAME]]
     run(folder, methods=(NAME,), budget=12)
     assert Lowest.calls == 2 * 3 + 3 * 2
+
+
+def test_kept_runs_of_a_method_whose_code_changed_are_made_again(folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    kept = folder / "out" / "runs.jsonl"
+    answers = []
+    for end in ("available[:batch]", "available[-batch:]"):
+        (folder / "of_mine.py").write_text(
+            "from cloudseed.surrogate import Choice\n"
+            "class Method:\n"
+            "    def __init__(self, features, problem): pass\n"
+            "    def next(self, available, pending, observations, batch, seed):\n"
+            f"        return Choice(tuple({end}.tolist()), None, 'mine')\n"
+        )
+        monkeypatch.delitem(sys.modules, "of_mine", raising=False)
+        importlib.invalidate_caches()
+        answers.append(run(folder, methods=("random", "of_mine:Method")).runs["of_mine:Method"])
+    first, second = answers
+    assert all(a.order != b.order for a, b in zip(first, second, strict=True))
+    assert len(kept.read_text().splitlines()) == 3 * 3
+    run(folder, methods=("of_mine:Method", "random"))
+    assert len(kept.read_text().splitlines()) == 3 * 3
+
+
+def test_kept_runs_that_meant_something_else_are_made_again(folder, monkeypatch):
+    monkeypatch.setattr(Lowest, "calls", 0)
+    run(folder, methods=(NAME,))
+    before = Lowest.calls
+    monkeypatch.setattr(settings, "REPLAYS", settings.REPLAYS + 1)
+    run(folder, methods=(NAME,))
+    assert Lowest.calls == 2 * before
 
 
 def test_processes_give_the_same_runs_in_one_thread_each(folder, monkeypatch):

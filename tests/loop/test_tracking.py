@@ -13,11 +13,18 @@ from cloudseed.cli.commands import status
 from cloudseed.cli.sparklines import WIDTH, sparkline, track_rows
 from cloudseed.db import ExperimentState
 from cloudseed.loop import ranks, tracking
+from cloudseed.loop.amending import retract
 from cloudseed.loop.replaying import Replayer
-from cloudseed.loop.results import improvements, load_results
+from cloudseed.loop.results import improvements, in_order_of_arrival, load_results
 from cloudseed.loop.snapshot import take_snapshot
-from cloudseed.loop.tracking import Track, Tracker, known_scores
-from cloudseed.surrogate import RandomCurve, exact_random_best, expected_random_best
+from cloudseed.loop.tracking import DRAWS, Track, Tracker, known_scores
+from cloudseed.surrogate import (
+    RandomCurve,
+    Scores,
+    exact_random_best,
+    expected_random_best,
+    with_reference,
+)
 from tests.loop.recorded import SPEC, run, spec_of
 
 
@@ -70,14 +77,14 @@ def test_finds_have_a_yield(finished):
     assert found.what == "materials found"
     assert found.hits >= found.reached[-1] > 0
     assert told["discovery_yield"] == found.reached[-1] / found.hits
-    assert told["enhancement"] == found.reached[-1] / found.random.expected[len(found.reached) - 1]
+    assert told["enhancement"] == found.reached[-1] / found.random.expected[found.experiments - 1]
     assert told["acceleration"] is None
     assert [name for name, _ in track_rows(found)[-2:]] == ["discovery yield", "enhancement"]
 
 
 def curve(expected):
     every = np.array(expected)
-    return RandomCurve(every, every, every, np.ones(len(every)))
+    return RandomCurve(every, every, every, np.ones(len(every)), every)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +97,7 @@ def curve(expected):
     ],
 )
 def test_acceleration_is_by_what_random_choice_needs(larger, reached, expected, wanted):
-    found = Track("best", larger, reached, curve(expected))
+    found = Track("best", larger, reached, len(reached), curve(expected))
     assert found.acceleration == wanted
     assert found.enhancement is None
     told = found.to_json()
@@ -100,6 +107,68 @@ def test_acceleration_is_by_what_random_choice_needs(larger, reached, expected, 
         assert "acceleration" not in rows
     else:
         assert ("at least" in rows["acceleration"]) == wanted[1]
+
+
+def certain(values, feasible):
+    """What is known where everything is."""
+    count = len(values)
+    table = (np.arange(count), values[:, None], np.zeros((count, 1)), np.zeros(count))
+    return Scores(*table, feasible.astype(float), ("bulk_modulus",))
+
+
+@pytest.mark.parametrize("made", [0.4, 1.0])
+def test_a_random_campaign_is_as_good_as_random_choice_however_many_fail(made):
+    rng = np.random.default_rng(1)
+    optimum, hits = (
+        spec_of(objective=goal, constraints=bounds).problem
+        for goal, bounds in (("max bulk_modulus", []), ("find all", ["bulk_modulus >= 1"]))
+    )
+    times, more = [], []
+    for seed in range(60):
+        values, can_be = rng.normal(size=400), rng.random(400) < made
+        tried = rng.permutation(400)[:60]
+        measured = values[tried][can_be[tried]]
+        best = tuple(np.maximum.accumulate(measured).tolist())
+        known = certain(values, can_be)
+        drawn = expected_random_best(known, optimum, count=400, seed=seed, draws=100)
+        times.append(Track("best", True, best, 60, drawn).acceleration[0])
+        known = certain(values, can_be & (values >= 1))
+        drawn = expected_random_best(known, hits, count=400, seed=seed, draws=100)
+        found = tuple(np.cumsum(measured >= 1).astype(float).tolist())
+        more.append(Track("found", True, found, 60, drawn, float((values >= 1).sum())).enhancement)
+    assert 0.7 < np.median(times) < 1.4
+    assert 0.85 < np.mean(more) < 1.15
+
+
+@pytest.mark.parametrize(("place", "exact"), [(0, 12.5), (2, 5.2), (5, 2.73)])
+def test_where_few_are_feasible_the_first_that_chance_finds_do_not_count_for_all(place, exact):
+    rng = np.random.default_rng(0)
+    values, meets = rng.normal(size=1000), np.zeros(1000, dtype=bool)
+    meets[rng.choice(1000, 20, replace=False)] = True
+    best = float(np.sort(values[meets])[::-1][place])
+    goal = spec_of(constraints=["formation_energy <= -2"]).problem
+    for seed in range(3):
+        drawn = expected_random_best(
+            certain(values, meets), goal, count=1000, seed=seed, draws=DRAWS
+        )
+        times, is_bound = Track("best", True, (None, best), 40, drawn).acceleration
+        assert not is_bound
+        assert times == pytest.approx(exact, rel=0.2)
+
+
+def test_experiments_that_failed_count_as_those_of_random_choice_do(finished):
+    found = track_of(finished)
+    ended = [e for e in finished.experiments(1) if e.state.terminal]
+    assert found.experiments == len(ended) > len(found.reached)
+    assert found.to_json()["experiments"] == len(ended)
+    at_random = dict(track_rows(found))["at random"]
+    assert f"  {found.random.expected[len(ended) - 1]:.4g} (" in at_random
+
+
+def test_what_was_taken_back_was_not_made(finished):
+    before = track_of(finished).experiments
+    retract(finished, 1, finished.experiments(1, [ExperimentState.MEASURED])[0], "wrong sample")
+    assert track_of(finished).experiments == before - 1
 
 
 def test_random_choice_goes_on_as_long_as_the_campaign(finished, monkeypatch):
@@ -115,6 +184,23 @@ def test_fronts_count_their_volume(finished):
     found = track_of(finished, spec)
     assert found.what == "hypervolume of the front"
     assert found.reached[-1] >= found.random.expected[0] > 0
+
+
+def test_both_volumes_of_a_front_count_from_one_reference(finished):
+    spec = spec_of(objective="max bulk_modulus; min formation_energy", constraints=[])
+    row = finished.campaign("small")
+    now = take_snapshot(finished, row, spec)
+    kept = Tracker(finished, row, spec)
+    front = {r.experiment.id for r in now.front}
+    inner = [r for r in now.results if r.experiment.id not in front]
+    before = kept.track(replace(now, results=inner))
+    after = kept.track(now)
+    assert after.random is before.random
+    then = with_reference(spec.problem, [r.values for r in in_order_of_arrival(inner)])
+    assert list(after.reached) == improvements(now.results, then)
+    assert list(after.reached) != improvements(now.results, spec.problem)
+    later = kept.track(replace(now, rounds=now.rounds + 1))
+    assert list(later.reached) == improvements(now.results, spec.problem)
 
 
 def test_without_a_model_or_a_whole_pool_there_is_no_random_curve(finished, monkeypatch):

@@ -77,6 +77,27 @@ def test_infeasible_values_do_not_count():
     assert curve.found[-1] == 1
 
 
+@pytest.mark.parametrize("direction", ["max", "min"])
+def test_half_of_all_campaigns_get_as_far_as_the_median(direction):
+    """Of few that are feasible, and whatever the first that is found happens to be worth."""
+    values = np.random.default_rng(0).normal(size=500) * (1 if direction == "max" else -1)
+    known = replace(scores(np.column_stack([values, values]), 0), feasible=np.zeros(500))
+    known.feasible[:10] = 1.0
+    goal = problem(f"{direction} a", ["b >= -9"])
+    curve = expected_random_best(known, goal, count=500, seed=0, draws=2_000)
+    merit = curve.median if direction == "max" else -curve.median
+    begun = int(np.flatnonzero(~np.isnan(merit))[0])
+    assert (np.diff(merit[begun:]) >= 0).all()
+    assert curve.found[begun - 1] < 0.5 <= curve.found[begun]
+    ranked = np.sort(values[:10] if direction == "max" else -values[:10])[::-1]
+    for place in (1, 3, 6):
+        # None of so many best ones is among k of N with probability C(N - m, k) / C(N, k).
+        missed = np.cumprod([(500 - place - k) / (500 - k) for k in range(500 - place)])
+        exact = int(np.flatnonzero(missed <= 0.5)[0])
+        there = int(np.flatnonzero(merit >= ranked[place - 1])[0])
+        assert there == pytest.approx(exact, rel=0.1)
+
+
 def test_start_is_never_lost():
     curve = expected_random_best(
         scores([[0.0], [1.0]], 0.1), problem("max a"), count=5, seed=0, start=3.0

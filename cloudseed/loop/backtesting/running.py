@@ -192,15 +192,18 @@ def backtest(
     )
     for method in settings.methods:
         job.searcher(method)  # a misspelt one is an error at once
-    records = Records(out / _RECORDS, settings.sha(spec, pool.sha), spec.name)
+    records = {
+        method: Records(out / _RECORDS, settings.sha(spec, pool.sha, method), spec.name)
+        for method in settings.methods
+    }
     seeds = [spec.seed + i for i in range(settings.seeds)]
     wanted = [(method, seed) for seed in seeds for method in settings.methods]
-    todo = [key for key in wanted if key not in records.runs]
+    todo = [key for key in wanted if key not in records[key[0]].runs]
     done = len(wanted) - len(todo)
     progress("replaying", done, len(wanted))
     with closing(replays(job, todo, settings.workers)) as finished:
         for method, seed, run in finished:
-            records.add(method, seed, run)
+            records[method].add(method, seed, run)
             done += 1
             progress("replaying", done, len(wanted))
     return Backtest(
@@ -210,7 +213,7 @@ def backtest(
         batch=job.batch,
         initial=spec.initial,
         truth=truth,
-        runs={m: tuple(records.runs[m, s] for s in seeds) for m in settings.methods},
+        runs={m: tuple(records[m].runs[m, s] for s in seeds) for m in settings.methods},
         notes=(*pool.notes, *notes),
         rule=job.rule,
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from cloudseed import __version__
 from cloudseed.errors import UsageError
 from cloudseed.surrogate import describe
-from cloudseed.surrogate.backtesting import HIT_SHARE
+from cloudseed.surrogate.backtesting import HIT_SHARE, PEERS, SEARCHERS, source_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +19,18 @@ if TYPE_CHECKING:
     from cloudseed.loop.spec import CampaignSpec
     from cloudseed.surrogate.backtesting import StartKind
 
-__all__ = ["FEASIBLE", "BacktestSettings", "parse_share"]
+__all__ = ["FEASIBLE", "REPLAYS", "BacktestSettings", "parse_share"]
 
 FEASIBLE = "feasible"
 """What is written in place of a share of hits where all that is feasible is a hit."""
+
+REPLAYS = 2
+"""Which meaning replays have; kept runs of another are not used.
+
+Raise it in every change by which a run of equal settings would choose or tell something else: of
+deciding, of the models, of a method of cloudseed's own, or of how a replay spends a budget. The
+version alone does not tell states of the program between two releases apart.
+"""
 
 _SHARE = re.compile(r"\s*(?P<number>\d+\.?\d*|\.\d+)\s*(?P<percent>%?)\s*")
 
@@ -61,8 +69,11 @@ class BacktestSettings:
                 "A back-test needs a method, a seed and a worker.", hint="Give at least one each."
             )
 
-    def sha(self, spec: CampaignSpec, pool_sha: str) -> str:
-        """Returns a hash of all that a run depends on besides its method and seed."""
+    def sha(self, spec: CampaignSpec, pool_sha: str, method: str) -> str:
+        """Returns a hash of all that a run depends on besides its method's name and its seed.
+
+        Of a method of the user's own that includes its source.
+        """
         parts = {
             "goal": describe(spec.problem),
             "budget": self.budget or spec.budget.experiments,
@@ -73,9 +84,12 @@ class BacktestSettings:
             "arriving": self.arriving,
             "pool": pool_sha,
             "version": __version__,
+            "replays": REPLAYS,
             "surrogate": spec.surrogate.model_dump(mode="json"),
             "heads": self.heads,
         }
+        if method not in {*SEARCHERS, *PEERS}:
+            parts["source"] = source_of(method)
         # What an outlook asks is part of a run; when the rule fires is worked out afterwards.
         if spec.stop.expected_hits:
             parts["ahead"] = spec.stop.expected_hits.next

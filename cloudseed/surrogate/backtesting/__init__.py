@@ -11,6 +11,7 @@ from cloudseed.surrogate.backtesting.acceleration import FRACTIONS, Acceleration
 from cloudseed.surrogate.backtesting.chance import Chance, chance_of, experiments_of_random
 from cloudseed.surrogate.backtesting.curves import Curve, Curves, curves_of
 from cloudseed.surrogate.backtesting.foresight import Foresight, foresight
+from cloudseed.surrogate.backtesting.own import source_of
 from cloudseed.surrogate.backtesting.peers import PEERS, composition_features, unit
 from cloudseed.surrogate.backtesting.protocols import (
     Forecast,
@@ -63,6 +64,7 @@ __all__ = [
     "foresight",
     "load_searcher",
     "replay",
+    "source_of",
     "start_rows",
     "stopping",
     "unit",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ import numpy as np
 from cloudseed.errors import InputError, ObjectiveError, UsageError
 from cloudseed.surrogate.acquisition import Goal
 from cloudseed.surrogate.backtesting.foresight import foretold
+from cloudseed.surrogate.backtesting.own import OwnSearcher, load_factory
 from cloudseed.surrogate.backtesting.peers import PEERS, PeerSearcher
 from cloudseed.surrogate.calibration import ranks_worse_than_random, recalibration
 from cloudseed.surrogate.deciding import MIN_VALUES, decide, space_fill
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
         Forecast,
         Rows,
         Searcher,
-        SearcherFactory,
     )
     from cloudseed.surrogate.protocols import Guess, ModelSettings
 
@@ -277,7 +276,8 @@ def load_searcher(
         descriptors: What peers see in place of the features, N x d in [0, 1].
 
     Raises:
-        UsageError: If there is none of that name, or a peer has no descriptors.
+        UsageError: If there is none of that name, it is of your own and fails, or a peer has no
+            descriptors.
         MissingDependencyError: If a peer's library is not installed.
         InputError: If the features hold NaN or infinity.
     """
@@ -299,7 +299,8 @@ def load_searcher(
                 method=name,
             )
         return PeerSearcher(name, descriptors, problem)
-    factory: Any = SEARCHERS[name] if name in SEARCHERS else _factory(name)
+    own = name not in SEARCHERS
+    factory: Any = load_factory(name, ", ".join([*SEARCHERS, *PEERS])) if own else SEARCHERS[name]
     given: dict[str, Any] = {
         "hints": hints,
         "conduct": conduct or Conduct(),
@@ -307,7 +308,9 @@ def load_searcher(
         "models": models,
     }
     taken = {key: value for key, value in given.items() if _takes(factory, key)}
-    made: Searcher = factory(blocks if name in SEARCHERS else blocks.first, problem, **taken)
+    if own:
+        return OwnSearcher(name, lambda: factory(blocks.first, problem, **taken))
+    made: Searcher = factory(blocks, problem, **taken)
     return made
 
 
@@ -317,19 +320,3 @@ def _takes(factory: Any, name: str) -> bool:
         return name in inspect.signature(factory).parameters
     except (TypeError, ValueError):
         return False
-
-
-def _factory(name: str) -> SearcherFactory:
-    module, _, attribute = name.partition(":")
-    known = ", ".join([*SEARCHERS, *PEERS])
-    try:
-        if not attribute:
-            raise ImportError(name)
-        factory: SearcherFactory = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(
-            f"There is no method {name!r}.",
-            hint=f"Known are {known}; one of your own is named module:name.",
-            method=name,
-        ) from error
-    return factory

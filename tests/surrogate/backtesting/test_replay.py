@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 
@@ -170,22 +167,6 @@ def test_bad_shares_rules_and_methods_are_refused():
     features[4, 2] = np.nan
     with pytest.raises(InputError, match="row 5"):
         load_searcher("random", features, PROBLEM)
-
-
-def test_a_method_of_one_s_own_is_given_hints_where_it_asks_for_them(monkeypatch):
-    hints = np.arange(3.0)
-
-    def asking(features, problem, hints=None):
-        return SimpleNamespace(hints=hints)
-
-    def silent(features, problem):
-        return SimpleNamespace(hints=None)
-
-    module = SimpleNamespace(asking=asking, silent=silent)
-    monkeypatch.setitem(sys.modules, "of_ones_own", module)
-    given = (np.zeros((3, 2)), PROBLEM, hints)
-    assert load_searcher("of_ones_own:asking", *given).hints is hints
-    assert load_searcher("of_ones_own:silent", *given).hints is None
 
 
 def test_a_replayed_campaign_explores_while_its_model_is_misled(monkeypatch):
