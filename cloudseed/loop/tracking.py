@@ -15,7 +15,12 @@ import numpy as np
 
 from cloudseed.db import ExperimentState
 from cloudseed.loop.ranks import sample_of, spacing
-from cloudseed.loop.results import improvements, in_order_of_arrival, that_count
+from cloudseed.loop.results import (
+    improvements,
+    in_order_of_arrival,
+    load_results,
+    that_count,
+)
 from cloudseed.surrogate import Scores, with_reference
 
 if TYPE_CHECKING:
@@ -37,6 +42,9 @@ AHEAD = 5
 
 MOST = 2_000
 """Experiments of a random campaign at most, unless more are made."""
+
+MOST_READ = 10_000
+"""Experiments up to which results are read where a snapshot leaves them out: some seconds."""
 
 _MADE = frozenset(
     {
@@ -146,15 +154,17 @@ class Tracker:
         self._id = campaign.id
         self._spec = spec
         self._rounds = -1
+        self._read: tuple[int, Sequence[Result]] = (-1, ())
         self._reference: tuple[float, ...] | None = None
         self._hits: float | None = None
         self._random: RandomCurve | None = None
 
     def track(self, now: Snapshot) -> Track | None:
-        """Returns the track; None before the first measurement."""
-        if not now.measured:
+        """Returns the track; None before the first measurement, and for a very large campaign."""
+        results = now.results or self._results(now)
+        if not now.measured or not results:
             return None
-        counted = that_count(now.results, self._spec.sources)
+        counted = that_count(results, self._spec.sources)
         arrived = in_order_of_arrival(counted)
         problem = with_reference(self._spec.problem, [r.values for r in arrived])
         made = sum(r.experiment.state in _MADE for r in counted)
@@ -174,6 +184,13 @@ class Tracker:
             random=self._random,
             hits=self._hits,
         )
+
+    def _results(self, now: Snapshot) -> Sequence[Result]:
+        """Returns what a snapshot of a large campaign leaves out, read once per decision."""
+        if now.measured and sum(now.states.values()) <= MOST_READ and now.rounds != self._read[0]:
+            read = load_results(self._ledger, self._id, self._spec.problem)
+            self._read = now.rounds, read
+        return self._read[1]
 
     def _known(
         self, results: Sequence[Result], problem: Problem

@@ -171,6 +171,19 @@ def test_what_was_taken_back_was_not_made(finished):
     assert track_of(finished).experiments == before - 1
 
 
+def test_results_that_a_snapshot_leaves_out_are_read(finished, monkeypatch):
+    row = finished.campaign("small")
+    now = take_snapshot(finished, row, SPEC)
+    whole = Tracker(finished, row, SPEC).track(now)
+    without = replace(now, results=())
+    tracker = Tracker(finished, row, SPEC)
+    assert tracker.track(without).reached == whole.reached
+    monkeypatch.setattr(tracking, "load_results", None)
+    assert tracker.track(without).reached == whole.reached
+    monkeypatch.setattr(tracking, "MOST_READ", 3)
+    assert Tracker(finished, row, SPEC).track(without) is None
+
+
 def test_random_choice_goes_on_as_long_as_the_campaign(finished, monkeypatch):
     """Beyond the experiments that are simulated of any campaign there are those that were made."""
     monkeypatch.setattr(tracking, "MOST", 3)
