@@ -29,15 +29,13 @@ from searching import BATCH, STARTS, TASKS, digest_of, guesses_of, parser, pool
 
 from cloudseed.loop.backtesting import Job, replays
 from cloudseed.loop.backtesting.records import Records
-from cloudseed.surrogate import recalibration, wants_hints
+from cloudseed.surrogate import wants_hints
 from cloudseed.surrogate.backtesting import Run, StopRule, Truth, foresight, stopping
-from cloudseed.surrogate.calibration import Z90
 
 BUILD = Path(__file__).parents[1] / "build" / "stopping"
 EPSILON = {"elpasolites": 0.1, "moduli": 20.0}
 BELOW = (0.2, 0.5, 1.0)
 PROBABILITIES = (0.8, 0.95, 0.99)
-LOOK_BACK = 100
 
 
 def main() -> None:
@@ -117,27 +115,7 @@ def report(name: str, truth: Truth, runs: tuple[Run, ...]) -> None:
     if name not in EPSILON:
         console.print(outlooks(runs, truth))
     for one in foresight(runs, truth):
-        console.print(
-            f"{one.property}: {one.coverage90:.3f} of {one.count} in 90 % intervals;"
-            f" {recalibrated(runs, truth, one.property):.3f} if they are mended on the way"
-        )
-
-
-def recalibrated(runs: tuple[Run, ...], truth: Truth, name: str) -> float:
-    """Returns the coverage of 90 % intervals as a campaign would have mended them.
-
-    Each batch's are mended by the last 100 predictions before it, as `decide.recalibrate` does;
-    what that would have changed in the choices is left out.
-    """
-    values = truth.values[:, truth.problem.properties.index(name)]
-    covered: list[np.ndarray] = []
-    for run in runs:
-        made = [f for f in run.forecasts if f.property == name]
-        z = np.array([(values[f.row] - f.mean) / f.sd for f in made])
-        for start in range(0, len(z), BATCH):
-            width = recalibration(z[max(0, start - LOOK_BACK) : start])
-            covered.append(np.abs(z[start : start + BATCH] / width) <= Z90)
-    return float(np.concatenate(covered).mean())
+        console.print(f"{one.property}: {one.coverage90:.3f} of {one.count} in 90 % intervals")
 
 
 def outlooks(runs: tuple[Run, ...], truth: Truth) -> Table:

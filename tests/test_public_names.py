@@ -230,6 +230,7 @@ NAMES = {
         "shown",
         "Looked",
         "RECALIBRATION_LEAST",
+        "knows_the_best",
         "mended_hits",
         "coverage90",
         "noise_sds",

@@ -65,7 +65,7 @@ def _uncertainties(observations: Observations, name: str) -> Array:
 def _note_sizes(observations: Observations, name: str, notes: list[str]) -> None:
     """Notes values whose size is that of no measurement, which `column` changes."""
     values = observations.values[:, observations.properties.index(name)]
-    sizes = np.abs(values[np.isfinite(values)])
+    sizes = np.abs(values[np.isfinite(values)].astype(np.float64))
     if huge := int((sizes >= LARGEST).sum()):
         notes.append(
             f"{huge} of {len(sizes)} values of {name} are {LARGEST:g} or more in size, which no"

@@ -76,7 +76,7 @@ def knows_the_best(model: Mapping[str, Any], problem: Problem) -> bool:
         problem: What is sought.
     """
     told = model.get("surrogates", {}).get(problem.objective.property, {})
-    return bool(told) and not told.get("lessened")
+    return not told.get("lessened")
 
 
 def probability_of_best(scores: Scores, problem: Problem, best: float, epsilon: float) -> float:
