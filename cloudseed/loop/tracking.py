@@ -187,7 +187,9 @@ class Tracker:
 
     def _results(self, now: Snapshot) -> Sequence[Result]:
         """Returns what a snapshot of a large campaign leaves out, read once per decision."""
-        if now.measured and sum(now.states.values()) <= MOST_READ and now.rounds != self._read[0]:
+        if sum(now.states.values()) > MOST_READ:
+            return ()
+        if now.measured and now.rounds != self._read[0]:
             read = load_results(self._ledger, self._id, self._spec.problem)
             self._read = now.rounds, read
         return self._read[1]

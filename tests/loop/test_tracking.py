@@ -181,6 +181,7 @@ def test_results_that_a_snapshot_leaves_out_are_read(finished, monkeypatch):
     monkeypatch.setattr(tracking, "load_results", None)
     assert tracker.track(without).reached == whole.reached
     monkeypatch.setattr(tracking, "MOST_READ", 3)
+    assert tracker.track(without) is None  # not what it read while the campaign was smaller
     assert Tracker(finished, row, SPEC).track(without) is None
 
 

@@ -1,7 +1,7 @@
 """The search for hyperparameters by their logarithms.
 
 Length scales, variances and noise differ by orders of magnitude from each other and from where a
-search begins. By their logarithms it ends in a fifth to a tenth of the steps, and a little higher.
+search begins. By their logarithms it ends in fewer steps, and is as good.
 """
 
 from __future__ import annotations
